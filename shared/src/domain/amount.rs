@@ -1,0 +1,142 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// An amount of money, exact to four decimals: from 0 to [`Amount::MAX`].
+///
+/// It goes from the JSON text to the DECIMAL column and back as text, and is never a float.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount {
+    ten_thousandths: i64,
+}
+
+/// Why a text is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmountError {
+    /// The text is not a JSON number (RFC 8259).
+    #[error("must be a decimal number")]
+    NotANumber,
+    /// Below zero; minus zero counts.
+    #[error("must not be negative")]
+    Negative,
+    /// It would have to be rounded.
+    #[error("must have at most {} decimals", Amount::SCALE)]
+    TooManyDecimals,
+    /// It does not fit the column.
+    #[error("must be at most {}", Amount::MAX)]
+    TooLarge,
+}
+
+impl Amount {
+    /// Decimals that an amount can hold: those of the column.
+    pub const SCALE: u16 = 4;
+
+    /// The largest amount, 99999999999999.9999: what DECIMAL(18, 4) holds.
+    pub const MAX: Self = Self { ten_thousandths: 999_999_999_999_999_999 };
+
+    /// Digits of [`Amount::MAX`].
+    const PRECISION: i64 = 18;
+}
+
+/// Reads a JSON number (RFC 8259), the exponent form included. Zeros at the end do not count as decimals.
+impl FromStr for Amount {
+    type Err = AmountError;
+
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        if text.starts_with('-') {
+            return Err(AmountError::Negative);
+        }
+        let (digits, exponent) = match text.split_once(['e', 'E']) {
+            Some((digits, exponent)) => (digits, exponent.parse::<i32>().map_err(|_| AmountError::NotANumber)?),
+            None => (text, 0),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+            return Err(AmountError::NotANumber);
+        }
+
+        // The value is `significant` × 10^power ten-thousandths.
+        let mantissa = format!("{whole}{fraction}");
+        let unpadded = mantissa.trim_end_matches('0');
+        let significant = unpadded.trim_start_matches('0');
+        let zeros_cut = length(&mantissa) - length(unpadded);
+        let power = i64::from(exponent) + i64::from(Self::SCALE) + zeros_cut - length(fraction);
+        if significant.is_empty() {
+            Ok(Self { ten_thousandths: 0 })
+        } else if power < 0 {
+            Err(AmountError::TooManyDecimals)
+        } else if length(significant) + power > Self::PRECISION {
+            Err(AmountError::TooLarge)
+        } else {
+            let zeros = "0".repeat(usize::try_from(power).unwrap_or_default());
+            let ten_thousandths = format!("{significant}{zeros}").parse().map_err(|_| AmountError::TooLarge)?;
+            Ok(Self { ten_thousandths })
+        }
+    }
+}
+
+fn length(digits: &str) -> i64 {
+    i64::try_from(digits.len()).unwrap_or(i64::MAX)
+}
+
+/// Writes the shortest decimal with at least one place behind the point, as the brief's samples do: `100.0`.
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = 10_i64.pow(Self::SCALE.into());
+        let fraction = format!("{:04}", self.ten_thousandths % unit);
+        let shortest = fraction.trim_end_matches('0');
+        write!(f, "{}.{}", self.ten_thousandths / unit, if shortest.is_empty() { "0" } else { shortest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<String, AmountError> {
+        text.parse::<Amount>().map(|amount| amount.to_string())
+    }
+
+    #[test]
+    fn amounts_come_back_as_they_were_written() {
+        for text in ["0.1", "100.0", "220099.0", "12345678901234.5678", "99999999999999.9999", "0.0", "0.0001"] {
+            assert_eq!(parsed(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_number_is_the_same_amount() {
+        for text in ["100", "100.0", "100.00000", "1e2", "1E+2", "0.1e3", "10000e-2", "100.000000000000000000000000000000"] {
+            assert_eq!(parsed(text).as_deref(), Ok("100.0"), "{text}");
+        }
+        assert_eq!(parsed("0e999999999").as_deref(), Ok("0.0"));
+    }
+
+    #[test]
+    fn an_amount_is_refused_and_never_rounded() {
+        let refused = [
+            ("0.00001", AmountError::TooManyDecimals),
+            ("1e-5", AmountError::TooManyDecimals),
+            ("1e-999999999", AmountError::TooManyDecimals),
+            ("0.1000000000000000000000000000000000001", AmountError::TooManyDecimals),
+            ("100000000000000", AmountError::TooLarge),
+            ("1e14", AmountError::TooLarge),
+            ("1e999999999", AmountError::TooLarge),
+            ("-1", AmountError::Negative),
+            ("-0.0", AmountError::Negative),
+            ("NaN", AmountError::NotANumber),
+            ("Infinity", AmountError::NotANumber),
+            ("", AmountError::NotANumber),
+            (".5", AmountError::NotANumber),
+            ("1e", AmountError::NotANumber),
+            ("1e99999999999", AmountError::NotANumber),
+        ];
+        for (text, error) in refused {
+            assert_eq!(parsed(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_largest_amount_is_what_the_column_holds() {
+        assert_eq!(Amount::MAX.to_string(), "99999999999999.9999");
+    }
+}

@@ -1,0 +1,93 @@
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+
+use super::{Order, OrderId};
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The orders of this page.
+    pub orders: Vec<Order>,
+    /// Where the next page goes on; `None` on the last one.
+    pub next: Option<PageKey>,
+}
+
+/// A place in a list: right behind this order.
+///
+/// Orders never move within a list, so what is placed meanwhile neither repeats nor hides an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageKey {
+    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) order_id: OrderId,
+}
+
+/// A text that is no [`PageKey`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be taken as it is from the link to the next page")]
+pub struct NotAPageKey;
+
+impl Page {
+    /// A page of at most `limit` of `orders`, which the caller read one more of to learn whether there is a next page.
+    pub(crate) fn of(mut orders: Vec<Order>, limit: usize) -> Self {
+        let more = orders.len() > limit;
+        orders.truncate(limit);
+        let next = if more { orders.last().map(PageKey::behind) } else { None };
+        Self { orders, next }
+    }
+}
+
+impl PageKey {
+    fn behind(order: &Order) -> Self {
+        Self { due_at: order.due_at, order_id: order.order_id }
+    }
+}
+
+/// Writes the key as it stands in a link: opaque to callers.
+impl fmt::Display for PageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(due_at) = self.due_at {
+            write!(f, "{:x}.", due_at.timestamp_micros())?;
+        }
+        write!(f, "{}", self.order_id.uuid().simple())
+    }
+}
+
+impl FromStr for PageKey {
+    type Err = NotAPageKey;
+
+    fn from_str(text: &str) -> Result<Self, NotAPageKey> {
+        let (due_at, order_id) = match text.split_once('.') {
+            Some((micros, order_id)) => {
+                let micros = i64::from_str_radix(micros, 16).map_err(|_| NotAPageKey)?;
+                (Some(DateTime::from_timestamp_micros(micros).ok_or(NotAPageKey)?), order_id)
+            }
+            None => (None, text),
+        };
+        let order_id = order_id.parse().map_err(|_| NotAPageKey)?;
+        Ok(Self { due_at, order_id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_key_survives_a_link() {
+        let order_id = OrderId::new();
+        for due_at in [None, DateTime::from_timestamp_micros(1_763_890_000_123_456)] {
+            let key = PageKey { due_at, order_id };
+
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+    }
+
+    #[test]
+    fn what_is_no_page_key_is_refused() {
+        for text in ["", ".", "x", "ffffffffffffffffff.0", "7fffffffffffffff.00000000000000000000000000000000"] {
+            assert_eq!(text.parse::<PageKey>(), Err(NotAPageKey), "{text}");
+        }
+    }
+}

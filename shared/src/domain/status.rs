@@ -1,0 +1,65 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// Where an order stands. `docs/ARCHITECTURE.md` shows the arrows between these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderStatus {
+    /// Waits in the queue.
+    Pending,
+    /// A worker has claimed it.
+    Processing,
+    /// Done. Final.
+    Completed,
+    /// Could not be done; nothing more happens by itself.
+    Failed,
+    /// Taken back before it was claimed. Final.
+    Canceled,
+}
+
+/// A text that names no status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be one of PENDING, PROCESSING, COMPLETED, FAILED, CANCELED")]
+pub struct UnknownStatus;
+
+impl OrderStatus {
+    /// Every status, in the order of an order's life.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Canceled];
+
+    /// The name, as it stands in the database and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Processing => "PROCESSING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Canceled => "CANCELED",
+        }
+    }
+}
+
+impl fmt::Display for OrderStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Reads a name in any letter case.
+impl FromStr for OrderStatus {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        Self::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text)).ok_or(UnknownStatus)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_named_in_any_letter_case() {
+        assert_eq!("cOmPlEtEd".parse(), Ok(OrderStatus::Completed));
+        assert_eq!("CANCELLED".parse::<OrderStatus>(), Err(UnknownStatus));
+    }
+}

@@ -1,0 +1,10 @@
+//! What the API and the worker share: the domain, the store that holds all SQL, and how a process of ours is
+//! configured, observed and stopped.
+
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod metrics;
+pub mod store;
+pub mod telemetry;
+pub mod shutdown;

@@ -1,0 +1,83 @@
+//! Builds the programs, and finds what was built.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use crate::checkout::Checkout;
+use crate::interrupt::Interrupt;
+use crate::output::say;
+use crate::process::{Process, ending};
+
+/// The programs of a release build.
+pub(crate) struct Binaries {
+    pub(crate) api: PathBuf,
+    pub(crate) worker: PathBuf,
+}
+
+impl Binaries {
+    /// Builds both programs for use, with cargo's own progress shown.
+    pub(crate) fn build(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
+        say("== building orders-api and orders-worker (release)");
+        // Cargo itself says where it put them: a target directory or triple
+        // may come from its configuration, and we need not know.
+        let mut cargo = checkout.cargo();
+        cargo
+            .args(["build", "--release", "--package", "orders-api", "--package", "orders-worker"])
+            .args(["--bins", "--message-format", "json-render-diagnostics"])
+            .stdout(Stdio::piped());
+        let mut build = Process::start("cargo build", &mut cargo)?;
+        let stdout = build.stdout();
+        let reader = thread::spawn(move || {
+            let mut messages = String::new();
+            stdout.map(|mut stdout| stdout.read_to_string(&mut messages));
+            messages
+        });
+        let status = build.wait(interrupt)?;
+        let messages = reader.join().unwrap_or_default();
+        if !status.success() {
+            bail!("cargo build {}", ending(status));
+        }
+        let find = |name| executable(&messages, name).with_context(|| format!("cargo built no program named {name}"));
+        Ok(Self { api: find("orders-api")?, worker: find("orders-worker")? })
+    }
+}
+
+/// Builds every program of the workspace as the tests start it.
+pub(crate) fn build_for_tests(checkout: &Checkout, interrupt: &Interrupt) -> Result<()> {
+    say("== building the programs that the tests start");
+    let mut cargo = checkout.cargo();
+    cargo.args(["build", "--workspace", "--bins"]);
+    let status = Process::start("cargo build", &mut cargo)?.wait(interrupt)?;
+    if !status.success() {
+        bail!("cargo build {}", ending(status));
+    }
+    Ok(())
+}
+
+/// The path of the program `name` among cargo's JSON messages, one a line.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    messages
+        .lines()
+        .filter_map(|line| line.split_once(r#""executable":""#)?.1.split_once(r#"","#))
+        .map(|(path, _)| PathBuf::from(path.replace(r#"\""#, "\"").replace(r"\\", r"\")))
+        .find(|path| path.file_name().is_some_and(|file| file == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","executable":null,"fresh":true}
+{"reason":"compiler-artifact","executable":"/a b/release/orders-api","fresh":true}
+{"reason":"build-finished","success":true}"#;
+
+        assert_eq!(executable(messages, "orders-api"), Some(PathBuf::from("/a b/release/orders-api")));
+        assert_eq!(executable(messages, "orders-worker"), None);
+    }
+}

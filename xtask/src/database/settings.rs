@@ -1,0 +1,72 @@
+//! What a private server is told: its options, its user and its database.
+
+use anyhow::Result;
+
+use super::program::Maker;
+use crate::data_dir::random_password;
+
+/// What the server is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Orders that must outlive a power cut.
+    Use,
+    /// Many small databases that nobody will miss.
+    Tests,
+}
+
+impl Purpose {
+    /// The database's name.
+    pub(super) fn database(self) -> &'static str {
+        match self {
+            Self::Use => "orders",
+            Self::Tests => "orders_test",
+        }
+    }
+}
+
+/// Durability is the servers' own default but for MariaDB's binary log.
+pub(super) fn options(maker: Maker, purpose: Purpose) -> Vec<&'static str> {
+    let durable = ["--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1", "--log-bin=binlog", "--server-id=1"];
+    // A day of binary log is enough here, and MariaDB would keep it for ever.
+    let bounded = ["--binlog-expire-logs-seconds=86400", "--max-binlog-size=128M", "--max-connections=500"];
+    let fast = ["--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"];
+    let mut options = match purpose {
+        Purpose::Use => [&durable[..], &bounded].concat(),
+        Purpose::Tests => [&fast[..], &["--max-connections=2000"]].concat(),
+    };
+    match (maker, purpose) {
+        (Maker::MariaDb, Purpose::Use) => options.push("--binlog-format=ROW"),
+        (Maker::MariaDb, Purpose::Tests) => {}
+        // The X protocol would take a fixed port of its own.
+        (Maker::MySql, _) => options.push("--mysqlx=OFF"),
+    }
+    options
+}
+
+/// SQL that the server runs at each start, before it takes connections: one
+/// statement a line.
+pub(super) fn setup(purpose: Purpose, password: &str, maker: Maker) -> Result<String> {
+    let database = purpose.database();
+    let user = "'orders'@'127.0.0.1'";
+    let scope = match purpose {
+        Purpose::Use => "`orders`.*",
+        Purpose::Tests => "*.*",
+    };
+    let mut lines = vec![
+        format!("create database if not exists `{database}` character set utf8mb4;"),
+        format!("create user if not exists {user} identified by '{password}';"),
+        format!("alter user {user} identified by '{password}';"),
+        format!("grant all on {scope} to {user};"),
+    ];
+    if maker == Maker::MySql {
+        // MySQL starts with a root of no password; nobody needs to know this one.
+        lines.push(format!("alter user 'root'@'localhost' identified by '{}';", random_password()?));
+    }
+    lines.push(String::new());
+    Ok(lines.join("\n"))
+}
+
+/// An options file for the command-line client, which thus need not be told the password.
+pub(super) fn client_options(port: u16, password: &str) -> String {
+    format!("[client]\nprotocol=tcp\nhost=127.0.0.1\nport={port}\nuser=orders\npassword={password}\n")
+}

@@ -1,0 +1,103 @@
+//! Ctrl-C and its kin, seen by every wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::output::say;
+
+/// How often a wait looks whether it is over. Shorter burns CPU beside a
+/// build; longer is felt as lag.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
+
+/// The user asked to stop: not a failure, and reported as none.
+#[derive(Debug)]
+pub(crate) struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Counts SIGINT, SIGTERM and SIGHUP; from the first on, waits end early.
+#[derive(Clone)]
+pub(crate) struct Interrupt {
+    asked: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    /// Starts to listen for signals, which from now on end nothing by themselves.
+    pub(crate) fn watch() -> Result<Self> {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+        let counter = Arc::clone(&asked);
+        thread::spawn(move || {
+            for signal in &mut signals {
+                // A closing terminal sends several signals at once; only a
+                // second Ctrl-C says that the user will not wait.
+                let before = counter.load(Ordering::SeqCst);
+                if before == 0 || signal == SIGINT {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+                if before == 0 {
+                    say("\n== stopping (Ctrl-C again: without waiting)");
+                }
+            }
+        });
+        Ok(Self { asked })
+    }
+
+    /// For a step that must not be cut short: nothing interrupts it.
+    pub(crate) fn never() -> Self {
+        Self { asked: Arc::default() }
+    }
+
+    /// Whether the user asked to stop.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether the user asked twice: what is still draining is killed.
+    pub(crate) fn is_impatient(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) > 1
+    }
+
+    /// Fails with [`Interrupted`] once the user asked to stop.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_asked() {
+            return Err(Interrupted.into());
+        }
+        Ok(())
+    }
+
+    /// Tries `attempt` every [`POLL`] until it gives a value or `limit` has
+    /// passed (then `None`).
+    ///
+    /// # Errors
+    /// [`Interrupted`], or the first error of `attempt`.
+    pub(crate) fn wait_for<T>(
+        &self,
+        limit: Duration,
+        mut attempt: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        let started = Instant::now();
+        loop {
+            self.check()?;
+            if let Some(value) = attempt()? {
+                return Ok(Some(value));
+            }
+            if started.elapsed() >= limit {
+                return Ok(None);
+            }
+            thread::sleep(POLL);
+        }
+    }
+}

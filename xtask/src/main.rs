@@ -1,0 +1,67 @@
+//! `cargo xtask`: the whole system, or its whole test suite, with one command.
+//!
+//! It needs nothing but Rust: a database is found, or started, or installed
+//! where the user may (see [`database::Source::find`]), and everything that a command
+//! started is stopped before the command ends.
+
+mod ask;
+mod binaries;
+mod checkout;
+mod data_dir;
+mod database;
+mod interrupt;
+mod leftovers;
+mod output;
+mod process;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::checkout::Checkout;
+use crate::interrupt::{Interrupt, Interrupted};
+
+/// Runs Orders from a checkout.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the whole system on this machine until Ctrl-C
+    Up(up::Args),
+    /// Set up what the tests need and run the whole suite
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let interrupted = match cli.command {
+        // Ctrl-C is the ordinary way to end `up`; a test run it cuts short.
+        Command::Up(_) => ExitCode::SUCCESS,
+        Command::Test(_) => ExitCode::from(130),
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => interrupted,
+        Err(error) => {
+            output::complain(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    let interrupt = Interrupt::watch()?;
+    let checkout = Checkout::locate()?;
+    match command {
+        Command::Up(args) => up::run(&args, &checkout, &interrupt),
+        Command::Test(args) => test::run(&args, &checkout, &interrupt),
+    }
+}

@@ -1,0 +1,139 @@
+//! `cargo xtask test`: what the tests need, the tests, and their sum.
+
+mod compose;
+mod run_dir;
+mod summary;
+
+use std::io::{IsTerminal, Read, Write};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::Result;
+
+use self::run_dir::RunDir;
+use self::summary::Summary;
+use crate::binaries::build_for_tests;
+use crate::checkout::Checkout;
+use crate::database::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source};
+use crate::interrupt::Interrupt;
+use crate::output::say;
+use crate::process::Process;
+
+/// What `test` can be told on its command line.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the tests' database comes from
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    database: Choice,
+    /// Passed on to the test programs, such as a filter or --nocapture
+    #[arg(last = true)]
+    passed_on: Vec<String>,
+}
+
+/// Runs the whole suite; the exit code is the tests'.
+pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
+    let run_dir = RunDir::create(checkout, interrupt)?;
+    let source = Source::find(args.database, "TEST_DATABASE_URL", interrupt)?;
+    let no_compose = compose::obstacle(&source, interrupt)?;
+    if let Some(reason) = &no_compose {
+        say(format_args!("== skipped: compose deployment ({reason})"));
+    }
+    build_for_tests(checkout, interrupt)?;
+    let mut cargo = checkout.cargo();
+    run_dir.mark(&mut cargo).args(["test", "--workspace", "--no-fail-fast", "--"]);
+    if no_compose.is_some() {
+        cargo.args(["--skip", "compose::"]);
+    }
+    let database = TestDatabase::provide(source, &run_dir, &mut cargo, interrupt)?;
+    say(format_args!("== testing on {}", database.name()));
+    let (is_success, summary) = run_tests(&mut cargo, &args.passed_on, interrupt)?;
+
+    let name = database.name();
+    drop(database);
+    say(format_args!("== tested on {name}"));
+    if let Some(reason) = &no_compose {
+        say(format_args!("== skipped: compose deployment ({reason})"));
+    }
+    say(summary.line(is_success));
+    Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::from(101) })
+}
+
+/// The database of a test run; dropping it stops what was started for it.
+enum TestDatabase {
+    Elsewhere,
+    /// Started by the tests themselves, removed by us after them.
+    Container {
+        engine: Engine,
+        name: String,
+    },
+    Server(Server),
+}
+
+impl TestDatabase {
+    /// Tells the tests where their database is, and starts it if need be.
+    fn provide(source: Source, run_dir: &RunDir, cargo: &mut Command, interrupt: &Interrupt) -> Result<Self> {
+        Ok(match source {
+            Source::Url(_) => Self::Elsewhere,
+            Source::Docker(engine) => {
+                let name = run_dir.name_container()?;
+                cargo.env_remove("TEST_DATABASE_URL").env("ORDERS_TEST_CONTAINER", &name);
+                // `docker compose` reads this one by itself.
+                cargo.env("COMPOSE_PROJECT_NAME", &name);
+                Self::Container { engine, name }
+            }
+            Source::Private(program) => {
+                let server = Server::start(&program, run_dir.data(), Purpose::Tests, interrupt)?;
+                cargo.env("TEST_DATABASE_URL", server.url());
+                Self::Server(server)
+            }
+        })
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Elsewhere => "the server of TEST_DATABASE_URL".to_owned(),
+            Self::Container { engine, .. } => format!("{MYSQL_IMAGE} in a container (Docker {})", engine.version()),
+            Self::Server(server) => format!("{} (private server)", server.version()),
+        }
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if let Self::Container { engine, name } = self {
+            engine.remove_container(name);
+            // The test takes its deployment down; one cut short could not.
+            engine.remove_deployment(name);
+        }
+    }
+}
+
+/// Runs cargo with its output passed through, and sums up what it says.
+fn run_tests(cargo: &mut Command, passed_on: &[String], interrupt: &Interrupt) -> Result<(bool, Summary)> {
+    // The tests' output goes through us, so they cannot see the terminal.
+    let is_told = passed_on.iter().any(|arg| arg.starts_with("--color"));
+    if std::io::stdout().is_terminal() && !is_told {
+        cargo.args(["--color", "always"]);
+    }
+    let mut process = Process::start("cargo test", cargo.args(passed_on).stdout(Stdio::piped()))?;
+    let stdout = process.stdout();
+    let reader = std::thread::spawn(move || stdout.map(pass_through).unwrap_or_default());
+    let status = process.wait(interrupt)?;
+    // A program that a test left behind may hold the pipe: it goes first.
+    drop(process);
+    let output = reader.join().unwrap_or_default();
+    Ok((status.success(), Summary::of(&output)))
+}
+
+/// Copies `source` to stdout as it comes, so that a running test's name
+/// shows, and returns all of it.
+fn pass_through(mut source: impl Read) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0_u8; 8192];
+    while let Ok(count @ 1..) = source.read(&mut buffer) {
+        let chunk = buffer.get(..count).unwrap_or_default();
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(chunk).and_then(|()| stdout.flush());
+        all.extend_from_slice(chunk);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}

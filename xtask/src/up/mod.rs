@@ -1,0 +1,93 @@
+//! `cargo xtask up`: database, migrations, API and worker, until Ctrl-C.
+
+mod address;
+mod programs;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use self::address::Address;
+use self::programs::{Programs, migrate};
+use crate::binaries::Binaries;
+use crate::checkout::Checkout;
+use crate::data_dir::DataDir;
+use crate::database::{Choice, Database, Source};
+use crate::interrupt::{Interrupt, POLL};
+use crate::leftovers;
+use crate::output::{complain, say};
+
+/// What `up` can be told on its command line; the environment says the rest.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the database comes from
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    database: Choice,
+}
+
+/// Brings the system up, stays with it, and takes it down again.
+///
+/// Cheap checks come first: nothing is built for a port that is taken or a
+/// database that is not to be had. Whatever ends this function, the values
+/// that it holds stop their programs as they are dropped, the database last.
+pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
+    let Some(data) = DataDir::claim(checkout.root().join(".data"))? else {
+        bail!("another `cargo xtask up` runs in this checkout");
+    };
+    leftovers::stop(&data, interrupt)?;
+    let api = Address::of("API_LISTEN", "127.0.0.1:8000")?;
+    let worker = Address::of("WORKER_LISTEN", "127.0.0.1:9100")?;
+    api.check_free()?;
+    worker.check_free()?;
+    let source = Source::find(args.database, "DATABASE_URL", interrupt)?;
+    let binaries = Binaries::build(checkout, interrupt)?;
+    let mut database = source.start(checkout, &data, interrupt)?;
+    migrate(&binaries, &data, &database, interrupt)?;
+    let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], interrupt)?;
+    programs.wait_ready(&mut database)?;
+    announce(&api, &worker, &database);
+    if let Some(obituary) = watch(&mut programs, &mut database, interrupt)? {
+        complain(format_args!("error: {obituary}; stopping everything else"));
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the user has enough (`None`) or something died.
+fn watch(programs: &mut Programs<'_>, database: &mut Database, interrupt: &Interrupt) -> Result<Option<String>> {
+    while !interrupt.is_asked() {
+        if let Some(obituary) = first_death(programs, database)? {
+            return Ok(Some(obituary));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(None)
+}
+
+/// The database's end comes first: the others' may follow from it.
+fn first_death(programs: &mut Programs<'_>, database: &mut Database) -> Result<Option<String>> {
+    match database.obituary()? {
+        Some(obituary) => Ok(Some(obituary)),
+        None => programs.obituary(),
+    }
+}
+
+fn announce(api: &Address, worker: &Address, database: &Database) {
+    let (api, worker) = (api.for_people(), worker.for_people());
+    say(format_args!(
+        "
+Orders is up. Ctrl-C stops it; the data stays.
+
+  OpenAPI page   http://{api}/docs
+  Metrics        http://{api}/metrics (JSON)
+                 http://{api}/metrics/prometheus and http://{worker}/metrics/prometheus
+  Database       {database}
+
+Try it:
+
+  curl -s -X POST http://{api}/order/create-order -H 'content-type: application/json' \\
+    -d '{{\"user_id\": 1, \"item_ids\": [1, 2], \"total_amount\": 100.0}}'
+",
+        database = database.describe()
+    ));
+}
