@@ -1,1 +1,40 @@
-//! x
+//! The HTTP API: takes orders in, shows them, reports on them.
+
+pub mod config;
+mod dto;
+mod edge;
+mod intake;
+mod metrics;
+mod payload;
+mod routes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orders_shared::http::{Listener, Readiness};
+use orders_shared::store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::Intake;
+use crate::metrics::ApiMetrics;
+use crate::routes::Parts;
+pub use crate::routes::openapi_json;
+
+/// Serves the API until `stop`; requests under way then have `grace` to finish.
+///
+/// # Errors
+///
+/// When the port cannot be served or the metrics cannot be registered.
+pub async fn serve(store: Store, listener: Listener, grace: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+    let registry = orders_shared::metrics::registry()?;
+    let metrics = Arc::new(ApiMetrics::register(&registry)?);
+    let (intake, writers) = Intake::start(&store, &metrics);
+    let readiness = Readiness::new(store.clone(), stop.clone());
+    let endpoint = routes::endpoint(Parts { store: store.clone(), intake, readiness, registry, metrics });
+
+    orders_shared::http::serve(listener, endpoint, stop, grace).await?;
+    // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.
+    let _ = tokio::time::timeout(grace, writers.join_all()).await;
+    store.close().await;
+    Ok(())
+}

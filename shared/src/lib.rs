@@ -5,6 +5,6 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod metrics;
+pub mod shutdown;
 pub mod store;
 pub mod telemetry;
-pub mod shutdown;

@@ -1,1 +1,22 @@
-//! x
+//! What the integration tests stand on: databases of their own, the real programs as processes, a line to the database
+//! that can be cut, and waiting with a deadline.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "it serves tests only, which fail by panicking"
+)]
+
+mod database;
+mod eventually;
+mod program;
+mod proxy;
+mod reply;
+mod server;
+
+pub use database::{Database, database, empty_database};
+pub use eventually::eventually;
+pub use program::{Api, Program, Worker, run};
+pub use proxy::Proxy;
+pub use reply::Reply;

@@ -26,6 +26,19 @@ pub enum AmountError {
     TooLarge,
 }
 
+impl AmountError {
+    /// The kind of fault, for programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NotANumber => "not_a_number",
+            Self::Negative => "too_small",
+            Self::TooManyDecimals => "too_many_decimals",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
 impl Amount {
     /// Decimals that an amount can hold: those of the column.
     pub const SCALE: u16 = 4;
@@ -105,7 +118,9 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_number_is_the_same_amount() {
-        for text in ["100", "100.0", "100.00000", "1e2", "1E+2", "0.1e3", "10000e-2", "100.000000000000000000000000000000"] {
+        for text in
+            ["100", "100.0", "100.00000", "1e2", "1E+2", "0.1e3", "10000e-2", "100.000000000000000000000000000000"]
+        {
             assert_eq!(parsed(text).as_deref(), Ok("100.0"), "{text}");
         }
         assert_eq!(parsed("0e999999999").as_deref(), Ok("0.0"));

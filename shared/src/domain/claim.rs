@@ -10,7 +10,7 @@ pub struct ClaimToken(Uuid);
 impl ClaimToken {
     /// A token that no batch ever had.
     pub(crate) fn fresh() -> Self {
-        Self(Uuid::new_v4())
+        Self(Uuid::now_v7())
     }
 
     pub(crate) fn uuid(self) -> Uuid {

@@ -16,6 +16,9 @@ impl OrderId {
         Self(Uuid::now_v7())
     }
 
+    /// Comes behind every id in use.
+    pub(crate) const LAST: Self = Self(Uuid::max());
+
     /// The id as a plain UUID.
     #[must_use]
     pub fn uuid(self) -> Uuid {

@@ -39,6 +39,10 @@ impl Page {
 }
 
 impl PageKey {
+    /// Before the newest order of any list; the latest moment is MySQL's.
+    pub(crate) const START: Self =
+        Self { due_at: DateTime::from_timestamp(253_402_300_799, 0), order_id: OrderId::LAST };
+
     fn behind(order: &Order) -> Self {
         Self { due_at: order.due_at, order_id: order.order_id }
     }

@@ -1,0 +1,79 @@
+//! The API's settings, from the environment or the command line.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs};
+
+/// Takes orders in over HTTP and keeps them in MySQL.
+#[derive(Parser)]
+#[command(name = "orders-api", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: Option<ServeArgs>,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve the API (the default).
+    Serve(Box<ServeArgs>),
+    /// Bring the database's schema up to date, then exit. Several at once do no harm.
+    Migrate(MigrateArgs),
+    /// Ask the API on this machine whether it is ready; exit 1 when it is not.
+    Healthcheck(HealthcheckArgs),
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+impl Cli {
+    /// The command, `serve` where none is named.
+    #[must_use]
+    pub fn command(self) -> Command {
+        match (self.command, self.serve) {
+            (Some(command), _) => command,
+            (None, Some(serve)) => Command::Serve(Box::new(serve)),
+            (None, None) => Self::parse_from(["orders-api", "serve"]).command(),
+        }
+    }
+}
+
+/// Settings of `serve`.
+#[derive(Args)]
+#[expect(missing_docs, reason = "flattened groups are documented where they are defined")]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+
+    /// Address of the API.
+    #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
+    pub api_listen: SocketAddr,
+
+    #[command(flatten)]
+    pub shutdown: ShutdownArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Settings of `migrate`.
+#[derive(Args)]
+#[expect(missing_docs, reason = "flattened groups are documented where they are defined")]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Settings of `healthcheck`.
+#[derive(Args)]
+pub struct HealthcheckArgs {
+    /// Address of the API.
+    #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
+    pub api_listen: SocketAddr,
+}

@@ -1,0 +1,38 @@
+//! `orders-api`: takes orders in and shows where they stand.
+
+use std::io::Write;
+
+use clap::Parser;
+use orders_api::config::{Cli, Command, HealthcheckArgs, MigrateArgs, ServeArgs};
+use orders_api::{openapi_json, serve};
+use orders_shared::http::{Listener, healthcheck};
+use orders_shared::store::Store;
+use orders_shared::{shutdown, telemetry};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().command() {
+        Command::Serve(args) => run(*args).await,
+        Command::Migrate(args) => migrate(args).await,
+        Command::Healthcheck(HealthcheckArgs { api_listen }) => Ok(healthcheck(api_listen).await?),
+        Command::Openapi => Ok(writeln!(std::io::stdout(), "{}", openapi_json())?),
+    }
+}
+
+async fn run(args: ServeArgs) -> anyhow::Result<()> {
+    telemetry::start(&args.log)?;
+    let store = Store::new(args.database.store()?);
+    let listener = Listener::bind(args.api_listen)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot listen on {} (API_LISTEN): {error}", args.api_listen))?;
+    serve(store, listener, args.shutdown.grace(), shutdown::on_signal()?).await
+}
+
+async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
+    telemetry::start(&args.log)?;
+    let store = Store::new(args.database.store()?);
+    store.migrate().await?;
+    tracing::info!("the schema is current");
+    store.close().await;
+    Ok(())
+}

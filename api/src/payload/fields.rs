@@ -1,0 +1,121 @@
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Fault;
+
+/// Faults that one answer lists at most: enough to mend a body, too few to make the answer a burden.
+const FAULTS_MAX: usize = 50;
+
+/// Characters of a caller's own text that an answer repeats at most.
+const ECHO_MAX: usize = 100;
+
+/// The fields of a JSON object, each still as its text, and the faults found so far.
+///
+/// Reading text for text keeps every digit of a number, and reading field by field finds all faults, not the first.
+#[derive(Debug)]
+pub(crate) struct Fields<'a> {
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the outermost object of `body`.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, serde_json::Error> {
+        let Object(fields) = serde_json::from_slice(body)?;
+        Ok(Self { fields, faults: Vec::new() })
+    }
+
+    /// Reads the field `name` with `read`, which gets the value's text. Notes a fault when it is missing.
+    pub(crate) fn required<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str, &'a RawValue) -> Option<T>,
+    ) -> Option<T> {
+        let pointer = format!("/{name}");
+        let mut found = self.fields.extract_if(.., |(field, _)| field == name).map(|(_, value)| value);
+        let (value, again) = (found.next(), found.next());
+        drop(found);
+        let Some(value) = value else {
+            self.fault(pointer, "missing", "is missing");
+            return None;
+        };
+        if again.is_some() {
+            self.fault(pointer, "duplicate", "appears more than once");
+            return None;
+        }
+        read(self, &pointer, value)
+    }
+
+    /// Notes a fault.
+    pub(crate) fn fault(&mut self, pointer: impl Into<String>, code: &str, detail: impl fmt::Display) {
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push(Fault { pointer: pointer.into(), code: code.to_owned(), detail: detail.to_string() });
+        }
+    }
+
+    /// An integer of 64 bits.
+    pub(crate) fn integer(&mut self, pointer: &str, value: &RawValue) -> Option<i64> {
+        let text = value.get();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            self.fault(pointer, "not_an_integer", "must be an integer");
+            return None;
+        }
+        match text.parse() {
+            Ok(integer) => Some(integer),
+            Err(_) if text.starts_with('-') => {
+                self.fault(pointer, "too_small", "must be at least 1");
+                None
+            }
+            Err(_) => {
+                self.fault(pointer, "too_large", format_args!("must be at most {}", i64::MAX));
+                None
+            }
+        }
+    }
+
+    /// Every fault; fields that nobody asked for are faults too.
+    pub(crate) fn finish(mut self) -> Vec<Fault> {
+        for (name, _) in std::mem::take(&mut self.fields) {
+            let name: String = name.chars().take(ECHO_MAX).collect();
+            let pointer = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            self.fault(pointer, "unknown", "is not a field of this body");
+        }
+        self.faults
+    }
+}
+
+/// An object's members, in their order.
+struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(4);
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Members).map(Object)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,0 +1,89 @@
+//! Settings that both programs have. Here and in each program's own `config` is the only place where the environment
+//! is read.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::store::StoreSettings;
+
+/// A setting with a value that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} {why}")]
+pub struct InvalidSetting {
+    name: &'static str,
+    why: String,
+}
+
+impl InvalidSetting {
+    /// The setting's name and a sentence's rest: `must be …`.
+    #[must_use]
+    pub fn new(name: &'static str, why: impl Into<String>) -> Self {
+        Self { name, why: why.into() }
+    }
+}
+
+/// Where the orders are.
+#[derive(Args, Clone)]
+pub struct DatabaseArgs {
+    /// The database: mysql://user:password@host:port/database.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+
+    /// Connections to the database that this process holds at most. Too few make requests wait for one another; too
+    /// many, over all processes, reach the server's `max_connections`.
+    #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
+    database_max_connections: u32,
+}
+
+impl DatabaseArgs {
+    /// How long a caller waits for a connection before the database counts as away. Shorter would fail on a busy
+    /// moment, longer would keep clients waiting for nothing.
+    const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+
+    /// The settings, checked.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is not one of a MySQL database. The error does not show the URL.
+    pub fn store(&self) -> Result<StoreSettings, InvalidSetting> {
+        StoreSettings::new(&self.database_url, self.database_max_connections, Self::ACQUIRE_TIMEOUT)
+    }
+}
+
+/// How the process ends.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ShutdownArgs {
+    /// Seconds that work under way may take to finish after SIGTERM; what is not done by then is handed back.
+    #[arg(long, env = "SHUTDOWN_GRACE_SECS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    shutdown_grace_secs: u64,
+}
+
+impl ShutdownArgs {
+    /// The grace period.
+    #[must_use]
+    pub fn grace(self) -> Duration {
+        Duration::from_secs(self.shutdown_grace_secs)
+    }
+}
+
+/// How the process logs, on standard output.
+#[derive(Args, Clone, Debug)]
+pub struct LogArgs {
+    /// One line of text or one JSON object an event.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// Which events, as `level` or `target=level,…`.
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log_filter: String,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}

@@ -1,0 +1,75 @@
+use poem::EndpointExt;
+use poem::http::StatusCode;
+use poem::{Response, Route, get, handler, web::Data};
+use prometheus::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
+use crate::store::{SchemaState, Store};
+
+/// The media type of Prometheus' text format.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Whether this process should be sent work.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl Readiness {
+    /// Ready while `stop` is not cancelled, the database answers, and its schema is this binary's.
+    #[must_use]
+    pub fn new(store: Store, stop: CancellationToken) -> Self {
+        Self { store, stop }
+    }
+
+    /// Why this process is not ready, if it is not.
+    pub async fn fault(&self) -> Option<String> {
+        if self.stop.is_cancelled() {
+            return Some("draining: this process is about to end".to_owned());
+        }
+        match self.store.schema_state().await {
+            Ok(SchemaState::Current) => None,
+            Ok(state) => Some(state.to_string()),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+                Some("the database is away".to_owned())
+            }
+        }
+    }
+}
+
+/// `/livez` and `/readyz`.
+///
+pub fn ops_routes(readiness: Readiness) -> Route {
+    Route::new().at("/livez", get(livez)).at("/readyz", get(readyz.data(readiness)))
+}
+
+#[handler]
+fn livez() -> Response {
+    plain(StatusCode::OK, "live\n")
+}
+
+#[handler]
+async fn readyz(Data(readiness): Data<&Readiness>) -> Response {
+    match readiness.fault().await {
+        None => plain(StatusCode::OK, "ready\n"),
+        Some(fault) => plain(StatusCode::SERVICE_UNAVAILABLE, &format!("{fault}\n")),
+    }
+}
+
+/// The registry as an answer to a scrape.
+pub fn metrics_response(registry: &Registry) -> Response {
+    match metrics::text(registry) {
+        Ok(text) => Response::builder().content_type(PROMETHEUS_TEXT).body(text),
+        Err(error) => {
+            tracing::error!(%error, "could not write the metrics");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "could not write the metrics\n")
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response {
+    Response::builder().status(status).content_type("text/plain; charset=utf-8").body(text.to_owned())
+}

@@ -1,0 +1,24 @@
+//! Prometheus metrics of one process: its own registry, never the crate's global one.
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{Registry, TextEncoder};
+
+/// A registry with the process's own figures (`process_*`).
+///
+/// # Errors
+///
+/// When they cannot be registered.
+pub fn registry() -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    Ok(registry)
+}
+
+/// Everything registered, in Prometheus' text format.
+///
+/// # Errors
+///
+/// When a metric cannot be written.
+pub fn text(registry: &Registry) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&registry.gather())
+}

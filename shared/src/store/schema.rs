@@ -1,0 +1,127 @@
+use std::collections::BTreeSet;
+use std::fmt;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Acquire, MySqlConnection};
+
+use super::{Store, StoreError};
+
+/// Every migration, as it stood when this binary was built.
+static MIGRATIONS: Migrator = {
+    let mut migrator = sqlx::migrate!("../migrations");
+    // The driver's own lock waits with GET_LOCK(…, -1), which MariaDB answers at once with NULL: no lock at all.
+    migrator.locking = false;
+    migrator
+};
+
+/// How long one migrator waits for another; a migration of a large table takes its time.
+const LOCK_WAIT_SECS: u32 = 3_600;
+
+/// The database's schema, seen from this binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// Exactly the migrations that this binary knows.
+    Current,
+    /// Migrations are missing.
+    Older,
+    /// The database has migrations that this binary does not know.
+    Newer,
+    /// A migration was cut short.
+    Unfinished(i64),
+}
+
+impl fmt::Display for SchemaState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Current => f.write_str("the schema is current"),
+            Self::Older => f.write_str("the schema is older than this binary: run `orders-api migrate`"),
+            Self::Newer => f.write_str("the schema is newer than this binary: run a newer release of it"),
+            Self::Unfinished(version) => write!(
+                f,
+                "migration {version} was cut short: see whether its statement took effect, undo it if so, delete the \
+                 migration's row from _sqlx_migrations, and run `orders-api migrate`"
+            ),
+        }
+    }
+}
+
+impl Store {
+    /// Brings the schema to what this binary knows. Several at once wait for one another.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away, the schema is newer, or a migration fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.migrate_alone().await.map_err(|error| {
+            let cause = match error {
+                MigrateError::Execute(cause) => cause,
+                MigrateError::VersionMissing(_) => configuration(SchemaState::Newer),
+                MigrateError::Dirty(version) => configuration(SchemaState::Unfinished(version)),
+                other => sqlx::Error::Migrate(Box::new(other)),
+            };
+            StoreError::when("migrate the database")(cause)
+        })
+    }
+
+    async fn migrate_alone(&self) -> Result<(), MigrateError> {
+        // Closing the connection, not returning it, gives the lock back in every case.
+        let mut connection = self.pool.acquire().await?.detach();
+        lock(&mut connection).await?;
+        MIGRATIONS.run_direct(None, connection.acquire().await?, false).await
+    }
+
+    /// Compares the database's schema with what this binary knows.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
+        let checking = "check the schema";
+        let tables: i64 = sqlx::query_scalar(
+            r"
+            select count(*)
+            from information_schema.tables
+            where table_schema = database() and table_name = '_sqlx_migrations'
+            ",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::when(checking))?;
+        if tables == 0 {
+            return Ok(SchemaState::Older);
+        }
+        let applied: Vec<(i64, bool)> =
+            sqlx::query_as("select version, success from _sqlx_migrations order by version")
+                .fetch_all(&self.pool)
+                .await
+                .map_err(StoreError::when(checking))?;
+        Ok(compare(&applied))
+    }
+}
+
+async fn lock(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let locked: Option<i64> = sqlx::query_scalar("select get_lock(concat('orders.migrate.', md5(database())), ?)")
+        .bind(LOCK_WAIT_SECS)
+        .fetch_one(connection)
+        .await?;
+    if locked == Some(1) { Ok(()) } else { Err(configuration("another migration is still running")) }
+}
+
+fn configuration(why: impl fmt::Display) -> sqlx::Error {
+    sqlx::Error::Configuration(why.to_string().into())
+}
+
+fn compare(applied: &[(i64, bool)]) -> SchemaState {
+    if let Some((version, _)) = applied.iter().find(|(_, success)| !success) {
+        return SchemaState::Unfinished(*version);
+    }
+    let known: BTreeSet<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+    let applied: BTreeSet<i64> = applied.iter().map(|(version, _)| *version).collect();
+    if !applied.is_subset(&known) {
+        SchemaState::Newer
+    } else if applied == known {
+        SchemaState::Current
+    } else {
+        SchemaState::Older
+    }
+}

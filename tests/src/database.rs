@@ -1,0 +1,91 @@
+//! A database of its own for each test.
+
+use std::time::Duration;
+
+use reqwest::Url;
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
+use uuid::Uuid;
+
+use crate::{program, server};
+
+/// Dropping a small database takes milliseconds; a leftover is better than a test that hangs.
+const DROPPED_WITHIN: Duration = Duration::from_secs(20);
+
+/// A fresh database, dropped at the end of its test.
+#[derive(Debug)]
+pub struct Database {
+    /// What the programs take as `DATABASE_URL`.
+    pub url: String,
+    /// For the test to look behind the scenes, and to move time.
+    pub pool: MySqlPool,
+    server: Url,
+    name: String,
+}
+
+/// A fresh database with the tables of `orders-api migrate`.
+pub async fn database() -> Database {
+    let database = empty_database().await;
+    let output = program::run("orders-api", &["migrate"], &[("DATABASE_URL", &database.url)]).await;
+    assert!(output.status.success(), "orders-api migrate: {}", program::text_of(&output));
+    database
+}
+
+/// A fresh database without any table.
+pub async fn empty_database() -> Database {
+    let server = server::url().await;
+    let name = format!("t_{}", Uuid::now_v7().simple());
+    let mut connection = MySqlConnection::connect(server.as_str()).await.expect("the server answers");
+    sqlx::raw_sql(AssertSqlSafe(format!("create database {name}")))
+        .execute(&mut connection)
+        .await
+        .expect("the user may create databases");
+    let mut url = server.clone();
+    url.set_path(&name);
+    let pool = MySqlPoolOptions::new().max_connections(2).connect_lazy(url.as_str()).expect("the URL is sound");
+    Database { url: url.into(), pool, server, name }
+}
+
+impl Database {
+    /// How many orders there are.
+    pub async fn orders(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from orders").fetch_one(&self.pool).await.expect("the table can be read")
+    }
+
+    /// How many orders are in `status`.
+    pub async fn orders_in(&self, status: &str) -> i64 {
+        sqlx::query_scalar("select count(*) from orders where status = ?")
+            .bind(status)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the table can be read")
+    }
+
+    /// An order's status and attempt.
+    pub async fn state(&self, order_id: Uuid) -> (String, u16) {
+        sqlx::query_as("select cast(status as char), attempt from orders where order_id = ?")
+            .bind(order_id)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the order exists")
+    }
+}
+
+impl Drop for Database {
+    /// On a thread of its own: a test's runtime cannot be waited for from within.
+    fn drop(&mut self) {
+        let sql = format!("drop database if exists {}", self.name);
+        let server = self.server.clone();
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            runtime.block_on(async {
+                let dropped = async {
+                    let mut connection = MySqlConnection::connect(server.as_str()).await.ok()?;
+                    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.ok()
+                };
+                tokio::time::timeout(DROPPED_WITHIN, dropped).await.ok().flatten()
+            })
+        });
+        let _ = dropping.join();
+    }
+}

@@ -1,0 +1,314 @@
+//! The real programs, as processes.
+
+use std::env;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, redirect};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Reply, eventually};
+
+/// A second on a quiet machine.
+const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// Longer than a program may take to see that its database is away.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Longer than any grace period that the tests set, by as much as a loaded machine may need.
+const ENDED_WITHIN: Duration = Duration::from_secs(40);
+
+/// Below the ports from which the kernel serves connections, so that none of those takes a port between its choice and
+/// its use.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// A running `orders-api`.
+#[derive(Debug)]
+pub struct Api(Program);
+
+/// A running `orders-worker`.
+#[derive(Debug)]
+pub struct Worker(Program);
+
+/// A running program with an HTTP address. Dropping it kills it.
+#[derive(Debug)]
+pub struct Program {
+    name: &'static str,
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    address: SocketAddr,
+    client: Client,
+}
+
+impl Api {
+    /// Starts the API on a database and waits until it is ready.
+    pub async fn start(database_url: &str, env: &[(&str, &str)]) -> Self {
+        let api = Self::start_unready(database_url, env).await;
+        api.is_ready().await;
+        api
+    }
+
+    /// Starts the API and waits until it answers at all.
+    pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
+        let mut program = Program::start("orders-api", "API_LISTEN", database_url, env);
+        program.is_alive().await;
+        Self(program)
+    }
+
+    /// Places an order and returns its id.
+    pub async fn place(&self, order: &Value) -> Uuid {
+        self.place_text(&order.to_string()).await
+    }
+
+    /// Places an order given as JSON text and returns its id.
+    pub async fn place_text(&self, order: &str) -> Uuid {
+        let reply = self.post("/order/create-order", order).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+        order_id(&reply)
+    }
+
+    /// Ends the API by SIGTERM.
+    pub async fn terminate(self) -> ExitStatus {
+        self.0.terminate().await
+    }
+}
+
+impl Worker {
+    /// Starts a worker on a database and waits until it is ready.
+    pub async fn start(database_url: &str, env: &[(&str, &str)]) -> Self {
+        let worker = Self::start_unready(database_url, env).await;
+        worker.is_ready().await;
+        worker
+    }
+
+    /// Starts a worker and waits until it answers at all.
+    pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
+        let mut program = Program::start("orders-worker", "WORKER_LISTEN", database_url, env);
+        program.is_alive().await;
+        Self(program)
+    }
+
+    /// Ends the worker by SIGTERM.
+    pub async fn terminate(self) -> ExitStatus {
+        self.0.terminate().await
+    }
+}
+
+impl Deref for Api {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.0
+    }
+}
+
+impl Deref for Worker {
+    type Target = Program;
+
+    fn deref(&self) -> &Program {
+        &self.0
+    }
+}
+
+impl Program {
+    fn start(name: &'static str, listen: &str, database_url: &str, env: &[(&str, &str)]) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let mut child = command(name, env)
+            .env("DATABASE_URL", database_url)
+            .env(listen, address.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
+        let output = Arc::default();
+        collect(child.stdout.take(), &output);
+        collect(child.stderr.take(), &output);
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .timeout(ANSWERED_WITHIN)
+            .build()
+            .expect("a plain client can be built");
+        Self { name, child, output, address, client }
+    }
+
+    /// The address in the form of the `…_LISTEN` settings.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// For requests of a special kind, to be sent by [`Self::send`].
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn send(&self, request: RequestBuilder) -> Reply {
+        let response = request.send().await.unwrap_or_else(|error| panic!("{}: {error:?}", self.name));
+        Reply::read(response).await.unwrap_or_else(|error| panic!("{}: {error:?}", self.name))
+    }
+
+    /// Gets a path.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(self.client.get(self.url(path))).await
+    }
+
+    /// Posts JSON text to a path.
+    pub async fn post(&self, path: &str, json: &str) -> Reply {
+        let request = self.client.post(self.url(path)).header("content-type", "application/json");
+        self.send(request.body(json.to_owned())).await
+    }
+
+    /// Waits until the program says that it is ready.
+    pub async fn is_ready(&self) {
+        self.readiness_is(200).await;
+    }
+
+    /// Waits until `/readyz` answers with `status`, and returns the answer.
+    pub async fn readiness_is(&self, status: u16) -> Reply {
+        let what = format!("{} answers /readyz with {status}", self.name);
+        eventually(&what, READY_WITHIN, || async {
+            let reply = self.get("/readyz").await;
+            (reply.status == status).then_some(reply)
+        })
+        .await
+    }
+
+    /// The sum over all label sets of a counter in `/metrics/prometheus`.
+    pub async fn counter(&self, name: &str) -> f64 {
+        let text = self.get("/metrics/prometheus").await.text;
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with([' ', '{']))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Waits until the program listens; the first sign that it has ended fails the test.
+    async fn is_alive(&mut self) {
+        let livez = self.url("/livez");
+        let what = format!("{} answers /livez", self.name);
+        eventually(&what, READY_WITHIN, || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("{} has ended: {status}", self.name);
+            }
+            let request = self.client.get(&livez).send();
+            async move { request.await.ok().filter(|reply| reply.status() == 200) }
+        })
+        .await;
+    }
+
+    async fn terminate(mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("the program runs");
+        let what = format!("{} ends after SIGTERM", self.name);
+        eventually(&what, ENDED_WITHIN, || {
+            let ended = self.child.try_wait().expect("a child can be waited for");
+            async move { ended }
+        })
+        .await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
+            show(self.name, &String::from_utf8_lossy(&output));
+        }
+    }
+}
+
+/// Runs one of the programs to its end.
+pub async fn run(name: &'static str, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = command(name, env);
+    command.args(args);
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("running a program does not panic")
+        .unwrap_or_else(|error| panic!("cannot run {name}: {error}"))
+}
+
+/// What a program said, on both of its outputs.
+pub(crate) fn text_of(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+/// The order id in the answer to a placed order.
+fn order_id(reply: &Reply) -> Uuid {
+    let body = reply.json();
+    let id = body["data"]["order_id"].as_str().unwrap_or_else(|| panic!("no order id in {reply:?}"));
+    id.parse().expect("an order id is a UUID")
+}
+
+/// A program with nothing of the tests' own environment but what it cannot do without.
+fn command(name: &str, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(binary(name));
+    command.env_clear().env("RUST_BACKTRACE", "1").envs(env.iter().copied()).stdin(Stdio::null());
+    for kept in ["PATH", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = env::var_os(kept) {
+            command.env(kept, value);
+        }
+    }
+    command
+}
+
+/// Cargo puts programs one folder above the test programs.
+fn binary(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("a test knows where it lies");
+    let folder = test.ancestors().nth(2).expect("cargo puts tests into a folder of their own");
+    let binary = folder.join(name);
+    assert!(binary.is_file(), "{} is missing: run `cargo xtask test`", binary.display());
+    binary
+}
+
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let ports = PORTS.end - PORTS.start;
+    // Test runs at the same time start at ports of their own.
+    let first = u16::try_from(std::process::id() % 200).expect("less than 200") * 100;
+    for _ in 0..ports {
+        let offset = (u32::from(first) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(ports);
+        let port = PORTS.start + u16::try_from(offset).expect("less than the number of ports");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of {PORTS:?} is free")
+}
+
+/// Reads on its own thread what a program says, so that a full pipe never stops the program.
+fn collect(source: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<u8>>>) {
+    let Some(mut source) = source else { return };
+    let output = Arc::clone(output);
+    std::thread::spawn(move || {
+        let mut buffer = [0_u8; 8192];
+        while let Ok(count @ 1..) = source.read(&mut buffer) {
+            let chunk = buffer.get(..count).unwrap_or_default();
+            output.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(chunk);
+        }
+    });
+}
+
+#[expect(clippy::print_stderr, reason = "a failed test shows what its programs said")]
+fn show(name: &str, output: &str) {
+    eprintln!("== {name} said:\n{output}");
+}

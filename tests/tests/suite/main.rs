@@ -1,0 +1,20 @@
+//! The system as its users meet it: real programs, a real database, HTTP between.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod bad_input;
+mod compose;
+mod create;
+mod list;
+mod load;
+mod metrics;
+mod migrations;
+mod ops;
+mod outage;
+mod sample;
+mod worker;

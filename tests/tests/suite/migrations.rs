@@ -1,0 +1,64 @@
+//! The programs and the schema they meet.
+
+use orders_tests::{Api, Worker, database, empty_database, run};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_migrations_at_once_do_no_harm() {
+    let database = empty_database().await;
+    let migrate = async || run("orders-api", &["migrate"], &[("DATABASE_URL", &database.url)]).await;
+
+    let (one, other) = tokio::join!(migrate(), migrate());
+
+    for output in [one, other] {
+        assert!(output.status.success(), "{output:?}");
+    }
+    assert_eq!(database.orders().await, 0);
+    Api::start(&database.url, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_again_changes_nothing() {
+    let database = database().await;
+
+    let again = run("orders-api", &["migrate"], &[("DATABASE_URL", &database.url)]).await;
+
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(database.orders().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_meets_an_older_schema_names_the_remedy_and_is_ready_after_it() {
+    let database = empty_database().await;
+    let api = Api::start_unready(&database.url, &[]).await;
+    let worker = Worker::start_unready(&database.url, &[]).await;
+
+    for program in [&*api, &*worker] {
+        let reply = program.readiness_is(503).await;
+        assert!(reply.text.contains("orders-api migrate"), "{reply:?}");
+    }
+    let migrated = run("orders-api", &["migrate"], &[("DATABASE_URL", &database.url)]).await;
+
+    assert!(migrated.status.success(), "{migrated:?}");
+    api.is_ready().await;
+    worker.is_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_meets_a_newer_schema_is_not_ready() {
+    let database = database().await;
+    sqlx::query(
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (99999999999999, 'from the future', true, '', 0)",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+
+    let api = Api::start_unready(&database.url, &[]).await;
+    let worker = Worker::start_unready(&database.url, &[]).await;
+
+    for program in [&*api, &*worker] {
+        let reply = program.readiness_is(503).await;
+        assert!(reply.text.contains("99999999999999"), "{reply:?}");
+    }
+}

@@ -1,0 +1,96 @@
+//! What operators and their tools ask of both programs.
+
+use std::path::Path;
+
+use orders_tests::{Api, Worker, database, run};
+use serde_json::Value;
+
+use crate::sample;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_programs_are_alive_ready_and_measured() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[]).await;
+
+    for path in ["/livez", "/readyz", "/metrics/prometheus"] {
+        assert_eq!(api.get(path).await.status, 200, "api {path}");
+        assert_eq!(worker.get(path).await.status, 200, "worker {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_answers_alike_with_a_trailing_slash() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let order = format!("/orders/{}", api.place(&sample::order()).await);
+
+    for path in ["/order/status/PENDING", "/metrics", "/livez", "/readyz", "/docs", "/openapi.json", &order] {
+        let plain = api.get(path).await;
+        let slashed = api.get(&format!("{path}/")).await;
+
+        assert_eq!((plain.status, slashed.status), (200, 200), "{path}");
+        assert_eq!(plain.header("content-type"), slashed.header("content-type"), "{path}");
+        assert_eq!(plain.text, slashed.text, "{path}");
+    }
+    assert_eq!(api.get("/metrics/prometheus/").await.status, 200);
+    assert_eq!(api.get("/order/status/PENDING/?limit=1").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openapi_page_needs_no_other_site() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+
+    let page = api.get("/docs").await;
+
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").unwrap().starts_with("text/html"));
+    for foreign in ["src=\"http", "src='http", "src=\"//", "href=\"http", "href=\"//"] {
+        assert!(!page.text.contains(foreign), "{foreign}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_committed_openapi_document_is_the_served_one() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let committed: Value = serde_json::from_str(&std::fs::read_to_string(committed).unwrap()).unwrap();
+
+    let served = api.get("/openapi.json").await.json();
+    let printed = run("orders-api", &["openapi"], &[]).await;
+
+    assert_eq!(served, committed, "run `orders-api openapi > docs/openapi.json`");
+    assert!(printed.status.success());
+    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), committed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_health_check_tells_a_running_program_from_a_stopped_one() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[]).await;
+    let api_address = api.address().to_string();
+    let worker_address = worker.address().to_string();
+    let check_api = async || run("orders-api", &["healthcheck"], &[("API_LISTEN", &api_address)]).await;
+    let check_worker = async || run("orders-worker", &["healthcheck"], &[("WORKER_LISTEN", &worker_address)]).await;
+
+    assert!(check_api().await.status.success());
+    assert!(check_worker().await.status.success());
+    drop((api, worker));
+
+    assert!(!check_api().await.status.success());
+    assert!(!check_worker().await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_idle_programs_in_good_order() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[]).await;
+
+    let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
+
+    assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
+}

@@ -1,0 +1,77 @@
+//! The database away, and back.
+
+use orders_tests::{Api, Proxy, Worker, database, eventually};
+
+use crate::sample;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_database_the_api_says_when_to_come_again_and_recovers_by_itself() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[]).await;
+    let order_id = api.place(&sample::order()).await;
+
+    line.cut();
+
+    let refused = api.post("/order/create-order", &sample::order().to_string()).await;
+    assert_is_away(&refused);
+    for path in ["/order/status/PENDING", "/metrics", &format!("/orders/{order_id}")] {
+        assert_is_away(&api.get(path).await);
+    }
+    api.readiness_is(503).await;
+    assert_eq!(api.get("/livez").await.status, 200, "a restart would not bring the database back");
+    assert_eq!(database.orders().await, 1);
+
+    line.restore();
+
+    eventually("orders are taken again", sample::SOON, || async {
+        let reply = api.post("/order/create-order", &sample::order().to_string()).await;
+        (reply.status == 201).then_some(())
+    })
+    .await;
+    api.is_ready().await;
+    assert_eq!(database.orders().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_completes_what_it_held_and_goes_on_after_an_outage() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&line.url, &[("SIMULATED_PROCESSING_MS", "500")]).await;
+    let held = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, held, "PROCESSING").await;
+
+    line.cut();
+    worker.readiness_is(503).await;
+    let placed_meanwhile = api.place(&sample::order()).await;
+    line.restore();
+
+    for order_id in [held, placed_meanwhile] {
+        sample::is_stored_as(&database, order_id, "COMPLETED").await;
+        assert_eq!(database.state(order_id).await.1, 1);
+    }
+    worker.is_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_both_programs_while_the_database_is_away() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
+    let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
+    let worker = Worker::start(&line.url, &env).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+
+    line.cut();
+    let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
+
+    assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
+}
+
+fn assert_is_away(reply: &orders_tests::Reply) {
+    let _ = reply.problem(503);
+    let seconds = reply.header("retry-after").unwrap_or_else(|| panic!("no Retry-After: {reply:?}"));
+    assert!(seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{reply:?}");
+}

@@ -1,0 +1,28 @@
+//! `orders-worker`: claims orders and processes them.
+
+use std::sync::Arc;
+
+use clap::Parser;
+use orders_shared::http::{Listener, healthcheck};
+use orders_shared::store::Store;
+use orders_shared::{shutdown, telemetry};
+use orders_worker::config::{Cli, Command, HealthcheckArgs, RunArgs};
+use orders_worker::{Simulated, run};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().command() {
+        Command::Run(args) => work(*args).await,
+        Command::Healthcheck(HealthcheckArgs { worker_listen }) => Ok(healthcheck(worker_listen).await?),
+    }
+}
+
+async fn work(args: RunArgs) -> anyhow::Result<()> {
+    telemetry::start(&args.log)?;
+    let store = Store::new(args.database.store()?);
+    let listener = Listener::bind(args.worker_listen)
+        .await
+        .map_err(|error| anyhow::anyhow!("cannot listen on {} (WORKER_LISTEN): {error}", args.worker_listen))?;
+    let processor = Arc::new(Simulated::new(args.simulated_processing()));
+    run(store, listener, processor, args.worker(), shutdown::on_signal()?).await
+}
