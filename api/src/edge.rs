@@ -26,7 +26,7 @@ pub(crate) async fn observe<E: Endpoint>(
         }
         Err(error) => {
             let route = error.data::<PathPattern>().map(|pattern| Arc::clone(&pattern.0));
-            (Problem::of(error).into_response(), route)
+            (Problem::of(&error).into_response(), route)
         }
     };
     let route = route.as_deref().unwrap_or(NO_ROUTE);

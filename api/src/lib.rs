@@ -20,6 +20,9 @@ use crate::metrics::ApiMetrics;
 use crate::routes::Parts;
 pub use crate::routes::openapi_json;
 
+/// How long orders whose clients were cut off may still take to be written, once the grace period is over.
+const LAST_WRITES: Duration = Duration::from_secs(3);
+
 /// Serves the API until `stop`; requests under way then have `grace` to finish.
 ///
 /// # Errors
@@ -34,7 +37,7 @@ pub async fn serve(store: Store, listener: Listener, grace: Duration, stop: Canc
 
     orders_shared::http::serve(listener, endpoint, stop, grace).await?;
     // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.
-    let _ = tokio::time::timeout(grace, writers.join_all()).await;
+    let _ = tokio::time::timeout(LAST_WRITES, writers.join_all()).await;
     store.close().await;
     Ok(())
 }

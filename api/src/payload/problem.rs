@@ -74,7 +74,7 @@ impl Problem {
     }
 
     /// What a library said, as a problem.
-    pub(crate) fn of(error: poem::Error) -> Self {
+    pub(crate) fn of(error: &poem::Error) -> Self {
         let status = error.status();
         if let Some(problem) = error.downcast_ref::<Self>() {
             return problem.clone();

@@ -88,7 +88,8 @@ impl OrdersApi {
             .transpose()
             .map_err(|error| bad_request("The parameter `cursor`", &error))?;
         let limit = limit.0.clamp(1, LIMIT_MAX);
-        let page = self.parts()?.0.orders_by_status(status, after, limit).await.map_err(read_problem)?;
+        let page =
+            self.parts()?.0.orders_by_status(status, after, limit).await.map_err(|error| read_problem(&error))?;
         let next = page.next.map(|key| format!(r#"</order/status/{status}?limit={limit}&cursor={key}>; rel="next""#));
         Ok(Listed::Orders(Json(page.orders.into_iter().map(ListedOrder::from).collect()), next))
     }
@@ -100,7 +101,7 @@ impl OrdersApi {
         /// The order's id.
         order_id: Path<Uuid>,
     ) -> Result<Json<FullOrder>, Problem> {
-        let found = self.parts()?.0.order(OrderId::from(order_id.0)).await.map_err(read_problem)?;
+        let found = self.parts()?.0.order(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
         let order = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "There is no order with this id."))?;
         Ok(Json(order.into()))
     }
@@ -117,8 +118,8 @@ fn limit_default() -> u16 {
 }
 
 /// A read that failed, as a problem; its cause goes to the log.
-pub(super) fn read_problem(error: StoreError) -> Problem {
+pub(super) fn read_problem(error: &StoreError) -> Problem {
     let passing = error.is_passing();
-    tracing::warn!(error = &error as &dyn std::error::Error, "a request failed");
+    tracing::warn!(error = error as &dyn std::error::Error, "a request failed");
     if passing { Problem::database_away() } else { Problem::internal() }
 }

@@ -57,7 +57,7 @@ impl ReportApi {
             return Ok(Reported::Figures(ReportContent::Prometheus(PlainText(self.prometheus().await?))));
         }
         let (store, ..) = self.source()?;
-        let counts = store.order_counts().await.map_err(read_problem)?;
+        let counts = store.order_counts().await.map_err(|error| read_problem(&error))?;
         Ok(Reported::Figures(ReportContent::Json(Json(report(&counts)))))
     }
 

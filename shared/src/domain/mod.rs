@@ -1,4 +1,4 @@
-//! What an order is and which rules it obeys. No I/O: this module knows no database, no HTTP and no clock.
+//! What an order is and which rules it obeys. No I/O: this module knows no database and no HTTP.
 
 mod amount;
 mod claim;

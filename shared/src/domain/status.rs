@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where an order stands. `docs/ARCHITECTURE.md` shows the arrows between these.
+/// Where an order stands. `docs/STATE_MACHINE.md` shows the arrows between these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
     /// Waits in the queue.

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Below the time-out that container engines give a health check.
-const TIMEOUT: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a process of ours is not healthy.
 #[derive(Debug, thiserror::Error)]

@@ -42,6 +42,7 @@ impl Readiness {
 
 /// `/livez` and `/readyz`.
 ///
+#[must_use]
 pub fn ops_routes(readiness: Readiness) -> Route {
     Route::new().at("/livez", get(livez)).at("/readyz", get(readyz.data(readiness)))
 }
@@ -60,6 +61,7 @@ async fn readyz(Data(readiness): Data<&Readiness>) -> Response {
 }
 
 /// The registry as an answer to a scrape.
+#[must_use]
 pub fn metrics_response(registry: &Registry) -> Response {
     match metrics::text(registry) {
         Ok(text) => Response::builder().content_type(PROMETHEUS_TEXT).body(text),

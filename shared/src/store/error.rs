@@ -23,9 +23,9 @@ impl StoreError {
             | sqlx::Error::Tls(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
+            | sqlx::Error::WorkerCrashed
             // A connection cut in the middle of an answer shows as a broken protocol.
-            sqlx::Error::Protocol(_) => true,
+            | sqlx::Error::Protocol(_) => true,
             sqlx::Error::Database(error) => {
                 error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| is_passing(error.number()))
             }

@@ -60,7 +60,8 @@ impl Store {
         let one_more = u32::from(limit) + 1;
         let query = match status {
             OrderStatus::Pending => {
-                let due_at = start.due_at.or(PageKey::START.due_at);
+                // As a DATETIME: bound as a TIMESTAMP, which ends in 2038, the far end of the list would be no time.
+                let due_at = start.due_at.or(PageKey::START.due_at).map(|due_at| due_at.naive_utc());
                 sqlx::query_as(WAITING).bind(due_at).bind(due_at).bind(start.order_id.uuid()).bind(one_more)
             }
             other => sqlx::query_as(OTHERS).bind(other.name()).bind(start.order_id.uuid()).bind(one_more),

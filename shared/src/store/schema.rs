@@ -24,8 +24,8 @@ pub enum SchemaState {
     Current,
     /// Migrations are missing.
     Older,
-    /// The database has migrations that this binary does not know.
-    Newer,
+    /// The database has this migration, and perhaps more, that this binary does not know.
+    Newer(i64),
     /// A migration was cut short.
     Unfinished(i64),
 }
@@ -35,7 +35,10 @@ impl fmt::Display for SchemaState {
         match self {
             Self::Current => f.write_str("the schema is current"),
             Self::Older => f.write_str("the schema is older than this binary: run `orders-api migrate`"),
-            Self::Newer => f.write_str("the schema is newer than this binary: run a newer release of it"),
+            Self::Newer(version) => write!(
+                f,
+                "the schema is newer than this binary, which does not know migration {version}: run a newer release of it"
+            ),
             Self::Unfinished(version) => write!(
                 f,
                 "migration {version} was cut short: see whether its statement took effect, undo it if so, delete the \
@@ -55,7 +58,7 @@ impl Store {
         self.migrate_alone().await.map_err(|error| {
             let cause = match error {
                 MigrateError::Execute(cause) => cause,
-                MigrateError::VersionMissing(_) => configuration(SchemaState::Newer),
+                MigrateError::VersionMissing(version) => configuration(SchemaState::Newer(version)),
                 MigrateError::Dirty(version) => configuration(SchemaState::Unfinished(version)),
                 other => sqlx::Error::Migrate(Box::new(other)),
             };
@@ -117,8 +120,8 @@ fn compare(applied: &[(i64, bool)]) -> SchemaState {
     }
     let known: BTreeSet<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
     let applied: BTreeSet<i64> = applied.iter().map(|(version, _)| *version).collect();
-    if !applied.is_subset(&known) {
-        SchemaState::Newer
+    if let Some(unknown) = applied.difference(&known).last() {
+        SchemaState::Newer(*unknown)
     } else if applied == known {
         SchemaState::Current
     } else {

@@ -137,15 +137,14 @@ async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_method_is_told_the_right_one() {
+async fn a_wrong_method_is_refused() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
 
-    for (path, allowed) in [("/order/create-order", "POST"), ("/order/create-order/", "POST"), ("/metrics", "GET")] {
+    for path in ["/order/create-order", "/order/create-order/", "/metrics"] {
         let reply = api.send(api.client().delete(api.url(path))).await;
 
         let _ = reply.problem(405);
-        assert!(reply.header("allow").is_some_and(|allow| allow.contains(allowed)), "{reply:?}");
     }
 }
 

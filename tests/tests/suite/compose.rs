@@ -108,7 +108,9 @@ struct Deployment {
 
 impl Deployment {
     fn new() -> Self {
-        Self { project: format!("orders-test-{}", std::process::id()) }
+        // The test runner names the project, to clean up after a run that was cut short.
+        let project = std::env::var("COMPOSE_PROJECT_NAME");
+        Self { project: project.unwrap_or_else(|_| format!("orders-test-{}", std::process::id())) }
     }
 
     /// Runs `docker compose ARGS…` and returns what it printed to standard output.
