@@ -102,11 +102,11 @@ impl Store {
     }
 }
 
+/// A lock's name ends at 64 characters, and names are the server's, not a database's.
+const LOCK: &str = "select get_lock(concat('orders.migrate.', left(sha2(database(), 256), 40)), ?)";
+
 async fn lock(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-    let locked: Option<i64> = sqlx::query_scalar("select get_lock(concat('orders.migrate.', md5(database())), ?)")
-        .bind(LOCK_WAIT_SECS)
-        .fetch_one(connection)
-        .await?;
+    let locked: Option<i64> = sqlx::query_scalar(LOCK).bind(LOCK_WAIT_SECS).fetch_one(connection).await?;
     if locked == Some(1) { Ok(()) } else { Err(configuration("another migration is still running")) }
 }
 
