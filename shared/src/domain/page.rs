@@ -65,7 +65,12 @@ impl FromStr for PageKey {
         let (due_at, order_id) = match text.split_once('.') {
             Some((micros, order_id)) => {
                 let micros = i64::from_str_radix(micros, 16).map_err(|_| NotAPageKey)?;
-                (Some(DateTime::from_timestamp_micros(micros).ok_or(NotAPageKey)?), order_id)
+                let due_at = DateTime::from_timestamp_micros(micros).ok_or(NotAPageKey)?;
+                // Times that no order can be due at are no columns' values either.
+                if due_at < DateTime::UNIX_EPOCH || Some(due_at) > Self::START.due_at {
+                    return Err(NotAPageKey);
+                }
+                (Some(due_at), order_id)
             }
             None => (None, text),
         };
@@ -89,8 +94,17 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_the_column_cannot_hold_is_refused() {
+        for micros in ["5000000000000000", "-1", "7fffffffffffffff"] {
+            let text = format!("{micros}.{}", OrderId::new().uuid().simple());
+
+            assert_eq!(text.parse::<PageKey>(), Err(NotAPageKey), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_page_key_is_refused() {
-        for text in ["", ".", "x", "ffffffffffffffffff.0", "7fffffffffffffff.00000000000000000000000000000000"] {
+        for text in ["", ".", "x", "ffffffffffffffffff.0", "7fffffffffffffff.0"] {
             assert_eq!(text.parse::<PageKey>(), Err(NotAPageKey), "{text}");
         }
     }
