@@ -80,7 +80,7 @@ impl Desk {
                 outcome = work_on(&*processor, &claim) => outcome,
             };
             metrics.busy.dec();
-            // The receiver ends only after every sender, so this cannot fail.
+            // Fails only once the finisher has given up, at the end of a shutdown: nobody is left to tell.
             let _ = ended.send(Ending { claim, outcome, slot });
         });
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use orders_shared::http::{Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::store::Store;
-use poem::{EndpointExt, Route, get, handler, web::Data};
+use poem::{EndpointExt, get, handler, web::Data};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,7 @@ pub async fn run(
     let ops_stop = CancellationToken::new();
     let routes =
         ops_routes(Readiness::new(store.clone(), stop.clone())).at("/metrics/prometheus", get(scrape.data(registry)));
-    let ops = tokio::spawn(serve(listener, Route::new().nest("/", routes), ops_stop.clone(), OPS_GRACE));
+    let ops = tokio::spawn(serve(listener, routes, ops_stop.clone(), OPS_GRACE));
 
     let (ended, endings) = mpsc::unbounded_channel();
     let desk = Desk::new(processor, ended, settings.concurrency, Arc::clone(&metrics));

@@ -41,7 +41,6 @@ impl Readiness {
 }
 
 /// `/livez` and `/readyz`.
-///
 #[must_use]
 pub fn ops_routes(readiness: Readiness) -> Route {
     Route::new().at("/livez", get(livez)).at("/readyz", get(readyz.data(readiness)))

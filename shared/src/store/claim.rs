@@ -20,12 +20,12 @@ const LOCK_DUE: &str = concat!(
 );
 
 const CLAIM: &str = r"
-    update json_table(?, '$[*]' columns (order_id char(32) path '$[0]')) as locked
+    update json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as locked
     straight_join orders force index (primary) on orders.order_id = unhex(locked.order_id)
     set orders.status = 'PROCESSING',
         orders.attempt = orders.attempt + 1,
         orders.due_at = null,
-        orders.claim_token = ?,
+        orders.claim_token = unhex(locked.token),
         orders.claimed_at = now(6),
         orders.updated_at = now(6)
     where orders.status = 'PENDING'
@@ -56,7 +56,7 @@ impl Store {
 
         let token = ClaimToken::fresh();
         let locked = as_json(due.iter().map(|order| (order.order_id, token)));
-        sqlx::query(CLAIM).bind(locked).bind(token.uuid()).execute(&mut *transaction).await?;
+        sqlx::query(CLAIM).bind(locked).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(due.into_iter().map(|order| Claim::new(claimed(order), token)).collect())
     }

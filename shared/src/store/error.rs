@@ -27,7 +27,7 @@ impl StoreError {
             // A connection cut in the middle of an answer shows as a broken protocol.
             | sqlx::Error::Protocol(_) => true,
             sqlx::Error::Database(error) => {
-                error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| is_passing(error.number()))
+                error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| PASSING.contains(&error.number()))
             }
             _ => false,
         }
@@ -40,32 +40,17 @@ impl StoreError {
 }
 
 /// Error numbers of MySQL and MariaDB that say nothing about the statement itself.
-fn is_passing(number: u16) -> bool {
-    const TOO_MANY_CONNECTIONS: u16 = 1040;
-    const RECORD_CHANGED: u16 = 1020;
-    const SERVER_SHUTDOWN: u16 = 1053;
-    const USER_HAS_TOO_MANY_CONNECTIONS: u16 = 1203;
-    const LOCK_WAIT_TIMEOUT: u16 = 1205;
-    const DEADLOCK: u16 = 1213;
-    const RUNNING_WITH_OPTION_READ_ONLY: u16 = 1290;
-    const QUERY_INTERRUPTED: u16 = 1317;
-    const READ_ONLY_MODE: u16 = 1836;
-    const CONNECTION_KILLED: u16 = 1927;
-    const SESSION_KILLED: u16 = 3169;
-    const SERVER_OFFLINE: u16 = 3032;
-    matches!(
-        number,
-        TOO_MANY_CONNECTIONS
-            | RECORD_CHANGED
-            | SERVER_SHUTDOWN
-            | USER_HAS_TOO_MANY_CONNECTIONS
-            | LOCK_WAIT_TIMEOUT
-            | DEADLOCK
-            | RUNNING_WITH_OPTION_READ_ONLY
-            | QUERY_INTERRUPTED
-            | READ_ONLY_MODE
-            | CONNECTION_KILLED
-            | SESSION_KILLED
-            | SERVER_OFFLINE
-    )
-}
+const PASSING: [u16; 12] = [
+    1020, // the record has changed since it was read (MariaDB)
+    1040, // too many connections
+    1053, // the server shuts down
+    1203, // the user has too many connections
+    1205, // a lock was not to be had in time
+    1213, // a deadlock
+    1290, // the server runs with an option that forbids this, such as read_only
+    1317, // the query was interrupted
+    1836, // read-only mode
+    1927, // the connection was killed (MariaDB)
+    3032, // the server is in offline mode
+    3169, // the session was killed
+];
