@@ -81,14 +81,31 @@ async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, metri
         }
         let (orders, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|Waiting { order, placed }| (order, placed)).unzip();
-        let placed = place(&store, &orders).await;
-        if placed.is_ok() {
-            metrics.placed(orders.len());
+        match place(&store, &orders).await {
+            // One bad order must not fail its neighbours.
+            Err(Refused::Broken) if orders.len() > 1 => {
+                for (order, answer) in orders.into_iter().zip(answers) {
+                    tell([answer], place(&store, &[order]).await, &metrics);
+                }
+            }
+            placed => tell(answers, placed, &metrics),
         }
-        for answer in answers {
-            // A client that went away does not read its answer; the order stands.
-            let _ = answer.send(placed);
-        }
+    }
+}
+
+/// Answers those whose orders one commit placed, or did not.
+fn tell(
+    answers: impl IntoIterator<Item = oneshot::Sender<Result<(), Refused>>, IntoIter: ExactSizeIterator>,
+    placed: Result<(), Refused>,
+    metrics: &ApiMetrics,
+) {
+    let answers = answers.into_iter();
+    if placed.is_ok() {
+        metrics.placed(answers.len());
+    }
+    for answer in answers {
+        // A client that went away does not read its answer; the order stands.
+        let _ = answer.send(placed);
     }
 }
 

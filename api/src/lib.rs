@@ -21,7 +21,7 @@ use crate::routes::Parts;
 pub use crate::routes::openapi_json;
 
 /// How long orders whose clients were cut off may still take to be written, once the grace period is over.
-const LAST_WRITES: Duration = Duration::from_secs(3);
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// Serves the API until `stop`; requests under way then have `grace` to finish.
 ///

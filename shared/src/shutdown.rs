@@ -1,9 +1,51 @@
-//! How a process is told to stop.
+//! How a process is told to stop, and until when it may work on.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// One shutdown, seen alike by every part of a process.
+///
+/// It begins when the process is told to stop: nothing new is taken on. It is over when the grace period has passed
+/// since then: what is still under way is given up.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    begun: CancellationToken,
+    over: CancellationToken,
+}
+
+impl Shutdown {
+    /// A shutdown that begins when `stop` is cancelled and is over `grace` later.
+    #[must_use]
+    pub fn after(stop: CancellationToken, grace: Duration) -> Self {
+        let shutdown = Self { begun: stop, over: CancellationToken::new() };
+        let Self { begun, over } = shutdown.clone();
+        tokio::spawn(async move {
+            begun.cancelled().await;
+            tokio::time::sleep(grace).await;
+            over.cancel();
+        });
+        shutdown
+    }
+
+    /// Waits until the shutdown begins.
+    pub async fn begun(&self) {
+        self.begun.cancelled().await;
+    }
+
+    /// Whether the shutdown has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Waits until the grace period is over.
+    pub async fn over(&self) {
+        self.over.cancelled().await;
+    }
+}
 
 /// A token that is cancelled at the first SIGTERM or SIGINT.
 ///

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs};
+use orders_shared::domain::RetryPolicy;
 
-use crate::WorkerSettings;
+use crate::{Faults, Simulated, WorkerSettings};
 
 /// Claims orders from MySQL and processes them.
 #[derive(Parser)]
@@ -68,9 +69,37 @@ pub struct RunArgs {
     #[arg(long, env = "WORKER_POLL_MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     worker_poll_ms: u64,
 
+    /// Attempts that an order has; when the last one fails the order is FAILED.
+    #[arg(long, env = "WORKER_MAX_ATTEMPTS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    worker_max_attempts: u16,
+
+    /// Milliseconds before the second attempt, less up to half by chance; each further pause is twice as long, up to
+    /// ten minutes. Too low hits what is down again and again, too high delays what would succeed.
+    #[arg(long, env = "WORKER_RETRY_BASE_MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    worker_retry_base_ms: u64,
+
+    /// Milliseconds that one attempt may take; what takes longer counts as stuck and as failed.
+    #[arg(long, env = "PROCESSING_TIMEOUT_MS", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
+    processing_timeout_ms: u64,
+
+    /// Seconds without a heartbeat after which this worker is dead to the others, which then take its orders. It beats
+    /// five times as often. Too low takes a busy worker for dead, too high leaves a dead one's orders waiting.
+    #[arg(long, env = "WORKER_DEAD_AFTER_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    worker_dead_after_secs: u64,
+
     /// Milliseconds that the built-in, simulated work on an order takes; 0 for none.
-    #[arg(long, env = "SIMULATED_PROCESSING_MS", default_value_t = 0)]
+    #[arg(long, env = "SIMULATED_PROCESSING_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     simulated_processing_ms: u64,
+
+    /// Milliseconds that the simulated work takes where the fault `slow` says so.
+    #[arg(long, env = "SIMULATED_SLOW_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
+    simulated_slow_ms: u64,
+
+    /// What goes wrong in the simulated work: `kind=share` or `kind=user:ID`, separated by commas. The kinds: fail,
+    /// panic, slow and hang, at a share of the attempts; reject (never to succeed) and kill (the process ends as by a
+    /// crash), at each attempt of a share of the orders. Shares are from 0 to 1.
+    #[arg(long, env = "SIMULATED_FAULTS", default_value = "")]
+    simulated_faults: Faults,
 
     #[command(flatten)]
     shutdown: ShutdownArgs,
@@ -87,13 +116,20 @@ impl RunArgs {
         WorkerSettings {
             concurrency: self.worker_concurrency,
             poll: Duration::from_millis(self.worker_poll_ms),
+            timeout: Duration::from_millis(self.processing_timeout_ms),
+            retries: RetryPolicy {
+                max_attempts: self.worker_max_attempts,
+                base: Duration::from_millis(self.worker_retry_base_ms),
+            },
+            dead_after: Duration::from_secs(self.worker_dead_after_secs),
             grace: self.shutdown.grace(),
         }
     }
 
-    /// How long the simulated work takes.
+    /// The built-in processor.
     #[must_use]
-    pub fn simulated_processing(&self) -> Duration {
-        Duration::from_millis(self.simulated_processing_ms)
+    pub fn simulated(&self) -> Simulated {
+        let duration = Duration::from_millis(self.simulated_processing_ms);
+        Simulated::new(duration, Duration::from_millis(self.simulated_slow_ms), self.simulated_faults.clone())
     }
 }

@@ -1,38 +1,53 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use orders_shared::domain::Claim;
+use orders_shared::domain::{Claim, RetryPolicy, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Processor;
 use crate::metrics::WorkerMetrics;
+use crate::{ProcessingError, Processor};
 
 /// How the work on a claimed order ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// It is done.
     Done,
-    /// It is not; the order goes back to the queue.
-    GivenUp,
+    /// It was not begun or not finished, through no fault of the order's.
+    HandedBack,
+    /// It failed.
+    Failed { error: String, duration: Duration, verdict: Verdict },
 }
 
-/// A claim whose work has ended, with the slot that it holds until its outcome is committed.
+/// A claim whose work has ended, with the slots that it holds until its outcome is committed.
 #[derive(Debug)]
 pub(crate) struct Ending {
     pub(crate) claim: Claim,
     pub(crate) outcome: Outcome,
-    pub(crate) slot: OwnedSemaphorePermit,
+    pub(crate) slots: OwnedSemaphorePermit,
 }
 
-/// Where orders are worked on: a fixed number of slots, a task for each taken one.
+/// How the desk treats an order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Orders worked on at once.
+    pub(crate) concurrency: u32,
+    /// Time that one attempt may take.
+    pub(crate) timeout: Duration,
+    /// What follows an attempt that failed.
+    pub(crate) retries: RetryPolicy,
+}
+
+/// Where orders are worked on: a fixed number of slots, a task for each order.
 pub(crate) struct Desk {
     processor: Arc<dyn Processor>,
     ended: mpsc::UnboundedSender<Ending>,
     slots: Arc<Semaphore>,
-    concurrency: u32,
+    rules: Rules,
     working: JoinSet<()>,
     give_up: CancellationToken,
     metrics: Arc<WorkerMetrics>,
@@ -42,71 +57,88 @@ impl Desk {
     pub(crate) fn new(
         processor: Arc<dyn Processor>,
         ended: mpsc::UnboundedSender<Ending>,
-        concurrency: u32,
+        rules: Rules,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
         Self {
             processor,
             ended,
-            slots: Arc::new(Semaphore::new(concurrency as usize)),
-            concurrency,
+            slots: Arc::new(Semaphore::new(rules.concurrency as usize)),
+            rules,
             working: JoinSet::new(),
             give_up: CancellationToken::new(),
             metrics,
         }
     }
 
-    /// Waits for a free slot and takes all that are free.
-    pub(crate) async fn free_slots(&mut self) -> Vec<OwnedSemaphorePermit> {
+    /// Waits for `at_least` free slots and takes all that are free.
+    pub(crate) async fn free_slots(&mut self, at_least: u32) -> Option<OwnedSemaphorePermit> {
         while self.working.try_join_next().is_some() {}
-        let mut slots = Vec::new();
-        if let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await {
-            slots.push(slot);
-        }
+        let mut slots = Arc::clone(&self.slots).acquire_many_owned(at_least).await.ok()?;
         while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            slots.push(slot);
+            slots.merge(slot);
         }
-        slots
+        Some(slots)
     }
 
-    /// Starts the work on a claimed order.
-    pub(crate) fn start(&mut self, claim: Claim, slot: OwnedSemaphorePermit) {
+    /// Every slot there is.
+    pub(crate) fn concurrency(&self) -> u32 {
+        self.rules.concurrency
+    }
+
+    /// Starts the work on a claimed order, which holds these slots until its outcome is committed.
+    pub(crate) fn start(&mut self, claim: Claim, slots: OwnedSemaphorePermit) {
         let (processor, ended) = (Arc::clone(&self.processor), self.ended.clone());
-        let (give_up, metrics) = (self.give_up.clone(), Arc::clone(&self.metrics));
+        let (give_up, metrics, rules) = (self.give_up.clone(), Arc::clone(&self.metrics), self.rules);
         self.metrics.busy.inc();
         self.working.spawn(async move {
             let outcome = tokio::select! {
-                () = give_up.cancelled() => Outcome::GivenUp,
-                outcome = work_on(&*processor, &claim) => outcome,
+                biased;
+                () = give_up.cancelled() => Outcome::HandedBack,
+                outcome = work_on(&*processor, &claim, rules) => outcome,
             };
             metrics.busy.dec();
             // Fails only once the finisher has given up, at the end of a shutdown: nobody is left to tell.
-            let _ = ended.send(Ending { claim, outcome, slot });
+            let _ = ended.send(Ending { claim, outcome, slots });
         });
+    }
+
+    /// Hands a claimed order back without having begun it.
+    pub(crate) fn hand_back(&self, claim: Claim, slots: OwnedSemaphorePermit) {
+        let _ = self.ended.send(Ending { claim, outcome: Outcome::HandedBack, slots });
     }
 
     /// Waits until every outcome is committed.
     pub(crate) async fn drained(&self) {
-        let _ = self.slots.acquire_many(self.concurrency).await;
+        let _ = self.slots.acquire_many(self.rules.concurrency).await;
     }
 
-    /// Ends the work on every order that is still under way.
-    pub(crate) fn give_up(&self) {
-        self.give_up.cancel();
+    /// Ends the work on every order that is under way now.
+    pub(crate) fn give_up(&mut self) {
+        std::mem::take(&mut self.give_up).cancel();
     }
 }
 
-async fn work_on(processor: &dyn Processor, claim: &Claim) -> Outcome {
-    let order_id = claim.order_id();
-    match AssertUnwindSafe(processor.process(claim.order())).catch_unwind().await {
-        Ok(Ok(())) => Outcome::Done,
-        Ok(Err(error)) => {
-            tracing::warn!(%order_id, %error, "could not process an order; it goes back to the queue");
-            Outcome::GivenUp
-        }
-        Err(_) => {
-            tracing::error!(%order_id, "processing an order panicked; it goes back to the queue");
-            Outcome::GivenUp
-        }
-    }
+async fn work_on(processor: &dyn Processor, claim: &Claim, rules: Rules) -> Outcome {
+    let started = Instant::now();
+    let work = AssertUnwindSafe(processor.process(claim.order())).catch_unwind();
+    let error = match tokio::time::timeout(rules.timeout, work).await {
+        Ok(Ok(Ok(()))) => return Outcome::Done,
+        Ok(Ok(Err(error))) => error,
+        Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", message(panic.as_ref()))),
+        Err(_) => ProcessingError::Retryable(format!("no end within {} ms", rules.timeout.as_millis())),
+    };
+    let order = claim.order();
+    let verdict = match &error {
+        ProcessingError::Retryable(_) => rules.retries.after(order.attempt, fastrand::f64()),
+        ProcessingError::Permanent(_) => Verdict::Fail,
+    };
+    tracing::warn!(order_id = %order.order_id, attempt = order.attempt, %error, ?verdict, "an attempt failed");
+    Outcome::Failed { error: error.to_string(), duration: started.elapsed(), verdict }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it left no message")
 }

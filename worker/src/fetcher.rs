@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::store::Store;
-use tokio_util::sync::CancellationToken;
+use orders_shared::domain::{Claim, WorkerId};
+use orders_shared::shutdown::Shutdown;
+use orders_shared::store::{ClaimError, Claimed, Store};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 
-use crate::WorkerSettings;
 use crate::desk::Desk;
 use crate::metrics::WorkerMetrics;
 
@@ -18,53 +20,99 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 pub(crate) struct Fetcher {
     store: Store,
     desk: Desk,
-    settings: WorkerSettings,
+    /// Who this worker is; nobody until it is registered, and after it was declared dead.
+    identity: watch::Receiver<Option<WorkerId>>,
+    poll: Duration,
     metrics: Arc<WorkerMetrics>,
+    /// No claim before then.
+    next_claim: Instant,
+    /// The next order must be worked on alone.
+    wants_idle: bool,
 }
 
 impl Fetcher {
-    pub(crate) fn new(store: Store, desk: Desk, settings: WorkerSettings, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { store, desk, settings, metrics }
+    pub(crate) fn new(
+        store: Store,
+        desk: Desk,
+        identity: watch::Receiver<Option<WorkerId>>,
+        poll: Duration,
+        metrics: Arc<WorkerMetrics>,
+    ) -> Self {
+        Self { store, desk, identity, poll, metrics, next_claim: Instant::now(), wants_idle: false }
     }
 
-    /// Claims until `stop`, then waits for the orders under way, as long as the grace period lasts, and ends the rest.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let pause = self.fetch(&stop).await;
-            if let Some(pause) = pause {
-                let _ = tokio::time::timeout(pause, stop.cancelled()).await;
+    /// Claims until the shutdown begins, then waits for the orders under way until it is over, and ends the rest.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        while let Some((worker_id, slots)) = self.ready(&shutdown).await {
+            self.fetch(worker_id, slots, &shutdown).await;
+        }
+        tokio::select! {
+            () = self.desk.drained() => return,
+            () = shutdown.over() => self.desk.give_up(),
+        }
+        self.desk.drained().await;
+    }
+
+    /// Waits until it is time to claim, with free slots; `None` when the shutdown begins.
+    async fn ready(&mut self, shutdown: &Shutdown) -> Option<(WorkerId, OwnedSemaphorePermit)> {
+        loop {
+            let worker_id = *self.identity.borrow_and_update();
+            let at_least = if self.wants_idle { self.desk.concurrency() } else { 1 };
+            tokio::select! {
+                biased;
+                () = shutdown.begun() => return None,
+                changed = self.identity.changed() => {
+                    // What it holds belongs to others now. Handing it back does no harm: the tokens tell.
+                    self.desk.give_up();
+                    changed.ok()?;
+                }
+                slots = async {
+                    tokio::time::sleep_until(self.next_claim).await;
+                    self.desk.free_slots(at_least).await
+                }, if worker_id.is_some() => return Some((worker_id?, slots?)),
             }
         }
-        if tokio::time::timeout(self.settings.grace, self.desk.drained()).await.is_err() {
-            self.desk.give_up();
-            // The finisher bounds how long it tries, so this ends.
-            self.desk.drained().await;
-        }
     }
 
-    /// Claims once. Returns how long to wait before the next claim, when there is nothing to do right away.
-    async fn fetch(&mut self, stop: &CancellationToken) -> Option<Duration> {
-        let mut slots = tokio::select! {
-            () = stop.cancelled() => return None,
-            slots = self.desk.free_slots() => slots,
-        };
-        slots.truncate(CLAIM_BATCH_MAX);
-        let wanted = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+    /// Claims once.
+    async fn fetch(&mut self, worker_id: WorkerId, slots: OwnedSemaphorePermit, shutdown: &Shutdown) {
+        let limit = slots.num_permits().min(CLAIM_BATCH_MAX);
+        let idle = slots.num_permits() >= self.desk.concurrency() as usize;
         // A claim that was begun is waited for: dropped halfway it could hold orders that nobody works on.
-        let claims = match self.store.claim(wanted).await {
-            Ok(claims) => claims,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "no claim; trying again");
-                return Some(RETRY_AFTER);
-            }
+        let claimed = tokio::select! {
+            biased;
+            claimed = self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), idle) => claimed,
+            () = shutdown.over() => return,
         };
-        if claims.is_empty() {
-            return Some(self.settings.poll);
+        self.wants_idle = false;
+        self.next_claim = Instant::now();
+        match claimed {
+            Ok(Claimed::Orders(claims)) if claims.is_empty() => self.next_claim += self.poll,
+            Ok(Claimed::Orders(claims)) => {
+                self.metrics.claimed(claims.len());
+                let too_late = shutdown.has_begun() || *self.identity.borrow() != Some(worker_id);
+                self.give_out(claims, slots, too_late);
+            }
+            Ok(Claimed::WaitUntilIdle) => self.wants_idle = true,
+            Err(ClaimError { error, doubtful }) => {
+                let orders = doubtful.len();
+                tracing::warn!(error = &error as &dyn std::error::Error, orders, "no claim; trying again");
+                self.next_claim += RETRY_AFTER;
+                self.give_out(doubtful, slots, true);
+            }
         }
-        self.metrics.claimed(claims.len());
-        for (claim, slot) in claims.into_iter().zip(slots) {
-            self.desk.start(claim, slot);
+    }
+
+    /// Starts the work on these orders, or hands them back.
+    fn give_out(&mut self, claims: Vec<Claim>, mut slots: OwnedSemaphorePermit, back: bool) {
+        for claim in claims {
+            // A suspect, which comes alone, takes every slot, so that no other order is near it.
+            let needed = if claim.order().is_suspect() { slots.num_permits() } else { 1 };
+            let Some(slots) = slots.split(needed) else {
+                tracing::error!(order_id = %claim.order_id(), "more orders were claimed than there are slots");
+                return;
+            };
+            if back { self.desk.hand_back(claim, slots) } else { self.desk.start(claim, slots) }
         }
-        None
     }
 }

@@ -6,24 +6,34 @@ pub mod config;
 mod desk;
 mod fetcher;
 mod finisher;
+mod health;
+mod heart;
 mod metrics;
 mod processor;
+mod rescuer;
+mod simulated;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
 use orders_shared::http::{Listener, Readiness, metrics_response, ops_routes, serve};
-use orders_shared::store::Store;
-use poem::{EndpointExt, get, handler, web::Data};
+use orders_shared::shutdown::Shutdown;
+use orders_shared::store::{Store, StoreSettings};
+use poem::{EndpointExt, Response, Route, get, handler, web::Data};
 use prometheus::Registry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Rules};
 use crate::fetcher::Fetcher;
 use crate::finisher::Finisher;
+use crate::health::Health;
+use crate::heart::Heart;
 use crate::metrics::WorkerMetrics;
-pub use crate::processor::{ProcessingError, Processor, Simulated};
+pub use crate::processor::{ProcessingError, Processor};
+use crate::rescuer::Rescuer;
+pub use crate::simulated::{Faults, Simulated};
 
 /// How one worker process works.
 #[derive(Clone, Copy, Debug)]
@@ -32,47 +42,99 @@ pub struct WorkerSettings {
     pub concurrency: u32,
     /// Wait between looks at an empty queue.
     pub poll: Duration,
+    /// Time that one attempt may take.
+    pub timeout: Duration,
+    /// What follows an attempt that failed.
+    pub retries: RetryPolicy,
+    /// Without a heartbeat for this long, this worker is dead to the others.
+    pub dead_after: Duration,
     /// Time that orders under way have to finish at shutdown.
     pub grace: Duration,
 }
 
-/// The ops endpoints must answer until the last order is finished or handed back, and not much longer.
-const OPS_GRACE: Duration = Duration::from_secs(1);
+/// Once the grace period is over, how much longer the last outcomes may take to be committed. A database that does not
+/// take them by then is away, and the orders are rescued when it is back.
+const LAST_COMMITS: Duration = Duration::from_secs(1);
+
+/// How long each of the last steps of a shutdown may take: all of them end within a second.
+const LAST_STEP: Duration = Duration::from_millis(300);
 
 /// Runs one worker until `stop`; then claims no more, finishes what it holds within the grace period, hands back the
 /// rest, and returns.
 ///
 /// # Errors
 ///
-/// When the ops endpoints cannot be served or the metrics cannot be registered.
+/// When the ops endpoints cannot be served, the metrics cannot be registered, or the database does not honour
+/// SKIP LOCKED.
 pub async fn run(
-    store: Store,
+    database: StoreSettings,
     listener: Listener,
     processor: Arc<dyn Processor>,
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (line, store) = (Store::new(database.single()), Store::new(database));
     let registry = orders_shared::metrics::registry()?;
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
-    let ops_stop = CancellationToken::new();
-    let routes =
-        ops_routes(Readiness::new(store.clone(), stop.clone())).at("/metrics/prometheus", get(scrape.data(registry)));
-    let ops = tokio::spawn(serve(listener, routes, ops_stop.clone(), OPS_GRACE));
+    let health = Arc::new(Health::default());
+    let shutdown = Shutdown::after(stop.clone(), settings.grace);
+    // The ops endpoints answer, and the heart beats, until the last order is finished or handed back.
+    let drained = CancellationToken::new();
+
+    let readiness = Readiness::new(store.clone(), stop.clone()).and({
+        let health = Arc::clone(&health);
+        move || health.fault()
+    });
+    let ops = tokio::spawn(serve(listener, routes(readiness, registry), drained.clone(), LAST_STEP));
+    let heart = Heart::new(line, store.clone(), registration(settings), Arc::clone(&metrics));
+    let (identity, steady) = (heart.identity(), heart.steady());
+    let mut heart = tokio::spawn(heart.run(drained.clone()));
+    let rescuer = Rescuer::new(store.clone(), steady, settings.dead_after, Arc::clone(&metrics));
+    let rescuer = tokio::spawn(rescuer.run(shutdown.clone()));
 
     let (ended, endings) = mpsc::unbounded_channel();
-    let desk = Desk::new(processor, ended, settings.concurrency, Arc::clone(&metrics));
-    let finisher =
-        tokio::spawn(Finisher::new(store.clone(), endings, Arc::clone(&metrics)).run(stop.clone(), settings.grace));
-    Fetcher::new(store.clone(), desk, settings, metrics).run(stop).await;
-    finisher.await?;
+    let finisher = Finisher::new(store.clone(), endings, health, Arc::clone(&metrics));
+    let WorkerSettings { concurrency, timeout, retries, .. } = settings;
+    let desk = Desk::new(processor, ended, Rules { concurrency, timeout, retries }, Arc::clone(&metrics));
+    let fetcher = Fetcher::new(store.clone(), desk, identity, settings.poll, metrics);
+    let too_late = async {
+        shutdown.over().await;
+        tokio::time::sleep(LAST_COMMITS).await;
+    };
+    let work = Box::pin(async { tokio::join!(fetcher.run(shutdown.clone()), finisher.run()) });
+    tokio::select! {
+        _ = work => {}
+        () = too_late => tracing::error!("the database did not take the last outcomes; their orders will be rescued"),
+        // Before `stop` it ends only when this database is none for workers.
+        ended = &mut heart => ended??,
+    }
 
-    ops_stop.cancel();
+    drained.cancel();
+    rescuer.abort();
+    if !heart.is_finished() {
+        let _ = tokio::time::timeout(LAST_STEP, heart).await;
+    }
     ops.await??;
     store.close().await;
     Ok(())
 }
 
+fn registration(settings: WorkerSettings) -> Registration {
+    Registration {
+        worker_id: WorkerId::fresh(),
+        host: rustix::system::uname().nodename().to_string_lossy().chars().take(255).collect(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        slots: settings.concurrency,
+        dead_after: settings.dead_after,
+    }
+}
+
+fn routes(readiness: Readiness, registry: Registry) -> Route {
+    ops_routes(readiness).at("/metrics/prometheus", get(scrape.data(registry)))
+}
+
 #[handler]
-fn scrape(Data(registry): Data<&Registry>) -> poem::Response {
+fn scrape(Data(registry): Data<&Registry>) -> Response {
     metrics_response(registry)
 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use clap::Parser;
 use orders_shared::http::{Listener, healthcheck};
-use orders_shared::store::Store;
 use orders_shared::{shutdown, telemetry};
 use orders_worker::config::{Cli, Command, HealthcheckArgs, RunArgs};
-use orders_worker::{Simulated, run};
+use orders_worker::run;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -19,10 +18,10 @@ async fn main() -> anyhow::Result<()> {
 
 async fn work(args: RunArgs) -> anyhow::Result<()> {
     telemetry::start(&args.log)?;
-    let store = Store::new(args.database.store()?);
+    let database = args.database.store()?;
     let listener = Listener::bind(args.worker_listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {} (WORKER_LISTEN): {error}", args.worker_listen))?;
-    let processor = Arc::new(Simulated::new(args.simulated_processing()));
-    run(store, listener, processor, args.worker(), shutdown::on_signal()?).await
+    let processor = Arc::new(args.simulated());
+    run(database, listener, processor, args.worker(), shutdown::on_signal()?).await
 }

@@ -1,4 +1,4 @@
-use orders_shared::store::Finished;
+use orders_shared::store::{Finished, Rescued};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// What one worker process counts.
@@ -7,8 +7,13 @@ pub(crate) struct WorkerMetrics {
     claimed: IntCounter,
     completed: IntCounter,
     released: IntCounter,
+    failed_attempts: IntCounter,
+    rescued: IntCounter,
+    poisonous: IntCounter,
     stale: IntCounter,
     batch: Histogram,
+    /// Times that others declared this worker dead.
+    pub(crate) deaths: IntCounter,
     /// Slots in which an order is being worked on.
     pub(crate) busy: IntGauge,
 }
@@ -35,8 +40,15 @@ impl WorkerMetrics {
             claimed: counter("orders_claimed_total", "Orders that this worker claimed.")?,
             completed: counter("orders_completed_total", "Orders that this worker completed.")?,
             released: counter("orders_released_total", "Orders that this worker handed back to the queue.")?,
+            failed_attempts: counter("orders_failed_attempts_total", "Attempts of this worker that failed.")?,
+            rescued: counter("orders_rescued_total", "Orders that this worker took back from dead workers.")?,
+            poisonous: counter(
+                "orders_poisonous_total",
+                "Orders that this worker made FAILED after their third rescue.",
+            )?,
             stale: counter("orders_stale_outcomes_total", "Outcomes refused because the claim was lost.")?,
             batch,
+            deaths: counter("worker_deaths_total", "Times that others declared this worker dead.")?,
             busy: gauge("worker_slots_busy", "Slots in which an order is being worked on.")?,
         })
     }
@@ -54,5 +66,15 @@ impl WorkerMetrics {
     pub(crate) fn released(&self, finished: Finished) {
         self.released.inc_by(finished.changed);
         self.stale.inc_by(finished.stale);
+    }
+
+    pub(crate) fn failed(&self, finished: Finished) {
+        self.failed_attempts.inc_by(finished.changed);
+        self.stale.inc_by(finished.stale);
+    }
+
+    pub(crate) fn rescued(&self, rescued: Rescued) {
+        self.rescued.inc_by(rescued.rescued);
+        self.poisonous.inc_by(rescued.poisonous);
     }
 }

@@ -36,18 +36,34 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&mut Self, &str, &'a RawValue) -> Option<T>,
     ) -> Option<T> {
         let pointer = format!("/{name}");
-        let mut found = self.fields.extract_if(.., |(field, _)| field == name).map(|(_, value)| value);
-        let (value, again) = (found.next(), found.next());
-        drop(found);
-        let Some(value) = value else {
-            self.fault(pointer, "missing", "is missing");
-            return None;
-        };
-        if again.is_some() {
-            self.fault(pointer, "duplicate", "appears more than once");
-            return None;
+        match self.take(name) {
+            (Some(value), false) => return read(self, &pointer, value),
+            (_, true) => self.fault(pointer, "duplicate", "appears more than once"),
+            (None, false) => self.fault(pointer, "missing", "is missing"),
         }
-        read(self, &pointer, value)
+        None
+    }
+
+    /// Reads the field `name` with `read`; `None` when it is missing, null, or has a fault, which is noted.
+    pub(crate) fn optional<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&mut Self, &str, &'a RawValue) -> Option<T>,
+    ) -> Option<T> {
+        let pointer = format!("/{name}");
+        match self.take(name) {
+            (Some(value), false) if value.get() != "null" => return read(self, &pointer, value),
+            (_, true) => self.fault(pointer, "duplicate", "appears more than once"),
+            _ => {}
+        }
+        None
+    }
+
+    /// Takes the field out, if it is there, and says whether it was there again.
+    fn take(&mut self, name: &str) -> (Option<&'a RawValue>, bool) {
+        let mut found = self.fields.extract_if(.., |(field, _)| field == name).map(|(_, value)| value);
+        let value = found.next();
+        (value, found.count() > 0)
     }
 
     /// Notes a fault.

@@ -1,3 +1,4 @@
+use orders_shared::domain::OrderStatus;
 use poem::error::{ParsePathError, ResponseError};
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
@@ -6,6 +7,8 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
+
+use crate::dto::Status;
 
 /// What went wrong, for people and programs (RFC 9457, `application/problem+json`).
 #[derive(Clone, Debug, Object, Serialize)]
@@ -25,6 +28,10 @@ pub(crate) struct Problem {
     #[oai(skip_serializing_if_is_empty)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
+    /// The order's status, where that is what stands in the way.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_status: Option<Status>,
 }
 
 /// One fault of a body.
@@ -50,7 +57,13 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
+            order_status: None,
         }
+    }
+
+    /// The same problem, caused by an order's status.
+    pub(crate) fn with_order_status(self, status: OrderStatus) -> Self {
+        Self { order_status: Some(status.into()), ..self }
     }
 
     /// A body with these faults.

@@ -1,5 +1,6 @@
 //! Which path leads where.
 
+mod control;
 mod orders;
 mod report;
 
@@ -15,6 +16,7 @@ use prometheus::Registry;
 use crate::edge;
 use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
+use crate::routes::control::ControlApi;
 use crate::routes::orders::OrdersApi;
 use crate::routes::report::ReportApi;
 
@@ -31,8 +33,9 @@ pub(crate) struct Parts {
 pub(crate) fn endpoint(parts: Parts) -> impl Endpoint {
     let Parts { store, intake, readiness, registry, metrics } = parts;
     let orders = OrdersApi { store: Some((store.clone(), intake)) };
+    let control = ControlApi { store: Some(store.clone()) };
     let report = ReportApi { source: Some((store, registry, Arc::clone(&metrics))) };
-    let service = service(orders, report);
+    let service = service(orders, control, report);
     let (document, page) = (service.spec_endpoint(), service.swagger_ui());
     ops_routes(readiness)
         .nest("/docs", page)
@@ -45,11 +48,13 @@ pub(crate) fn endpoint(parts: Parts) -> impl Endpoint {
 /// The OpenAPI document, as `/openapi.json` serves it.
 #[must_use]
 pub fn openapi_json() -> String {
-    service(OrdersApi { store: None }, ReportApi { source: None }).spec()
+    service(OrdersApi { store: None }, ControlApi { store: None }, ReportApi { source: None }).spec()
 }
 
-fn service(orders: OrdersApi, report: ReportApi) -> OpenApiService<(OrdersApi, ReportApi), ()> {
-    OpenApiService::new((orders, report), "Orders", env!("CARGO_PKG_VERSION"))
+type Apis = (OrdersApi, ControlApi, ReportApi);
+
+fn service(orders: OrdersApi, control: ControlApi, report: ReportApi) -> OpenApiService<Apis, ()> {
+    OpenApiService::new((orders, control, report), "Orders", env!("CARGO_PKG_VERSION"))
         .summary("Durable order intake and processing on MySQL")
         .description(
             "Create an order: a 201 means that it is on disk. Workers process it soon after; follow it by its id or \

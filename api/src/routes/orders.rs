@@ -102,7 +102,7 @@ impl OrdersApi {
         order_id: Path<Uuid>,
     ) -> Result<Json<FullOrder>, Problem> {
         let found = self.parts()?.0.order(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
-        let order = found.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "There is no order with this id."))?;
+        let order = found.ok_or_else(no_such_order)?;
         Ok(Json(order.into()))
     }
 }
@@ -115,6 +115,10 @@ impl OrdersApi {
 
 fn limit_default() -> u16 {
     LIMIT_DEFAULT
+}
+
+pub(super) fn no_such_order() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is no order with this id.")
 }
 
 /// A read that failed, as a problem; its cause goes to the log.

@@ -18,11 +18,17 @@ impl ClaimToken {
     }
 }
 
-/// The right to finish one claimed order, and the duty: it is completed or released, once.
+impl From<Uuid> for ClaimToken {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+/// The right to finish one claimed order, and the duty: it is completed, failed or released, once.
 ///
 /// Only the store makes one, and its ways out of PROCESSING take it by value.
 #[derive(Debug)]
-#[must_use = "a claimed order must be completed or released"]
+#[must_use = "a claimed order must be completed, failed or released"]
 pub struct Claim {
     order: Order,
     token: ClaimToken,

@@ -46,6 +46,36 @@ impl fmt::Display for OrderId {
     }
 }
 
+/// One life of a worker process: a version 7 UUID, made afresh at each registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WorkerId(Uuid);
+
+impl WorkerId {
+    /// An id that no worker ever had.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The id as a plain UUID.
+    #[must_use]
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl From<Uuid> for WorkerId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Who placed an order: 1 to 2^63−1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserId(i64);

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 
-use super::{Amount, ItemIds, OrderId, OrderStatus, UserId};
+use super::{Amount, ItemIds, OrderId, OrderStatus, UserId, WorkerId};
 
 /// An order that somebody wants to place: valid, with its identity, not yet stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct NewOrder {
     pub item_ids: ItemIds,
     /// What it costs.
     pub total_amount: Amount,
+    /// When a worker may claim it at the earliest; at once if `None`.
+    pub process_after: Option<DateTime<Utc>>,
 }
 
 /// An order as it is stored. All times are the database's, in UTC.
@@ -28,10 +30,16 @@ pub struct Order {
     pub total_amount: Amount,
     /// Where it stands.
     pub status: OrderStatus,
-    /// How many times it has been claimed.
+    /// The attempt under way while PROCESSING, otherwise the attempts used.
     pub attempt: u16,
+    /// How often it was taken back from a dead worker.
+    pub rescues: u8,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+    /// The worker that claimed it last.
+    pub worker_id: Option<WorkerId>,
     /// When a worker may claim it; only while PENDING.
-    pub due_at: Option<DateTime<Utc>>,
+    pub available_at: Option<DateTime<Utc>>,
     /// When it was last claimed.
     pub claimed_at: Option<DateTime<Utc>>,
     /// When it was completed.

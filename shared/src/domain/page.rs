@@ -19,7 +19,7 @@ pub struct Page {
 /// Orders never move within a list, so what is placed meanwhile neither repeats nor hides an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageKey {
-    pub(crate) due_at: Option<DateTime<Utc>>,
+    pub(crate) available_at: Option<DateTime<Utc>>,
     pub(crate) order_id: OrderId,
 }
 
@@ -28,31 +28,17 @@ pub struct PageKey {
 #[error("must be taken as it is from the link to the next page")]
 pub struct NotAPageKey;
 
-impl Page {
-    /// A page of at most `limit` of `orders`, which the caller read one more of to learn whether there is a next page.
-    pub(crate) fn of(mut orders: Vec<Order>, limit: usize) -> Self {
-        let more = orders.len() > limit;
-        orders.truncate(limit);
-        let next = if more { orders.last().map(PageKey::behind) } else { None };
-        Self { orders, next }
-    }
-}
-
 impl PageKey {
     /// Before the newest order of any list; the latest moment is MySQL's.
     pub(crate) const START: Self =
-        Self { due_at: DateTime::from_timestamp(253_402_300_799, 0), order_id: OrderId::LAST };
-
-    fn behind(order: &Order) -> Self {
-        Self { due_at: order.due_at, order_id: order.order_id }
-    }
+        Self { available_at: DateTime::from_timestamp(253_402_300_799, 0), order_id: OrderId::LAST };
 }
 
 /// Writes the key as it stands in a link: opaque to callers.
 impl fmt::Display for PageKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(due_at) = self.due_at {
-            write!(f, "{:x}.", due_at.timestamp_micros())?;
+        if let Some(available_at) = self.available_at {
+            write!(f, "{:x}.", available_at.timestamp_micros())?;
         }
         write!(f, "{}", self.order_id.uuid().simple())
     }
@@ -62,20 +48,20 @@ impl FromStr for PageKey {
     type Err = NotAPageKey;
 
     fn from_str(text: &str) -> Result<Self, NotAPageKey> {
-        let (due_at, order_id) = match text.split_once('.') {
+        let (available_at, order_id) = match text.split_once('.') {
             Some((micros, order_id)) => {
                 let micros = i64::from_str_radix(micros, 16).map_err(|_| NotAPageKey)?;
-                let due_at = DateTime::from_timestamp_micros(micros).ok_or(NotAPageKey)?;
+                let available_at = DateTime::from_timestamp_micros(micros).ok_or(NotAPageKey)?;
                 // Times that no order can be due at are no columns' values either.
-                if due_at < DateTime::UNIX_EPOCH || Some(due_at) > Self::START.due_at {
+                if available_at < DateTime::UNIX_EPOCH || Some(available_at) > Self::START.available_at {
                     return Err(NotAPageKey);
                 }
-                (Some(due_at), order_id)
+                (Some(available_at), order_id)
             }
             None => (None, text),
         };
         let order_id = order_id.parse().map_err(|_| NotAPageKey)?;
-        Ok(Self { due_at, order_id })
+        Ok(Self { available_at, order_id })
     }
 }
 
@@ -86,8 +72,8 @@ mod tests {
     #[test]
     fn a_page_key_survives_a_link() {
         let order_id = OrderId::new();
-        for due_at in [None, DateTime::from_timestamp_micros(1_763_890_000_123_456)] {
-            let key = PageKey { due_at, order_id };
+        for available_at in [None, DateTime::from_timestamp_micros(1_763_890_000_123_456)] {
+            let key = PageKey { available_at, order_id };
 
             assert_eq!(key.to_string().parse(), Ok(key));
         }

@@ -25,6 +25,12 @@ impl OrderStatus {
     /// Every status, in the order of an order's life.
     pub const ALL: [Self; 5] = [Self::Pending, Self::Processing, Self::Completed, Self::Failed, Self::Canceled];
 
+    /// Whether nothing can follow it.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Canceled)
+    }
+
     /// The name, as it stands in the database and in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use poem::EndpointExt;
 use poem::http::StatusCode;
 use poem::{Response, Route, get, handler, web::Data};
@@ -11,17 +13,24 @@ use crate::store::{SchemaState, Store};
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Whether this process should be sent work.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Readiness {
     store: Store,
     stop: CancellationToken,
+    own: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl Readiness {
     /// Ready while `stop` is not cancelled, the database answers, and its schema is this binary's.
     #[must_use]
     pub fn new(store: Store, stop: CancellationToken) -> Self {
-        Self { store, stop }
+        Self { store, stop, own: Arc::new(|| None) }
+    }
+
+    /// Asks `fault` too: what the process itself knows to be wrong.
+    #[must_use]
+    pub fn and(self, fault: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        Self { own: Arc::new(fault), ..self }
     }
 
     /// Why this process is not ready, if it is not.
@@ -30,7 +39,7 @@ impl Readiness {
             return Some("draining: this process is about to end".to_owned());
         }
         match self.store.schema_state().await {
-            Ok(SchemaState::Current) => None,
+            Ok(SchemaState::Current) => (self.own)(),
             Ok(state) => Some(state.to_string()),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "not ready");

@@ -1,68 +1,138 @@
-use sqlx::Connection;
+use sqlx::{Connection, MySqlConnection};
 
-use super::finish::as_json;
-use super::row::{OrderRow, order_columns};
-use super::{Store, StoreError, row};
-use crate::domain::{Claim, ClaimToken, Order, OrderStatus};
+use super::complete::as_json;
+use super::row::{OrderRow, Unreadable, order_columns};
+use super::{Store, StoreError};
+use crate::domain::{Claim, ClaimToken, Order, OrderStatus, Share, WorkerId, share};
 
-/// The oldest due orders that nobody else is claiming. `orders_by_status` ends in exactly this order, so that no row
-/// beyond the limit is read, sorted or locked.
-const LOCK_DUE: &str = concat!(
+/// The oldest due orders that nobody else is claiming, unless the queue is paused. `orders_by_status` ends in exactly
+/// this order, so that no row beyond the limit is read, sorted or locked.
+pub(super) const LOCK_DUE: &str = concat!(
     "select ",
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where status = 'PENDING' and due_at <= now(6)
-    order by due_at, order_id
+    where status = 'PENDING' and available_at <= now(6) and not exists (select 1 from queue_pauses)
+    order by available_at, order_id
     limit ?
     for update skip locked
     "
 );
 
-const CLAIM: &str = r"
+pub(super) const CLAIM: &str = r"
     update json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as locked
     straight_join orders force index (primary) on orders.order_id = unhex(locked.order_id)
     set orders.status = 'PROCESSING',
         orders.attempt = orders.attempt + 1,
-        orders.due_at = null,
+        orders.available_at = null,
         orders.claim_token = unhex(locked.token),
+        orders.worker_id = ?,
         orders.claimed_at = now(6),
         orders.updated_at = now(6)
     where orders.status = 'PENDING'
 ";
 
+const SET_ASIDE: &str = r"
+    update orders
+    set status = 'FAILED', available_at = null, last_error = ?, updated_at = now(6)
+    where order_id = ? and status = 'PENDING'
+";
+
+/// What one claim came to.
+#[derive(Debug)]
+#[must_use]
+pub enum Claimed {
+    /// These orders, perhaps none.
+    Orders(Vec<Claim>),
+    /// None: the next one must be worked on alone, and this worker is not idle.
+    WaitUntilIdle,
+}
+
+/// A claim that did not succeed, as far as one knows.
+#[derive(Debug)]
+pub struct ClaimError {
+    /// Why.
+    pub error: StoreError,
+    /// Orders that are claimed all the same if the commit took effect and only its answer was lost. To be released.
+    pub doubtful: Vec<Claim>,
+}
+
 impl Store {
-    /// Claims up to `limit` due orders, the longest due first; fewer, or none, when no more are due.
+    /// Claims up to `limit` due orders for a worker, the longest due first; fewer, or none, when no more are due.
     ///
-    /// No other claimer gets these orders, and none waits for this one.
+    /// No other claimer gets these orders, and none waits for this one. A suspect (see [`Order::is_suspect`]) is claimed
+    /// alone, and only by a worker that is `idle`. A row that is no order is FAILED on the way, so that it stands in
+    /// nobody's way.
     ///
     /// # Errors
     ///
-    /// When the database is away or refuses; then nothing is claimed, except where the connection was lost in the
-    /// middle of the commit.
-    pub async fn claim(&self, limit: u32) -> Result<Vec<Claim>, StoreError> {
-        self.lock_and_claim(limit).await.map_err(StoreError::when("claim orders"))
-    }
-
-    async fn lock_and_claim(&self, limit: u32) -> Result<Vec<Claim>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
-        let due: Vec<OrderRow> = sqlx::query_as(LOCK_DUE).bind(limit).fetch_all(&mut *transaction).await?;
-        let due = row::orders(due)?;
-        if due.is_empty() {
-            transaction.rollback().await?;
-            return Ok(Vec::new());
+    /// When the database is away or refuses, with the orders that may be claimed nevertheless.
+    pub async fn claim(&self, worker_id: WorkerId, limit: u32, idle: bool) -> Result<Claimed, ClaimError> {
+        let mut doubtful = Vec::new();
+        let claimed = self.call("claim orders", async {
+            let mut line = self.line().await?;
+            let mut transaction = line.begin().await?;
+            let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE).bind(limit).fetch_all(&mut *transaction).await?;
+            let locked = rows.len();
+            let mut due = readable(&mut transaction, rows).await?;
+            match share(&due, idle) {
+                Share::Take(0) if locked == 0 => transaction.rollback().await?,
+                Share::Take(count) => {
+                    due.truncate(count);
+                    doubtful = take(&mut transaction, due, worker_id).await?;
+                    transaction.commit().await?;
+                }
+                Share::WaitUntilIdle => {
+                    transaction.commit().await?;
+                    line.done();
+                    return Ok(false);
+                }
+            }
+            line.done();
+            Ok(true)
+        });
+        match claimed.await {
+            Ok(true) => Ok(Claimed::Orders(doubtful)),
+            Ok(false) => Ok(Claimed::WaitUntilIdle),
+            Err(error) => Err(ClaimError { error, doubtful }),
         }
-
-        let token = ClaimToken::fresh();
-        let locked = as_json(due.iter().map(|order| (order.order_id, token)));
-        sqlx::query(CLAIM).bind(locked).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(due.into_iter().map(|order| Claim::new(claimed(order), token)).collect())
     }
 }
 
+async fn take(
+    connection: &mut MySqlConnection,
+    due: Vec<Order>,
+    worker_id: WorkerId,
+) -> Result<Vec<Claim>, sqlx::Error> {
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+    let token = ClaimToken::fresh();
+    let locked = as_json(due.iter().map(|order| (order.order_id, token)));
+    sqlx::query(CLAIM).bind(locked).bind(worker_id.uuid()).execute(connection).await?;
+    Ok(due.into_iter().map(|order| Claim::new(claimed(order, worker_id), token)).collect())
+}
+
+/// The rows as orders; those that are none are set aside as FAILED.
+async fn readable(connection: &mut MySqlConnection, rows: Vec<OrderRow>) -> Result<Vec<Order>, sqlx::Error> {
+    let mut orders = Vec::with_capacity(rows.len());
+    for row in rows {
+        match Order::try_from(row) {
+            Ok(order) => orders.push(order),
+            Err(unreadable) => set_aside(connection, &unreadable).await?,
+        }
+    }
+    Ok(orders)
+}
+
+async fn set_aside(connection: &mut MySqlConnection, unreadable: &Unreadable) -> Result<(), sqlx::Error> {
+    tracing::error!(%unreadable, "a row is no order and is set aside as FAILED");
+    let why = unreadable.to_string();
+    sqlx::query(SET_ASIDE).bind(why).bind(unreadable.order_id.uuid()).execute(connection).await.map(|_| ())
+}
+
 /// The order as the claim left it, but for the times, which only the database knows.
-fn claimed(order: Order) -> Order {
-    Order { status: OrderStatus::Processing, attempt: order.attempt + 1, due_at: None, ..order }
+fn claimed(order: Order, worker_id: WorkerId) -> Order {
+    let attempt = order.attempt.saturating_add(1);
+    Order { status: OrderStatus::Processing, attempt, available_at: None, worker_id: Some(worker_id), ..order }
 }

@@ -3,6 +3,9 @@ use std::time::Duration;
 use super::{Store, StoreError};
 use crate::domain::{OrderCounts, OrderStatus};
 
+/// Counting reads the whole table.
+const COUNT_LIMIT: Duration = Duration::from_secs(30);
+
 /// One statement, hence one moment. Reads every row: exact, at a cost that grows with the table.
 const COUNTS: &str = r"
     select
@@ -20,8 +23,14 @@ impl Store {
     ///
     /// When the database is away.
     pub async fn order_counts(&self) -> Result<OrderCounts, StoreError> {
-        let rows: Vec<(String, i64, i64)> =
-            sqlx::query_as(COUNTS).fetch_all(&self.pool).await.map_err(StoreError::when("count orders"))?;
+        let rows: Vec<(String, i64, i64)> = self
+            .long_call("count orders", COUNT_LIMIT, async {
+                let mut line = self.line().await?;
+                let rows = sqlx::query_as(COUNTS).fetch_all(&mut *line).await?;
+                line.done();
+                Ok(rows)
+            })
+            .await?;
         let mut counts = OrderCounts::default();
         for (status, orders, processing_us) in rows {
             if let Ok(status) = status.parse::<OrderStatus>() {

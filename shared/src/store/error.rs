@@ -26,10 +26,7 @@ impl StoreError {
             | sqlx::Error::WorkerCrashed
             // A connection cut in the middle of an answer shows as a broken protocol.
             | sqlx::Error::Protocol(_) => true,
-            sqlx::Error::Database(error) => {
-                error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| PASSING.contains(&error.number()))
-            }
-            _ => false,
+            error => number_of(error).is_some_and(|number| PASSING.contains(&number)),
         }
     }
 
@@ -39,11 +36,26 @@ impl StoreError {
     }
 }
 
+/// The server's number of an error, where it comes from the server.
+pub(super) fn number_of(error: &sqlx::Error) -> Option<u16> {
+    error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
+}
+
 /// Error numbers of MySQL and MariaDB that say nothing about the statement itself.
-const PASSING: [u16; 12] = [
+const PASSING: [u16; 23] = [
     1020, // the record has changed since it was read (MariaDB)
+    1021, // the disk is full
     1040, // too many connections
+    1044, // the user may not use this database: someone is changing rights, or the address is wrong
+    1045, // the password is refused, as while it is rotated
+    1049, // no such database: not made yet
     1053, // the server shuts down
+    1114, // the table is full, as is the disk
+    1146, // no such table: not migrated yet
+    1158, // a packet could not be read
+    1159, // a packet was late
+    1160, // a packet could not be written
+    1161, // a packet was not written in time
     1203, // the user has too many connections
     1205, // a lock was not to be had in time
     1213, // a deadlock
@@ -53,4 +65,5 @@ const PASSING: [u16; 12] = [
     1927, // the connection was killed (MariaDB)
     3032, // the server is in offline mode
     3169, // the session was killed
+    4031, // the server closed an idle connection
 ];

@@ -1,3 +1,5 @@
+use sqlx::MySqlConnection;
+
 use super::row::{OrderRow, order_columns};
 use super::{Store, StoreError, row};
 use crate::domain::{Order, OrderId, OrderStatus, Page, PageKey};
@@ -8,8 +10,8 @@ const WAITING: &str = concat!(
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where status = 'PENDING' and due_at <= ? and (due_at < ? or order_id < ?)
-    order by due_at desc, order_id desc
+    where status = 'PENDING' and available_at <= ? and (available_at < ? or order_id < ?)
+    order by available_at desc, order_id desc
     limit ?
     "
 );
@@ -20,7 +22,7 @@ const OTHERS: &str = concat!(
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where status = ? and due_at is null and order_id < ?
+    where status = ? and available_at is null and order_id < ?
     order by order_id desc
     limit ?
     "
@@ -35,12 +37,13 @@ impl Store {
     ///
     /// When the database is away.
     pub async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreError> {
-        let found: Option<OrderRow> = sqlx::query_as(ONE)
-            .bind(order_id.uuid())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(StoreError::when("read an order"))?;
-        found.map(Order::try_from).transpose().map_err(StoreError::when("read an order"))
+        self.call("read an order", async {
+            let mut line = self.line().await?;
+            let found = read(&mut line, order_id).await?;
+            line.done();
+            Ok(found)
+        })
+        .await
     }
 
     /// One page of the orders in a status, `limit` of them at most, going on behind `after`.
@@ -61,13 +64,26 @@ impl Store {
         let query = match status {
             OrderStatus::Pending => {
                 // As a DATETIME: bound as a TIMESTAMP, which ends in 2038, the far end of the list would be no time.
-                let due_at = start.due_at.or(PageKey::START.due_at).map(|due_at| due_at.naive_utc());
-                sqlx::query_as(WAITING).bind(due_at).bind(due_at).bind(start.order_id.uuid()).bind(one_more)
+                let available_at =
+                    start.available_at.or(PageKey::START.available_at).map(|available_at| available_at.naive_utc());
+                sqlx::query_as(WAITING).bind(available_at).bind(available_at).bind(start.order_id.uuid()).bind(one_more)
             }
             other => sqlx::query_as(OTHERS).bind(other.name()).bind(start.order_id.uuid()).bind(one_more),
         };
-        let rows: Vec<OrderRow> = query.fetch_all(&self.pool).await.map_err(StoreError::when("list orders"))?;
-        let orders = row::orders(rows).map_err(StoreError::when("list orders"))?;
-        Ok(Page::of(orders, limit.into()))
+        let rows: Vec<OrderRow> = self
+            .call("list orders", async {
+                let mut line = self.line().await?;
+                let rows = query.fetch_all(&mut *line).await?;
+                line.done();
+                Ok(rows)
+            })
+            .await?;
+        Ok(row::page(rows, limit.into()))
     }
+}
+
+/// One order, on a connection that its caller holds.
+pub(super) async fn read(connection: &mut MySqlConnection, order_id: OrderId) -> Result<Option<Order>, sqlx::Error> {
+    let found: Option<OrderRow> = sqlx::query_as(ONE).bind(order_id.uuid()).fetch_optional(connection).await?;
+    found.map(Order::try_from).transpose().map_err(sqlx::Error::from)
 }

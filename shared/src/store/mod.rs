@@ -1,24 +1,34 @@
 //! All SQL of the project. Each public function is one transaction; it takes and returns domain values.
 
 mod claim;
+mod complete;
 mod connect;
+mod control;
 mod counts;
 mod error;
-mod finish;
+mod events;
+mod leave;
+mod line;
 mod list;
 mod place;
+mod probe;
+mod queue;
 mod row;
 mod schema;
+mod workers;
 
+pub use claim::{ClaimError, Claimed};
+pub use complete::Finished;
 pub use connect::StoreSettings;
+pub use control::Wish;
 pub use error::StoreError;
-pub use finish::Finished;
+pub use leave::Rescued;
 pub use schema::SchemaState;
 
 /// The orders database.
 ///
 /// Cheap to clone: clones share one pool of connections. It connects when first used and again whenever a
-/// connection was lost.
+/// connection was lost. Every call has a time limit.
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: sqlx::MySqlPool,

@@ -1,47 +1,69 @@
 use chrono::{DateTime, Utc};
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::domain::{Amount, ItemIds, Order, OrderId, OrderStatus, UserId};
+use crate::domain::{Amount, ItemIds, Order, OrderId, OrderStatus, Page, PageKey, UserId, WorkerId};
 
 /// The columns of an [`OrderRow`], for every query that reads orders.
 macro_rules! order_columns {
     () => {
-        "order_id, user_id, item_ids, cast(total_amount as char) as total_amount, status, attempt, due_at, claimed_at, \
-         completed_at, created_at, updated_at"
+        "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, status, \
+         attempt, rescues, last_error, orders.worker_id, available_at, claimed_at, completed_at, created_at, updated_at"
     };
 }
 pub(super) use order_columns;
 
-/// One row of `orders` as the driver reads it.
+/// One row of `orders` as the driver reads it: whatever is in the columns, even what is no order.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct OrderRow {
-    order_id: Uuid,
+    pub(super) order_id: Uuid,
     user_id: i64,
-    item_ids: Json<Vec<i64>>,
+    item_ids: String,
     total_amount: String,
     status: String,
     attempt: u16,
-    due_at: Option<DateTime<Utc>>,
+    rescues: u8,
+    last_error: Option<String>,
+    worker_id: Option<Uuid>,
+    available_at: Option<DateTime<Utc>>,
     claimed_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-impl TryFrom<OrderRow> for Order {
-    type Error = sqlx::Error;
+/// A row that is no order: something else than this store wrote it.
+#[derive(Debug, thiserror::Error)]
+#[error("{column} of order {order_id} is not readable: {why}")]
+pub(super) struct Unreadable {
+    pub(super) order_id: OrderId,
+    column: &'static str,
+    why: String,
+}
 
-    /// Fails only on a row that something else than this store wrote.
-    fn try_from(row: OrderRow) -> Result<Self, sqlx::Error> {
+impl From<Unreadable> for sqlx::Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::ColumnDecode { index: unreadable.column.to_owned(), source: Box::new(unreadable) }
+    }
+}
+
+impl TryFrom<OrderRow> for Order {
+    type Error = Unreadable;
+
+    fn try_from(row: OrderRow) -> Result<Self, Unreadable> {
+        let order_id = OrderId::from(row.order_id);
+        let unreadable = |column, why: &dyn std::fmt::Display| Unreadable { order_id, column, why: why.to_string() };
+        let item_ids = serde_json::from_str(&row.item_ids).map_err(|why| unreadable("item_ids", &why))?;
         Ok(Self {
-            order_id: OrderId::from(row.order_id),
-            user_id: UserId::new(row.user_id).ok_or_else(|| unreadable("user_id", "it is below 1"))?,
-            item_ids: ItemIds::new(row.item_ids.0).map_err(|error| unreadable("item_ids", error))?,
-            total_amount: row.total_amount.parse::<Amount>().map_err(|error| unreadable("total_amount", error))?,
-            status: row.status.parse::<OrderStatus>().map_err(|error| unreadable("status", error))?,
+            order_id,
+            user_id: UserId::new(row.user_id).ok_or_else(|| unreadable("user_id", &"it is below 1"))?,
+            item_ids: ItemIds::new(item_ids).map_err(|why| unreadable("item_ids", &why))?,
+            total_amount: row.total_amount.parse::<Amount>().map_err(|why| unreadable("total_amount", &why))?,
+            status: row.status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?,
             attempt: row.attempt,
-            due_at: row.due_at,
+            rescues: row.rescues,
+            last_error: row.last_error,
+            worker_id: row.worker_id.map(WorkerId::from),
+            available_at: row.available_at,
             claimed_at: row.claimed_at,
             completed_at: row.completed_at,
             created_at: row.created_at,
@@ -50,11 +72,16 @@ impl TryFrom<OrderRow> for Order {
     }
 }
 
-/// Every row as an order.
-pub(super) fn orders(rows: Vec<OrderRow>) -> Result<Vec<Order>, sqlx::Error> {
-    rows.into_iter().map(Order::try_from).collect()
-}
-
-fn unreadable(column: &str, why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: why.into() }
+/// The rows as a page of at most `limit` orders, where one more was read to learn whether there is a next page.
+///
+/// A row that is no order is left out, and logged: the orders beside it are still listed.
+pub(super) fn page(mut rows: Vec<OrderRow>, limit: usize) -> Page {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let last = rows.last().map(|row| PageKey { available_at: row.available_at, order_id: OrderId::from(row.order_id) });
+    let orders = rows.into_iter().filter_map(|row| {
+        let order = Order::try_from(row);
+        order.inspect_err(|unreadable| tracing::error!(%unreadable, "an order is left out of its list")).ok()
+    });
+    Page { orders: orders.collect(), next: last.filter(|_| more) }
 }

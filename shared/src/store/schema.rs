@@ -79,28 +79,25 @@ impl Store {
     ///
     /// When the database is away.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        let checking = "check the schema";
-        let tables: i64 = sqlx::query_scalar(
-            r"
-            select count(*)
-            from information_schema.tables
-            where table_schema = database() and table_name = '_sqlx_migrations'
-            ",
-        )
-        .fetch_one(&self.pool)
+        self.call("check the schema", async {
+            let mut line = self.line().await?;
+            let tables: i64 = sqlx::query_scalar(MIGRATIONS_TABLE).fetch_one(&mut *line).await?;
+            let applied: Vec<(i64, bool)> =
+                if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(&mut *line).await? };
+            line.done();
+            Ok(compare(&applied))
+        })
         .await
-        .map_err(StoreError::when(checking))?;
-        if tables == 0 {
-            return Ok(SchemaState::Older);
-        }
-        let applied: Vec<(i64, bool)> =
-            sqlx::query_as("select version, success from _sqlx_migrations order by version")
-                .fetch_all(&self.pool)
-                .await
-                .map_err(StoreError::when(checking))?;
-        Ok(compare(&applied))
     }
 }
+
+const MIGRATIONS_TABLE: &str = r"
+    select count(*)
+    from information_schema.tables
+    where table_schema = database() and table_name = '_sqlx_migrations'
+";
+
+const APPLIED: &str = "select version, success from _sqlx_migrations order by version";
 
 /// A lock's name ends at 64 characters, and names are the server's, not a database's.
 const LOCK: &str = "select get_lock(concat('orders.migrate.', left(sha2(database(), 256), 40)), ?)";

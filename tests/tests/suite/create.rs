@@ -27,7 +27,7 @@ async fn a_placed_order_is_stored_as_pending_and_can_be_read() {
     assert_eq!(order["status"], "PENDING");
     assert_eq!(order["attempt"], 0);
     assert_eq!((&order["claimed_at"], &order["completed_at"]), (&Value::Null, &Value::Null));
-    for time in ["due_at", "created_at", "updated_at"] {
+    for time in ["available_at", "created_at", "updated_at"] {
         assert_eq!(utc(&order[time]).offset().local_minus_utc(), 0, "{time}");
     }
 }

@@ -1,12 +1,15 @@
 //! Shapes of bodies and answers. Meaning is the domain's.
 
-use chrono::{DateTime, Utc};
-use orders_shared::domain::{Amount, AmountError, ItemIds, ItemIdsError, NewOrder, Order, OrderId, UserId};
+mod control;
+
+use chrono::{DateTime, Datelike, Utc};
+use orders_shared::domain::{Amount, AmountError, ItemIds, ItemIdsError, NewOrder, Order, OrderId, UserId, WorkerId};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub(crate) use self::control::{Explanation, PauseState, QueueState, Story};
 use crate::payload::{AmountNumber, Fields, Shape};
 
 /// An order to create.
@@ -21,11 +24,13 @@ pub(crate) struct CreateOrder {
     item_ids: Vec<i64>,
     /// What it costs.
     total_amount: AmountNumber,
+    /// When a worker may process the order at the earliest (RFC 3339); at once where it is missing or null.
+    process_after: Option<DateTime<Utc>>,
 }
 
 impl poem_openapi::types::Example for CreateOrder {
     fn example() -> Self {
-        Self { user_id: 1, item_ids: vec![1, 2], total_amount: hundred() }
+        Self { user_id: 1, item_ids: vec![1, 2], total_amount: hundred(), process_after: None }
     }
 }
 
@@ -40,7 +45,14 @@ impl Shape for CreateOrder {
         let user_id = fields.required("user_id", read_user_id);
         let item_ids = fields.required("item_ids", read_item_ids);
         let total_amount = fields.required("total_amount", read_amount);
-        Some(NewOrder { order_id: OrderId::new(), user_id: user_id?, item_ids: item_ids?, total_amount: total_amount? })
+        let process_after = fields.optional("process_after", read_time);
+        Some(NewOrder {
+            order_id: OrderId::new(),
+            user_id: user_id?,
+            item_ids: item_ids?,
+            total_amount: total_amount?,
+            process_after,
+        })
     }
 }
 
@@ -80,6 +92,21 @@ fn read_amount(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Opti
     value.get().parse().map_err(|error: AmountError| fields.fault(pointer, error.code(), error)).ok()
 }
 
+/// A time of RFC 3339 from 1970 to 9999: what the column holds.
+fn read_time(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<DateTime<Utc>> {
+    let text: Result<String, _> = serde_json::from_str(value.get());
+    let time = text.ok().and_then(|text| DateTime::parse_from_rfc3339(&text).ok()).map(DateTime::<Utc>::from);
+    let Some(time) = time else {
+        fields.fault(pointer, "not_a_time", "must be a time of RFC 3339, such as 2030-01-31T08:00:00Z");
+        return None;
+    };
+    if (1970..=9999).contains(&time.year()) {
+        return Some(time);
+    }
+    fields.fault(pointer, "out_of_range", "must be from 1970 to 9999");
+    None
+}
+
 /// The answer to a new order.
 #[derive(Object, Serialize)]
 pub(crate) struct OrderCreated {
@@ -103,7 +130,7 @@ impl OrderCreated {
 }
 
 /// Where an order stands.
-#[derive(Clone, Copy, Enum, Serialize)]
+#[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[oai(rename_all = "UPPERCASE", rename = "OrderStatus")]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Status {
@@ -179,12 +206,18 @@ pub(crate) struct FullOrder {
     total_amount: AmountNumber,
     /// Where it stands.
     status: Status,
-    /// How many times it has been claimed.
+    /// The attempt under way while it is PROCESSING, otherwise the attempts used.
     attempt: u16,
+    /// How often it was taken back from a dead worker.
+    rescues: u8,
     /// When a worker may claim it; null unless it is PENDING.
-    due_at: Option<DateTime<Utc>>,
+    available_at: Option<DateTime<Utc>>,
+    /// Why its last attempt failed; null where none did.
+    last_error: Option<String>,
     /// When it was last claimed; null before.
     claimed_at: Option<DateTime<Utc>>,
+    /// The worker that claimed it last; null before.
+    worker_id: Option<Uuid>,
     /// When it was completed; null before.
     completed_at: Option<DateTime<Utc>>,
     /// When it was placed.
@@ -202,8 +235,11 @@ impl From<Order> for FullOrder {
             total_amount: AmountNumber(order.total_amount),
             status: order.status.into(),
             attempt: order.attempt,
-            due_at: order.due_at,
+            rescues: order.rescues,
+            available_at: order.available_at,
+            last_error: order.last_error,
             claimed_at: order.claimed_at,
+            worker_id: order.worker_id.map(WorkerId::uuid),
             completed_at: order.completed_at,
             created_at: order.created_at,
             updated_at: order.updated_at,

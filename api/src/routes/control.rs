@@ -1,0 +1,121 @@
+use orders_shared::domain::OrderId;
+use orders_shared::store::{Store, StoreError, Wish};
+use poem::http::StatusCode;
+use poem_openapi::param::Path;
+use poem_openapi::{OpenApi, Tags};
+use uuid::Uuid;
+
+use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
+use crate::payload::{Json, Problem};
+use crate::routes::orders::{no_such_order, read_problem};
+
+/// What people ask and decide about orders and the queue. Without a store it only documents itself.
+pub(crate) struct ControlApi {
+    pub(crate) store: Option<Store>,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Create orders and follow them.
+    Orders,
+    /// See the queue, stop it, let it go on.
+    Queue,
+}
+
+#[OpenApi]
+impl ControlApi {
+    /// Cancel an order
+    ///
+    /// Only while it is PENDING; canceling it again changes nothing. Otherwise 409, with its status in `order_status`.
+    #[oai(path = "/orders/:order_id/cancel", method = "post", operation_id = "cancel_order", tag = "Tag::Orders")]
+    async fn cancel_order(
+        &self,
+        /// The order's id.
+        order_id: Path<Uuid>,
+    ) -> Result<Json<FullOrder>, Problem> {
+        wish(self.store()?.cancel(OrderId::from(order_id.0)).await, "Only a PENDING order can be canceled")
+    }
+
+    /// Retry a failed order
+    ///
+    /// FAILED becomes PENDING, due at once, with all its attempts anew. Otherwise 409, with its status in
+    /// `order_status`.
+    #[oai(path = "/orders/:order_id/retry", method = "post", operation_id = "retry_order", tag = "Tag::Orders")]
+    async fn retry_order(
+        &self,
+        /// The order's id.
+        order_id: Path<Uuid>,
+    ) -> Result<Json<FullOrder>, Problem> {
+        wish(self.store()?.retry(OrderId::from(order_id.0)).await, "Only a FAILED order can be retried")
+    }
+
+    /// Read an order's story
+    ///
+    /// Everything that happened to it: placed, claimed, each attempt that failed, each rescue, what people did, its end.
+    #[oai(path = "/orders/:order_id/events", method = "get", operation_id = "list_order_events", tag = "Tag::Orders")]
+    async fn list_order_events(
+        &self,
+        /// The order's id.
+        order_id: Path<Uuid>,
+    ) -> Result<Json<Story>, Problem> {
+        let found = self.store()?.story(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
+        let events = found.ok_or_else(no_such_order)?.into_iter().map(Into::into).collect();
+        Ok(Json(Story { events }))
+    }
+
+    /// Explain why an order is not done yet
+    #[oai(path = "/orders/:order_id/why", method = "get", operation_id = "explain_order", tag = "Tag::Orders")]
+    async fn explain_order(
+        &self,
+        /// The order's id.
+        order_id: Path<Uuid>,
+    ) -> Result<Json<Explanation>, Problem> {
+        let found = self.store()?.situation(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
+        let (order, situation) = found.ok_or_else(no_such_order)?;
+        Ok(Json(Explanation::new(order, situation)))
+    }
+
+    /// Read the queue
+    #[oai(path = "/queue", method = "get", operation_id = "get_queue", tag = "Tag::Queue")]
+    async fn get_queue(&self) -> Result<Json<QueueState>, Problem> {
+        let queue = self.store()?.queue().await.map_err(|error| read_problem(&error))?;
+        Ok(Json(queue.into()))
+    }
+
+    /// Pause the queue
+    ///
+    /// Once this is answered no claim begins, whatever restarts, until the queue is resumed. Orders under way are
+    /// finished. Pausing again changes nothing.
+    #[oai(path = "/queue/pause", method = "post", operation_id = "pause_queue", tag = "Tag::Queue")]
+    async fn pause_queue(&self) -> Result<Json<PauseState>, Problem> {
+        let paused_at = self.store()?.pause().await.map_err(|error| read_problem(&error))?;
+        Ok(Json(PauseState { paused: true, paused_at: Some(paused_at) }))
+    }
+
+    /// Resume the queue
+    ///
+    /// Workers go on claiming. Resuming again changes nothing.
+    #[oai(path = "/queue/resume", method = "post", operation_id = "resume_queue", tag = "Tag::Queue")]
+    async fn resume_queue(&self) -> Result<Json<PauseState>, Problem> {
+        self.store()?.resume().await.map_err(|error| read_problem(&error))?;
+        Ok(Json(PauseState { paused: false, paused_at: None }))
+    }
+}
+
+impl ControlApi {
+    fn store(&self) -> Result<&Store, Problem> {
+        self.store.as_ref().ok_or_else(Problem::internal)
+    }
+}
+
+/// The order as it was wished to be, or the problem; `rule` says what the wish needs.
+fn wish(wish: Result<Wish, StoreError>, rule: &str) -> Result<Json<FullOrder>, Problem> {
+    match wish.map_err(|error| read_problem(&error))? {
+        Wish::Granted(order) => Ok(Json(order.into())),
+        Wish::Unknown => Err(no_such_order()),
+        Wish::Refused(order) => {
+            let detail = format!("{rule}; this one is {}.", order.status);
+            Err(Problem::new(StatusCode::CONFLICT, detail).with_order_status(order.status))
+        }
+    }
+}

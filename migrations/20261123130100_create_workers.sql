@@ -1,0 +1,23 @@
+-- One row is one live worker process. A worker is declared dead by deleting its row, and learns of it by its next
+-- heartbeat, which finds no row.
+create table workers (
+    -- Made afresh at each registration, so that a restarted process is another worker.
+    worker_id binary(16) not null,
+
+    -- For people.
+    host varchar(255) not null,
+    pid int unsigned not null,
+    version varchar(64) not null,
+
+    -- How many orders it can work on at once, and on how many it did at the last heartbeat.
+    slots int unsigned not null,
+    busy int unsigned not null default 0,
+
+    started_at datetime(6) not null default current_timestamp(6),
+    heartbeat_at datetime(6) not null default current_timestamp(6),
+
+    -- Without a heartbeat until then it is dead, by the database's clock.
+    expires_at datetime(6) not null,
+
+    primary key (worker_id)
+) engine = InnoDB default character set = utf8mb4

@@ -1,0 +1,56 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{OrderCounts, OrderId, WorkerId};
+
+/// What a worker process says of itself when it registers.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Its identity from now on.
+    pub worker_id: WorkerId,
+    /// The machine's name.
+    pub host: String,
+    /// The process's number there.
+    pub pid: u32,
+    /// The program's version.
+    pub version: String,
+    /// Orders that it can work on at once.
+    pub slots: u32,
+    /// Without a heartbeat for this long it is dead.
+    pub dead_after: Duration,
+}
+
+/// A worker that is alive, by the database's clock.
+#[derive(Clone, Debug)]
+pub struct LiveWorker {
+    /// Its identity.
+    pub worker_id: WorkerId,
+    /// The machine's name.
+    pub host: String,
+    /// The process's number there.
+    pub pid: u32,
+    /// The program's version.
+    pub version: String,
+    /// Orders that it can work on at once.
+    pub slots: u32,
+    /// Orders that it worked on at its last heartbeat.
+    pub busy: u32,
+    /// When it registered.
+    pub started_at: DateTime<Utc>,
+    /// Its last heartbeat.
+    pub heartbeat_at: DateTime<Utc>,
+}
+
+/// The queue at one moment.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// Since when no order is claimed; `None` when it is not paused.
+    pub paused_at: Option<DateTime<Utc>>,
+    /// How many orders stand where.
+    pub counts: OrderCounts,
+    /// The order that has been due longest, since when, and for how long.
+    pub oldest_due: Option<(OrderId, DateTime<Utc>, Duration)>,
+    /// Every worker that is alive, the longest running first.
+    pub workers: Vec<LiveWorker>,
+}

@@ -1,0 +1,120 @@
+use chrono::{DateTime, Utc};
+
+use super::{LiveWorker, Order, OrderStatus};
+
+/// What surrounds an order, as far as it says why the order is not done yet.
+#[derive(Clone, Debug)]
+pub struct Situation {
+    /// The database's clock.
+    pub now: DateTime<Utc>,
+    /// Since when the queue is paused.
+    pub paused_at: Option<DateTime<Utc>>,
+    /// Workers that are alive.
+    pub live_workers: u64,
+    /// The worker that holds the order, if it is alive.
+    pub holder: Option<LiveWorker>,
+    /// Due orders that come before this one; counted up to [`Situation::AHEAD_MAX`].
+    pub ahead: u64,
+}
+
+impl Situation {
+    /// How far orders ahead are counted: a bound on what the question costs.
+    pub const AHEAD_MAX: u64 = 10_000;
+}
+
+/// Why an order is not done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is.
+    Completed,
+    /// It was taken back.
+    Canceled,
+    /// It is out of attempts, or cannot succeed.
+    Failed,
+    /// A worker is at it.
+    Claimed,
+    /// Its worker died; it is about to be rescued.
+    WorkerDied,
+    /// It is not due yet, because its client wants so.
+    Scheduled,
+    /// It is not due yet: an attempt failed and the next one waits.
+    WaitsForRetry,
+    /// Nobody may claim an order now.
+    QueuePaused,
+    /// Nobody is there to claim it.
+    NoLiveWorker,
+    /// Others are due for longer.
+    OthersAhead,
+    /// It is next.
+    Next,
+}
+
+impl Why {
+    /// Why `order` is not done yet: the first obstacle in its way.
+    #[must_use]
+    pub fn of(order: &Order, situation: &Situation) -> Self {
+        match order.status {
+            OrderStatus::Completed => Self::Completed,
+            OrderStatus::Canceled => Self::Canceled,
+            OrderStatus::Failed => Self::Failed,
+            OrderStatus::Processing if situation.holder.is_some() => Self::Claimed,
+            OrderStatus::Processing => Self::WorkerDied,
+            OrderStatus::Pending if order.available_at.is_some_and(|due| due > situation.now) => {
+                if order.attempt > 0 {
+                    Self::WaitsForRetry
+                } else {
+                    Self::Scheduled
+                }
+            }
+            OrderStatus::Pending if situation.paused_at.is_some() => Self::QueuePaused,
+            OrderStatus::Pending if situation.live_workers == 0 => Self::NoLiveWorker,
+            OrderStatus::Pending if situation.ahead > 0 => Self::OthersAhead,
+            OrderStatus::Pending => Self::Next,
+        }
+    }
+
+    /// The reason for people, in one sentence.
+    #[must_use]
+    pub fn sentence(&self, order: &Order, situation: &Situation) -> String {
+        let last_error = order.last_error.as_deref().unwrap_or("no error was noted");
+        match self {
+            Self::Completed => format!("It is done since {}.", time(order.completed_at)),
+            Self::Canceled => format!("It was canceled at {}.", time(Some(order.updated_at))),
+            Self::Failed => {
+                format!(
+                    "It failed at {}, after {}: {last_error}",
+                    time(Some(order.updated_at)),
+                    attempts(order.attempt)
+                )
+            }
+            Self::Claimed => {
+                let by = situation.holder.as_ref().map(|it| format!("{} (process {})", it.host, it.pid));
+                let by = by.unwrap_or_else(|| "a worker".to_owned());
+                format!("{by} works on it since {}, attempt {}.", time(order.claimed_at), order.attempt)
+            }
+            Self::WorkerDied => {
+                "Its worker died; a live worker takes it over within seconds, if there is one.".to_owned()
+            }
+            Self::Scheduled => format!("It is scheduled for {}.", time(order.available_at)),
+            Self::WaitsForRetry => {
+                let (next, used) = (time(order.available_at), attempts(order.attempt));
+                format!("It is tried again at {next}, after {used}; the last one failed: {last_error}")
+            }
+            Self::QueuePaused => format!("The queue is paused since {}.", time(situation.paused_at)),
+            Self::NoLiveWorker => "It is due, but no worker is alive.".to_owned(),
+            Self::OthersAhead if situation.ahead >= Situation::AHEAD_MAX => {
+                format!("It is due, and at least {} orders are due before it.", Situation::AHEAD_MAX)
+            }
+            Self::OthersAhead => format!("It is due; orders due before it: {}.", situation.ahead),
+            Self::Next => "It is due, and the next to be claimed once a worker has a free slot.".to_owned(),
+        }
+    }
+}
+
+fn attempts(attempts: u16) -> String {
+    if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") }
+}
+
+fn time(at: Option<DateTime<Utc>>) -> String {
+    at.map_or_else(|| "an unknown time".to_owned(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}

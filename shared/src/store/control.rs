@@ -1,0 +1,129 @@
+//! What people do to orders and to the queue.
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, Executor, MySqlConnection};
+use uuid::Uuid;
+
+use super::{Store, StoreError, list};
+use crate::domain::{Order, OrderId, OrderStatus};
+
+const LOCK_STATUS: &str = "select status from orders where order_id = ? for update";
+
+const CANCEL: &str = r"
+    update orders
+    set status = 'CANCELED', available_at = null, updated_at = now(6)
+    where order_id = ? and status = 'PENDING'
+";
+
+const RETRY: &str = r"
+    update orders
+    set status = 'PENDING', available_at = now(6), attempt = 0, rescues = 0, last_error = null, updated_at = now(6)
+    where order_id = ? and status = 'FAILED'
+";
+
+const NOTE: &str = r"
+    insert into order_events (order_id, event_id, event, available_at)
+    select order_id, ?, ?, available_at
+    from orders
+    where order_id = ?
+";
+
+/// What became of a person's wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Wish {
+    /// The order is as it was wished to be.
+    Granted(Order),
+    /// The order's status forbids it; nothing was changed.
+    Refused(Order),
+    /// There is no such order.
+    Unknown,
+}
+
+impl Store {
+    /// Takes a PENDING order back. One that is CANCELED already stays so.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn cancel(&self, order_id: OrderId) -> Result<Wish, StoreError> {
+        self.change("cancel an order", order_id, (OrderStatus::Pending, OrderStatus::Canceled), CANCEL).await
+    }
+
+    /// Gives a FAILED order all its attempts anew, due at once.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn retry(&self, order_id: OrderId) -> Result<Wish, StoreError> {
+        self.change("retry an order", order_id, (OrderStatus::Failed, OrderStatus::Pending), RETRY).await
+    }
+
+    async fn change(
+        &self,
+        doing: &'static str,
+        order_id: OrderId,
+        (from, to): (OrderStatus, OrderStatus),
+        change: &'static str,
+    ) -> Result<Wish, StoreError> {
+        self.call(doing, async {
+            let mut line = self.line().await?;
+            let mut transaction = line.begin().await?;
+            let status = lock_status(&mut transaction, order_id).await?;
+            let changes = status == Some(from);
+            if changes {
+                sqlx::query(change).bind(order_id.uuid()).execute(&mut *transaction).await?;
+                let event = if to == OrderStatus::Canceled { "CANCELED" } else { "RETRIED" };
+                let note = sqlx::query(NOTE).bind(Uuid::now_v7()).bind(event).bind(order_id.uuid());
+                note.execute(&mut *transaction).await?;
+            }
+            let order = list::read(&mut transaction, order_id).await?;
+            transaction.commit().await?;
+            line.done();
+            Ok(match order {
+                None => Wish::Unknown,
+                Some(order) if changes || (order.status == to && order.status.is_final()) => Wish::Granted(order),
+                Some(order) => Wish::Refused(order),
+            })
+        })
+        .await
+    }
+
+    /// Stops all claims until [`Store::resume`]. Orders under way are finished. Returns since when it is paused.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn pause(&self) -> Result<DateTime<Utc>, StoreError> {
+        self.call("pause the queue", async {
+            let mut line = self.line().await?;
+            // The first pause counts.
+            line.execute("insert into queue_pauses (pause_id) values (1) on duplicate key update pause_id = 1").await?;
+            let paused_at = sqlx::query_scalar("select paused_at from queue_pauses").fetch_one(&mut *line).await?;
+            line.done();
+            Ok(paused_at)
+        })
+        .await
+    }
+
+    /// Lets claims go on.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn resume(&self) -> Result<(), StoreError> {
+        self.call("resume the queue", async {
+            let mut line = self.line().await?;
+            line.execute("delete from queue_pauses").await?;
+            line.done();
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn lock_status(connection: &mut MySqlConnection, order_id: OrderId) -> Result<Option<OrderStatus>, sqlx::Error> {
+    let status: Option<String> =
+        sqlx::query_scalar(LOCK_STATUS).bind(order_id.uuid()).fetch_optional(connection).await?;
+    Ok(status.and_then(|status| status.parse().ok()))
+}

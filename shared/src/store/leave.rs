@@ -1,0 +1,226 @@
+//! Every way out of PROCESSING but completion: rare, and each leaves an event behind.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::{Connection, MySqlConnection};
+use uuid::Uuid;
+
+use super::complete::{Finished, as_json};
+use super::{Store, StoreError};
+use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, RESCUES_MAX, Verdict};
+
+/// Locks the orders whose claim still holds; waits for whoever is changing one of them, and then sees what became of it.
+const LOCK_HELD: &str = r"
+    select orders.order_id, orders.attempt, orders.rescues
+    from json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as held
+    straight_join orders force index (primary) on orders.order_id = unhex(held.order_id)
+    where orders.status = 'PROCESSING' and orders.claim_token = unhex(held.token)
+    for update
+";
+
+macro_rules! left {
+    () => {
+        r"
+        json_table(?, '$[*]' columns (
+            order_id char(32) path '$.order_id',
+            event_id char(32) path '$.event_id',
+            event varchar(20) path '$.event',
+            status varchar(20) path '$.status',
+            attempt smallint unsigned path '$.attempt',
+            rescues tinyint unsigned path '$.rescues',
+            delay_us bigint unsigned path '$.delay_us',
+            duration_us bigint unsigned path '$.duration_us',
+            error varchar(1000) path '$.error'
+        )) as gone
+        straight_join orders force index (primary) on orders.order_id = unhex(gone.order_id)
+        "
+    };
+}
+
+/// Before [`LEAVE`], which forgets the claim.
+const NOTE: &str = concat!(
+    r"
+    insert into order_events
+        (order_id, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
+    select orders.order_id, unhex(gone.event_id), gone.event, orders.attempt, orders.worker_id, orders.claimed_at,
+        gone.duration_us, gone.error, now(6) + interval gone.delay_us microsecond
+    from ",
+    left!()
+);
+
+/// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue.
+const LEAVE: &str = concat!(
+    "update ",
+    left!(),
+    r"
+    set orders.status = gone.status,
+        orders.claim_token = null,
+        orders.attempt = gone.attempt,
+        orders.rescues = gone.rescues,
+        orders.last_error = coalesce(gone.error, orders.last_error),
+        orders.available_at = case
+            when gone.status <> 'PENDING' then null
+            when gone.delay_us = 0 then orders.created_at
+            else now(6) + interval gone.delay_us microsecond
+        end,
+        orders.updated_at = now(6)
+    where orders.status = 'PROCESSING'
+    "
+);
+
+/// An order that leaves PROCESSING, as it travels to the server.
+#[derive(Serialize)]
+struct Leaving {
+    order_id: String,
+    event_id: String,
+    event: &'static str,
+    status: &'static str,
+    attempt: u16,
+    rescues: u8,
+    delay_us: Option<u64>,
+    duration_us: Option<u64>,
+    error: Option<String>,
+}
+
+/// An order whose claim holds, locked.
+#[derive(Debug, sqlx::FromRow)]
+struct Held {
+    order_id: Uuid,
+    attempt: u16,
+    rescues: u8,
+}
+
+/// What rescuing a batch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Rescued {
+    /// Orders that wait again.
+    pub rescued: u64,
+    /// Orders that had been rescued too often and are FAILED now.
+    pub poisonous: u64,
+}
+
+impl Store {
+    /// Hands claimed orders back to the queue, at their old place, in one commit. The attempt does not count.
+    ///
+    /// # Errors
+    ///
+    /// Gives the claims back with the error when the database is away or refuses. Trying again is safe.
+    pub async fn release(&self, claims: Vec<Claim>) -> Result<Finished, (Vec<Claim>, StoreError)> {
+        let held: Vec<_> = claims.iter().map(|claim| (claim.order_id(), claim.token())).collect();
+        match self.leave("release orders", held, Held::released).await {
+            Ok(gone) => Ok(Finished::of(claims.len(), gone.len() as u64)),
+            Err(error) => Err((claims, error)),
+        }
+    }
+
+    /// Stores failed attempts and what follows each, in one commit.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::release`].
+    pub async fn fail(&self, attempts: Vec<FailedAttempt>) -> Result<Finished, (Vec<FailedAttempt>, StoreError)> {
+        let held: Vec<_> = attempts.iter().map(|failed| (failed.claim.order_id(), failed.claim.token())).collect();
+        let of = |held: &Held| {
+            let failed = attempts.iter().find(|failed| failed.claim.order_id().uuid() == held.order_id);
+            failed.map_or_else(|| held.released(), |failed| held.failed(failed))
+        };
+        match self.leave("store failed attempts", held, of).await {
+            Ok(gone) => Ok(Finished::of(attempts.len(), gone.len() as u64)),
+            Err(error) => Err((attempts, error)),
+        }
+    }
+
+    /// Takes orders back from a dead worker, in one commit.
+    pub(super) async fn take_back(&self, held: Vec<(OrderId, ClaimToken)>) -> Result<Rescued, StoreError> {
+        let gone = self.leave("rescue orders", held, Held::rescued).await?;
+        let poisonous = gone.iter().filter(|gone| gone.status == "FAILED").count() as u64;
+        Ok(Rescued { rescued: gone.len() as u64 - poisonous, poisonous })
+    }
+
+    /// Lets those of `held` whose claim still holds leave PROCESSING as `decide` says.
+    async fn leave(
+        &self,
+        doing: &'static str,
+        mut held: Vec<(OrderId, ClaimToken)>,
+        decide: impl Fn(&Held) -> Leaving,
+    ) -> Result<Vec<Leaving>, StoreError> {
+        // Every writer takes its row locks in the order of the ids.
+        held.sort_unstable_by_key(|(order_id, _)| *order_id);
+        self.call(doing, async {
+            let mut line = self.line().await?;
+            let mut transaction = line.begin().await?;
+            let held: Vec<Held> =
+                sqlx::query_as(LOCK_HELD).bind(as_json(held.into_iter())).fetch_all(&mut *transaction).await?;
+            let leaving: Vec<Leaving> = held.iter().map(decide).collect();
+            if leaving.is_empty() {
+                transaction.rollback().await?;
+            } else {
+                settle(&mut transaction, &leaving).await?;
+                transaction.commit().await?;
+            }
+            line.done();
+            Ok(leaving)
+        })
+        .await
+    }
+}
+
+async fn settle(connection: &mut MySqlConnection, leaving: &[Leaving]) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(leaving).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query(NOTE).bind(&json).execute(&mut *connection).await?;
+    sqlx::query(LEAVE).bind(&json).execute(connection).await?;
+    Ok(())
+}
+
+impl Held {
+    fn leaving(&self, event: &'static str, status: &'static str) -> Leaving {
+        Leaving {
+            order_id: self.order_id.simple().to_string(),
+            event_id: Uuid::now_v7().simple().to_string(),
+            event,
+            status,
+            attempt: self.attempt,
+            rescues: self.rescues,
+            delay_us: None,
+            duration_us: None,
+            error: None,
+        }
+    }
+
+    fn released(&self) -> Leaving {
+        let attempt = self.attempt.saturating_sub(1);
+        Leaving { attempt, delay_us: Some(0), ..self.leaving("RELEASED", "PENDING") }
+    }
+
+    fn failed(&self, failed: &FailedAttempt) -> Leaving {
+        let leaving = match failed.verdict {
+            Verdict::RetryAfter(pause) => {
+                // No pause would put the order back at its old place.
+                let delay_us = Some(micros(pause).max(1));
+                Leaving { delay_us, ..self.leaving("ATTEMPT_FAILED", "PENDING") }
+            }
+            Verdict::Fail => self.leaving("FAILED", "FAILED"),
+        };
+        Leaving { duration_us: Some(micros(failed.duration)), error: Some(short(&failed.error)), ..leaving }
+    }
+
+    fn rescued(&self) -> Leaving {
+        let (attempt, rescues) = (self.attempt.saturating_sub(1), self.rescues.saturating_add(1));
+        if rescues >= RESCUES_MAX {
+            let error = Some(format!("poison: {rescues} workers died while they worked on it"));
+            return Leaving { rescues, error, ..self.leaving("FAILED", "FAILED") };
+        }
+        Leaving { attempt, rescues, delay_us: Some(0), ..self.leaving("RESCUED", "PENDING") }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// As much of an error as its column holds.
+fn short(error: &str) -> String {
+    error.chars().take(1_000).collect()
+}

@@ -1,0 +1,42 @@
+use sqlx::Connection;
+
+use super::error::number_of;
+use super::{Store, StoreError};
+use crate::domain::WorkerId;
+
+const HOLD: &str = "select 1 from workers where worker_id = ? for update";
+
+const TRY: &str = "select 1 from workers where worker_id = ? for update skip locked";
+
+impl Store {
+    /// Whether this database honours SKIP LOCKED: one connection locks the row of a registered worker, and a second one
+    /// must not get it. Some that speak MySQL's protocol parse the words and lock nothing, or lock on one node only.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away, does not know the words, or has no row of that worker.
+    pub async fn skips_locked_rows(&self, registered: WorkerId) -> Result<bool, StoreError> {
+        self.call("try SKIP LOCKED", async {
+            let (mut holder, mut other) = (self.line().await?, self.line().await?);
+            let mut holding = holder.begin().await?;
+            let _: (i32,) = sqlx::query_as(HOLD).bind(registered.uuid()).fetch_one(&mut *holding).await?;
+            let mut trying = other.begin().await?;
+            let got: Result<Vec<(i32,)>, _> = sqlx::query_as(TRY).bind(registered.uuid()).fetch_all(&mut *trying).await;
+            // A server that waits for the row instead gives up at last, with an error for a lock wait.
+            let skipped = match got {
+                Err(error) if waited(&error) => false,
+                got => got?.is_empty(),
+            };
+            trying.rollback().await?;
+            holding.rollback().await?;
+            holder.done();
+            other.done();
+            Ok(skipped)
+        })
+        .await
+    }
+}
+
+fn waited(error: &sqlx::Error) -> bool {
+    number_of(error) == Some(1205)
+}

@@ -1,0 +1,91 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::MySqlConnection;
+use uuid::Uuid;
+
+use super::{Store, StoreError, list};
+use crate::domain::{Order, OrderId, Queue, Situation};
+
+const PAUSED: &str = "select paused_at from queue_pauses";
+
+const OLDEST_DUE: &str = r"
+    select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
+    from orders force index (orders_by_status)
+    where status = 'PENDING' and available_at <= now(6)
+    order by available_at, order_id
+    limit 1
+";
+
+/// Reads the index entries in front of the order, up to the limit.
+pub(super) const AHEAD: &str = r"
+    select count(*)
+    from (
+        select 1
+        from orders force index (orders_by_status)
+        where status = 'PENDING' and available_at <= ? and (available_at < ? or order_id < ?)
+        limit ?
+    ) as ahead
+";
+
+impl Store {
+    /// The queue now. Its parts are read one right after the other.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn queue(&self) -> Result<Queue, StoreError> {
+        let counts = self.order_counts().await?;
+        let workers = self.live_workers().await?;
+        self.call("read the queue", async {
+            let mut line = self.line().await?;
+            let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
+            let oldest: Option<(Uuid, DateTime<Utc>, i64)> =
+                sqlx::query_as(OLDEST_DUE).fetch_optional(&mut *line).await?;
+            line.done();
+            let oldest_due = oldest.map(|(order_id, since, late_us)| {
+                (OrderId::from(order_id), since, Duration::from_micros(u64::try_from(late_us).unwrap_or_default()))
+            });
+            Ok(Queue { paused_at, counts, oldest_due, workers })
+        })
+        .await
+    }
+
+    /// An order and what surrounds it; `None` when there is no such order.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn situation(&self, order_id: OrderId) -> Result<Option<(Order, Situation)>, StoreError> {
+        let workers = self.live_workers().await?;
+        self.call("see why an order is not done", async {
+            let mut line = self.line().await?;
+            let order = list::read(&mut line, order_id).await?;
+            let now = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
+            let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
+            let ahead = match &order {
+                Some(order) => ahead(&mut line, order).await?,
+                None => 0,
+            };
+            line.done();
+            Ok(order.map(|order| {
+                let live_workers = workers.len() as u64;
+                let holder = workers.into_iter().find(|worker| Some(worker.worker_id) == order.worker_id);
+                (order, Situation { now, paused_at, live_workers, holder, ahead })
+            }))
+        })
+        .await
+    }
+}
+
+async fn ahead(connection: &mut MySqlConnection, order: &Order) -> Result<u64, sqlx::Error> {
+    let Some(available_at) = order.available_at.map(|at| at.naive_utc()) else { return Ok(0) };
+    let counted: i64 = sqlx::query_scalar(AHEAD)
+        .bind(available_at)
+        .bind(available_at)
+        .bind(order.order_id.uuid())
+        .bind(Situation::AHEAD_MAX)
+        .fetch_one(connection)
+        .await?;
+    Ok(u64::try_from(counted).unwrap_or_default())
+}

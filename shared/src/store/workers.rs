@@ -1,0 +1,207 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::Executor;
+use uuid::Uuid;
+
+use super::{Rescued, Store, StoreError};
+use crate::domain::{ClaimToken, LiveWorker, OrderId, Registration, WorkerId};
+
+/// Orders that one commit rescues at most.
+const RESCUE_BATCH_MAX: u32 = 500;
+
+const REGISTER: &str = r"
+    insert into workers (worker_id, host, pid, version, slots, expires_at)
+    values (?, ?, ?, ?, ?, now(6) + interval ? microsecond)
+";
+
+const BEAT: &str = r"
+    update workers
+    set heartbeat_at = now(6), expires_at = now(6) + interval ? microsecond, busy = ?
+    where worker_id = ?
+";
+
+/// A worker is declared dead by this alone: its next heartbeat finds no row.
+const BURY: &str = "delete from workers where expires_at <= now(6)";
+
+/// Orders that are claimed by nobody alive. Not locked: whoever changes one meanwhile changes its token too.
+/// `orders_by_status` leads to the claimed ones, which are as many as the workers have slots.
+pub(super) const ORPHANS: &str = r"
+    select orders.order_id, orders.claim_token
+    from orders force index (orders_by_status)
+    left join workers on workers.worker_id = orders.worker_id
+    where orders.status = 'PROCESSING' and orders.available_at is null and workers.worker_id is null
+    order by orders.order_id
+    limit ?
+";
+
+const LIVE: &str = r"
+    select worker_id, host, pid, version, slots, busy, started_at, heartbeat_at
+    from workers
+    where expires_at > now(6)
+    order by started_at, worker_id
+";
+
+impl Store {
+    /// Makes a worker known. It must beat within `dead_after` from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn register(&self, worker: &Registration) -> Result<(), StoreError> {
+        self.call("register this worker", async {
+            let mut line = self.line().await?;
+            sqlx::query(REGISTER)
+                .bind(worker.worker_id.uuid())
+                .bind(&worker.host)
+                .bind(worker.pid)
+                .bind(&worker.version)
+                .bind(worker.slots)
+                .bind(micros(worker.dead_after))
+                .execute(&mut *line)
+                .await?;
+            line.done();
+            Ok(())
+        })
+        .await
+    }
+
+    /// One heartbeat. `false` means that the worker was declared dead: whatever it holds belongs to others.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<bool, StoreError> {
+        self.call("send a heartbeat", async {
+            let mut line = self.line().await?;
+            let beat = sqlx::query(BEAT).bind(micros(worker.dead_after)).bind(busy).bind(worker.worker_id.uuid());
+            let alive = beat.execute(&mut *line).await?.rows_affected() > 0;
+            line.done();
+            Ok(alive)
+        })
+        .await
+    }
+
+    /// Takes a worker that ends off the list. Whatever it still holds is rescued by others, at once.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away; then the worker's heartbeat runs out.
+    pub async fn unregister(&self, worker_id: WorkerId) -> Result<(), StoreError> {
+        self.call("unregister this worker", async {
+            let mut line = self.line().await?;
+            sqlx::query("delete from workers where worker_id = ?").bind(worker_id.uuid()).execute(&mut *line).await?;
+            line.done();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Declares every worker dead whose heartbeat has run out, and returns how many.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn bury_dead_workers(&self) -> Result<u64, StoreError> {
+        self.call("look for dead workers", async {
+            let mut line = self.line().await?;
+            let buried = line.execute(BURY).await?.rows_affected();
+            line.done();
+            Ok(buried)
+        })
+        .await
+    }
+
+    /// Takes the orders of dead workers back, up to 500 at a time, until none is left. A batch that the database does
+    /// not take as a whole is rescued order by order.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away or refuses an order on its own; what was rescued before stays so.
+    pub async fn rescue_orphans(&self) -> Result<Rescued, StoreError> {
+        let mut total = Rescued::default();
+        loop {
+            let orphans = self.orphans().await?;
+            let more = orphans.len() >= RESCUE_BATCH_MAX as usize;
+            let rescued = match self.take_back(orphans.clone()).await {
+                Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
+                other => other?,
+            };
+            total.rescued += rescued.rescued;
+            total.poisonous += rescued.poisonous;
+            // A batch of which nothing could be rescued would be found again, and again.
+            if !more || rescued == Rescued::default() {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// Rescues what can be rescued.
+    async fn rescue_one_by_one(&self, orphans: Vec<(OrderId, ClaimToken)>) -> Result<Rescued, StoreError> {
+        let mut total = Rescued::default();
+        for orphan in orphans {
+            match self.take_back(vec![orphan]).await {
+                Ok(one) => {
+                    total.rescued += one.rescued;
+                    total.poisonous += one.poisonous;
+                }
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(order_id = %orphan.0, error, "an order of a dead worker cannot be rescued");
+                }
+            }
+        }
+        Ok(total)
+    }
+
+    async fn orphans(&self) -> Result<Vec<(OrderId, ClaimToken)>, StoreError> {
+        let rows: Vec<(Uuid, Uuid)> = self
+            .call("look for orders of dead workers", async {
+                let mut line = self.line().await?;
+                let rows = sqlx::query_as(ORPHANS).bind(RESCUE_BATCH_MAX).fetch_all(&mut *line).await?;
+                line.done();
+                Ok(rows)
+            })
+            .await?;
+        Ok(rows.into_iter().map(|(order_id, token)| (order_id.into(), token.into())).collect())
+    }
+
+    /// Every worker that is alive, the longest running first.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn live_workers(&self) -> Result<Vec<LiveWorker>, StoreError> {
+        self.call("list the workers", async {
+            let mut line = self.line().await?;
+            let rows: Vec<WorkerRow> = sqlx::query_as(LIVE).fetch_all(&mut *line).await?;
+            line.done();
+            Ok(rows.into_iter().map(LiveWorker::from).collect())
+        })
+        .await
+    }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct WorkerRow {
+    worker_id: Uuid,
+    host: String,
+    pid: u32,
+    version: String,
+    slots: u32,
+    busy: u32,
+    started_at: DateTime<Utc>,
+    heartbeat_at: DateTime<Utc>,
+}
+
+impl From<WorkerRow> for LiveWorker {
+    fn from(row: WorkerRow) -> Self {
+        let WorkerRow { worker_id, host, pid, version, slots, busy, started_at, heartbeat_at } = row;
+        Self { worker_id: worker_id.into(), host, pid, version, slots, busy, started_at, heartbeat_at }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

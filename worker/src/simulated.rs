@@ -1,0 +1,149 @@
+//! The built-in processor: stands in for real work, and fails in every way that real work does, when told to.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use orders_shared::domain::Order;
+
+use crate::{ProcessingError, Processor};
+
+/// Work that takes a while and succeeds, but for the [`Fault`]s it was told of.
+#[derive(Clone, Debug)]
+pub struct Simulated {
+    duration: Duration,
+    slow: Duration,
+    faults: Faults,
+}
+
+/// Which orders go wrong, and how: `fail=0.1,kill=user:13`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults(Vec<(Fault, Chosen)>);
+
+/// A way to go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fault {
+    /// A retryable error; each attempt has its own luck.
+    Fail,
+    /// A permanent error.
+    Reject,
+    /// A panic; each attempt has its own luck.
+    Panic,
+    /// Takes long; each attempt has its own luck.
+    Slow,
+    /// Never ends; each attempt has its own luck.
+    Hang,
+    /// The process ends at once, as by a crash, at every attempt.
+    Kill,
+}
+
+/// The orders that a fault is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Chosen {
+    /// This share of all, 0.0 to 1.0, chosen by id: the same ones in every process.
+    Share(f64),
+    /// Those of one user.
+    User(i64),
+}
+
+impl Simulated {
+    /// Work that takes `duration`, or `slow` where it is slow.
+    #[must_use]
+    pub fn new(duration: Duration, slow: Duration, faults: Faults) -> Self {
+        Self { duration, slow, faults }
+    }
+}
+
+#[async_trait]
+impl Processor for Simulated {
+    async fn process(&self, order: &Order) -> Result<(), ProcessingError> {
+        let has = |fault| self.faults.0.iter().any(|(it, chosen)| *it == fault && chosen.includes(fault, order));
+        if has(Fault::Kill) {
+            std::process::abort();
+        }
+        if has(Fault::Hang) {
+            std::future::pending::<()>().await;
+        }
+        let duration = if has(Fault::Slow) { self.slow } else { self.duration };
+        if !duration.is_zero() {
+            tokio::time::sleep(duration).await;
+        }
+        if has(Fault::Panic) {
+            std::panic::resume_unwind(Box::new("simulated panic"));
+        }
+        if has(Fault::Reject) {
+            return Err(ProcessingError::Permanent("simulated permanent error".to_owned()));
+        }
+        if has(Fault::Fail) {
+            return Err(ProcessingError::Retryable("simulated error".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Chosen {
+    fn includes(self, fault: Fault, order: &Order) -> bool {
+        match self {
+            Self::User(user_id) => order.user_id.get() == user_id,
+            Self::Share(share) => {
+                let mut hasher = DefaultHasher::new();
+                (fault, order.order_id).hash(&mut hasher);
+                if !matches!(fault, Fault::Kill | Fault::Reject) {
+                    order.attempt.hash(&mut hasher);
+                }
+                // Ten thousand classes are fine enough, and small enough for a float.
+                f64::from(u32::try_from(hasher.finish() % 10_000).unwrap_or_default()) < share * 10_000.0
+            }
+        }
+    }
+}
+
+impl FromStr for Faults {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let faults = text.split(',').map(str::trim).filter(|fault| !fault.is_empty());
+        faults.map(fault).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn fault(text: &str) -> Result<(Fault, Chosen), String> {
+    let (kind, chosen) = text.split_once('=').ok_or_else(|| format!("`{text}` is not kind=share or kind=user:ID"))?;
+    let kind = match kind {
+        "fail" => Fault::Fail,
+        "reject" => Fault::Reject,
+        "panic" => Fault::Panic,
+        "slow" => Fault::Slow,
+        "hang" => Fault::Hang,
+        "kill" => Fault::Kill,
+        other => return Err(format!("`{other}` is none of fail, reject, panic, slow, hang, kill")),
+    };
+    let user = chosen.strip_prefix("user:").map(str::parse);
+    let chosen = match (user, chosen.parse()) {
+        (Some(Ok(user_id)), _) => Chosen::User(user_id),
+        (None, Ok(share)) if (0.0..=1.0).contains(&share) => Chosen::Share(share),
+        _ => return Err(format!("`{chosen}` is neither a share from 0 to 1 nor user:ID")),
+    };
+    Ok((kind, chosen))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_as_they_are_documented() {
+        let faults = "fail=0.25, kill=user:13".parse();
+
+        assert_eq!(faults, Ok(Faults(vec![(Fault::Fail, Chosen::Share(0.25)), (Fault::Kill, Chosen::User(13))])));
+        assert_eq!("".parse(), Ok(Faults::default()));
+    }
+
+    #[test]
+    fn what_names_no_fault_is_refused() {
+        for text in ["fail", "fail=", "fail=2", "fail=-0.1", "fail=NaN", "explode=1", "kill=user:", "kill=user:x"] {
+            assert!(text.parse::<Faults>().is_err(), "{text}");
+        }
+    }
+}
