@@ -19,6 +19,12 @@ pub struct Database {
     pub url: String,
     /// For the test to look behind the scenes, and to move time.
     pub pool: MySqlPool,
+    _leftover: Option<Leftover>,
+}
+
+/// A database that is dropped with this.
+#[derive(Debug)]
+struct Leftover {
     server: Url,
     name: String,
 }
@@ -26,8 +32,7 @@ pub struct Database {
 /// A fresh database with the tables of `orders-api migrate`.
 pub async fn database() -> Database {
     let database = empty_database().await;
-    let output = program::run("orders-api", &["migrate"], &[("DATABASE_URL", &database.url)]).await;
-    assert!(output.status.success(), "orders-api migrate: {}", program::text_of(&output));
+    migrate(&database.url).await;
     database
 }
 
@@ -42,11 +47,17 @@ pub async fn empty_database() -> Database {
         .expect("the user may create databases");
     let mut url = server.clone();
     url.set_path(&name);
-    let pool = MySqlPoolOptions::new().max_connections(2).connect_lazy(url.as_str()).expect("the URL is sound");
-    Database { url: url.into(), pool, server, name }
+    let pool = pool(&url);
+    Database { url: url.into(), pool, _leftover: Some(Leftover { server, name }) }
 }
 
 impl Database {
+    /// A database that goes with its server, given tables; the test looks behind the scenes as `root`.
+    pub(crate) async fn of_own_server(url: String, root: &Url) -> Self {
+        migrate(&url).await;
+        Self { url, pool: pool(root), _leftover: None }
+    }
+
     /// How many orders there are.
     pub async fn orders(&self) -> i64 {
         sqlx::query_scalar("select count(*) from orders").fetch_one(&self.pool).await.expect("the table can be read")
@@ -71,7 +82,7 @@ impl Database {
     }
 }
 
-impl Drop for Database {
+impl Drop for Leftover {
     /// On a thread of its own: a test's runtime cannot be waited for from within.
     fn drop(&mut self) {
         let sql = format!("drop database if exists {}", self.name);
@@ -88,4 +99,13 @@ impl Drop for Database {
         });
         let _ = dropping.join();
     }
+}
+
+fn pool(url: &Url) -> MySqlPool {
+    MySqlPoolOptions::new().max_connections(2).connect_lazy(url.as_str()).expect("the URL is sound")
+}
+
+async fn migrate(url: &str) {
+    let output = program::run("orders-api", &["migrate"], &[("DATABASE_URL", url)]).await;
+    assert!(output.status.success(), "orders-api migrate: {}", program::text_of(&output));
 }

@@ -1,5 +1,5 @@
-//! What the integration tests stand on: databases of their own, the real programs as processes, a line to the database
-//! that can be cut, and waiting with a deadline.
+//! What the integration tests stand on: databases and servers of their own, the real programs as processes, a line to the
+//! database that can be cut, and waiting with a deadline.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,6 +10,7 @@
 
 mod database;
 mod eventually;
+mod own_server;
 mod program;
 mod proxy;
 mod reply;
@@ -17,6 +18,7 @@ mod server;
 
 pub use database::{Database, database, empty_database};
 pub use eventually::eventually;
+pub use own_server::OwnServer;
 pub use program::{Api, Program, Worker, run};
 pub use proxy::Proxy;
 pub use reply::Reply;

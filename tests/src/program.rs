@@ -280,7 +280,8 @@ fn binary(name: &str) -> PathBuf {
     binary
 }
 
-fn free_port() -> u16 {
+/// A loopback port that nobody else is going to take.
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let ports = PORTS.end - PORTS.start;
     // Test runs at the same time start at ports of their own.
@@ -309,6 +310,6 @@ fn collect(source: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<u8
 }
 
 #[expect(clippy::print_stderr, reason = "a failed test shows what its programs said")]
-fn show(name: &str, output: &str) {
+pub(crate) fn show(name: &str, output: &str) {
     eprintln!("== {name} said:\n{output}");
 }

@@ -16,5 +16,6 @@ mod metrics;
 mod migrations;
 mod ops;
 mod outage;
+mod own_server;
 mod sample;
 mod worker;

@@ -17,6 +17,9 @@ use crate::process::Process;
 /// The MySQL that `up` and the tests run in a container.
 pub(crate) const MYSQL_IMAGE: &str = "mysql:9.7";
 
+/// The label by which a test marks a container of its own with the run's name.
+const TEST_RUN_LABEL: &str = "orders.test-run";
+
 /// An engine that does not answer within this is as good as none.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -75,6 +78,15 @@ impl Engine {
     /// Removes a container and its unnamed volumes, if it is there.
     pub(crate) fn remove_container(&self, name: &str) {
         self.order(&["rm", "--force", "--volumes", name]);
+    }
+
+    /// Removes the containers that single tests of the run `name` started for themselves.
+    pub(crate) fn remove_own_servers(&self, name: &str) {
+        let filter = format!("label={TEST_RUN_LABEL}={name}");
+        let list = self.ask(&["ps", "--all", "--quiet", "--filter", &filter], &Interrupt::never());
+        for id in list.iter().flat_map(|answer| answer.text.lines()) {
+            self.remove_container(id);
+        }
     }
 
     /// Removes a volume, if it is there.

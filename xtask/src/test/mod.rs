@@ -101,6 +101,7 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         if let Self::Container { engine, name } = self {
             engine.remove_container(name);
+            engine.remove_own_servers(name);
             // The test takes its deployment down; one cut short could not.
             engine.remove_deployment(name);
         }

@@ -77,6 +77,7 @@ fn clear_away(folder: &Path, interrupt: &Interrupt) -> Result<()> {
         && let Ok(engine) = Engine::find(interrupt)
     {
         engine.remove_container(&container);
+        engine.remove_own_servers(&container);
         engine.remove_deployment(&container);
     }
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))

@@ -1,0 +1,141 @@
+//! A server of a test's own as a process of the installed program.
+
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+use uuid::Uuid;
+
+use super::Place;
+use super::installed::Installed;
+use crate::program::{free_port, show};
+
+/// The server writes its dirty pages before it goes.
+const STOP_LIMIT: Duration = Duration::from_mins(1);
+
+/// As durable as the servers of production, which is MySQL's default and needs to be said to MariaDB.
+const DURABLE: [&str; 4] =
+    ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1", "--log-bin=binlog", "--server-id=1"];
+
+/// A server on a loopback port, with its data in a folder that is removed with it.
+#[derive(Debug)]
+pub(super) struct ServerProcess {
+    folder: PathBuf,
+    port: u16,
+    command: Mutex<Command>,
+    child: Mutex<Child>,
+}
+
+impl ServerProcess {
+    pub(super) fn start(program: &Installed, password: &str, extra_args: &[&str]) -> Self {
+        let folder = new_folder();
+        program.initialise(&folder);
+        let setup = folder.join("setup.sql");
+        fs::write(&setup, root_by_network(password)).expect("the folder can be written to");
+        let port = free_port();
+        let mut command = program.command();
+        command
+            .arg(format!("--datadir={}", folder.join("data").display()))
+            // Relative to the data: a socket's path has 107 bytes at most.
+            .args(["--socket=server.sock", "--pid-file=server.pid", "--bind-address=127.0.0.1", "--skip-name-resolve"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--init-file={}", setup.display()))
+            .args(DURABLE)
+            .arg(if program.is_mariadb { "--binlog-format=ROW" } else { "--mysqlx=OFF" })
+            .args(extra_args);
+        let child = spawn(&mut command, &folder);
+        Self { folder, port, command: Mutex::new(command), child: Mutex::new(child) }
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place for ServerProcess {
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn kill(&self) {
+        let mut child = self.child();
+        child.kill().and_then(|()| child.wait()).expect("the server can be killed");
+    }
+
+    fn stop(&self) {
+        let mut child = self.child();
+        signal(&child, Signal::TERM);
+        let started = Instant::now();
+        while child.try_wait().expect("a child can be waited for").is_none() {
+            assert!(started.elapsed() < STOP_LIMIT, "the server has not stopped within {STOP_LIMIT:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn start_again(&self) {
+        let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.child() = spawn(&mut command, &self.folder);
+    }
+
+    fn freeze(&self) {
+        signal(&self.child(), Signal::STOP);
+    }
+
+    fn thaw(&self) {
+        signal(&self.child(), Signal::CONT);
+    }
+
+    fn assert_runs(&self) {
+        let ended = self.child().try_wait().expect("a child can be waited for");
+        assert!(ended.is_none(), "the server has ended: {ended:?}");
+    }
+}
+
+impl Drop for ServerProcess {
+    /// Never panics: a second panic would hide the first.
+    fn drop(&mut self) {
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
+        if thread::panicking() {
+            show("the test's own server", &fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// In the folder of the test run, which is removed with the run whatever becomes of the test.
+fn new_folder() -> PathBuf {
+    let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
+    let folder = parent.join(format!("own-server-{}", Uuid::now_v7().simple()));
+    DirBuilder::new().mode(0o700).create(&folder).expect("a folder can be made");
+    folder
+}
+
+/// SQL that the server runs at each start, before it takes connections.
+fn root_by_network(password: &str) -> String {
+    format!(
+        "create user if not exists 'root'@'%' identified by '{password}';\n\
+         grant all on *.* to 'root'@'%' with grant option;\n"
+    )
+}
+
+fn spawn(command: &mut Command, folder: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).expect("the folder can be written to");
+    let same_log = log.try_clone().expect("an open file can be shared");
+    command
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(same_log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("the server runs");
+}
