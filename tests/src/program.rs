@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, redirect};
@@ -42,7 +42,7 @@ pub struct Worker(Program);
 #[derive(Debug)]
 pub struct Program {
     name: &'static str,
-    child: Child,
+    child: Mutex<Child>,
     output: Arc<Mutex<Vec<u8>>>,
     address: SocketAddr,
     client: Client,
@@ -58,7 +58,7 @@ impl Api {
 
     /// Starts the API and waits until it answers at all.
     pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
-        let mut program = Program::start("orders-api", "API_LISTEN", database_url, env);
+        let program = Program::start("orders-api", "API_LISTEN", database_url, env);
         program.is_alive().await;
         Self(program)
     }
@@ -75,7 +75,7 @@ impl Api {
         order_id(&reply)
     }
 
-    /// Ends the API by SIGTERM.
+    /// Ends the API by SIGTERM and waits for its end.
     pub async fn terminate(self) -> ExitStatus {
         self.0.terminate().await
     }
@@ -91,12 +91,12 @@ impl Worker {
 
     /// Starts a worker and waits until it answers at all.
     pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
-        let mut program = Program::start("orders-worker", "WORKER_LISTEN", database_url, env);
+        let program = Program::start("orders-worker", "WORKER_LISTEN", database_url, env);
         program.is_alive().await;
         Self(program)
     }
 
-    /// Ends the worker by SIGTERM.
+    /// Ends the worker by SIGTERM and waits for its end.
     pub async fn terminate(self) -> ExitStatus {
         self.0.terminate().await
     }
@@ -137,7 +137,7 @@ impl Program {
             .timeout(ANSWERED_WITHIN)
             .build()
             .expect("a plain client can be built");
-        Self { name, child, output, address, client }
+        Self { name, child: Mutex::new(child), output, address, client }
     }
 
     /// The address in the form of the `…_LISTEN` settings.
@@ -200,12 +200,46 @@ impl Program {
             .sum()
     }
 
+    /// The process's number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
+    /// How the program ended, once it has.
+    #[must_use]
+    pub fn ended(&self) -> Option<ExitStatus> {
+        self.child().try_wait().expect("a child can be waited for")
+    }
+
+    /// What the program has said so far.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Ends the program by SIGKILL, in the middle of whatever it does, and waits for its end.
+    pub fn kill(&self) {
+        let mut child = self.child();
+        child.kill().and_then(|()| child.wait()).expect("a child can be killed");
+    }
+
+    /// Stops the program by SIGSTOP: it does nothing, and does not know.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the paused program go on where it was, by SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until the program listens; the first sign that it has ended fails the test.
-    async fn is_alive(&mut self) {
+    async fn is_alive(&self) {
         let livez = self.url("/livez");
         let what = format!("{} answers /livez", self.name);
         eventually(&what, READY_WITHIN, || {
-            if let Ok(Some(status)) = self.child.try_wait() {
+            if let Some(status) = self.ended() {
                 panic!("{} has ended: {status}", self.name);
             }
             let request = self.client.get(&livez).send();
@@ -214,25 +248,28 @@ impl Program {
         .await;
     }
 
-    async fn terminate(mut self) -> ExitStatus {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("the program runs");
+    async fn terminate(self) -> ExitStatus {
+        self.signal(Signal::TERM);
         let what = format!("{} ends after SIGTERM", self.name);
-        eventually(&what, ENDED_WITHIN, || {
-            let ended = self.child.try_wait().expect("a child can be waited for");
-            async move { ended }
-        })
-        .await
+        eventually(&what, ENDED_WITHIN, || async { self.ended() }).await
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child()), signal).expect("the program runs");
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let mut child = self.child();
+        let _ = child.kill();
+        let _ = child.wait();
         if std::thread::panicking() {
-            let output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
-            show(self.name, &String::from_utf8_lossy(&output));
+            show(self.name, &self.logs());
         }
     }
 }

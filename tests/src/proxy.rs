@@ -1,23 +1,60 @@
-//! A line between a program and its database that can be cut.
+//! A line between a program and its database that can be cut, stalled and slowed.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::Url;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
-/// Passes TCP connections on to the database; while it is cut, ends them all and answers no new one.
+/// A command packet of the MySQL protocol: its length, its number, "query", and the text.
+const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
+
+/// A busy program says something within a second.
+const SPRUNG_WITHIN: Duration = Duration::from_mins(1);
+
+/// Larger than what the programs send at once, so that it comes in one piece.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Passes TCP connections on to the database. Dropping it cuts them.
 #[derive(Debug)]
 pub struct Proxy {
-    /// The database's URL by way of the proxy.
+    /// The database's URL by way of the proxy, without TLS: it looks into what it passes on.
     pub url: String,
-    is_up: watch::Sender<bool>,
+    line: Arc<watch::Sender<Line>>,
     accepting: AbortHandle,
 }
 
+/// What is done to the connections; each one watches it.
+#[derive(Debug, Default)]
+struct Line {
+    flow: Flow,
+    /// How long each chunk is held, in both directions.
+    delay: Duration,
+    /// How many times all connections were ended.
+    drops: u64,
+    /// What a connection must ask for to be ended before its answer.
+    trap: Option<Vec<u8>>,
+    is_sprung: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Flow {
+    #[default]
+    Passing,
+    /// Connections are open and silent.
+    Stalled,
+    /// There are no connections.
+    Cut,
+}
+
 impl Proxy {
-    /// Starts passing on to the database of `url`.
+    /// Starts passing on to the database of `url`, whose user MySQL must have met before.
     pub async fn start(url: &str) -> Self {
         let mut url = Url::parse(url).expect("the database's URL is sound");
         let target = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(3306));
@@ -25,43 +62,126 @@ impl Proxy {
         let address: SocketAddr = listener.local_addr().expect("a bound listener has an address");
         url.set_host(Some("127.0.0.1")).expect("an address is a host");
         url.set_port(Some(address.port())).expect("the URL takes a port");
-        let (is_up, state) = watch::channel(true);
-        let accepting = tokio::spawn(accept(listener, target, state)).abort_handle();
-        Self { url: url.into(), is_up, accepting }
+        url.query_pairs_mut().append_pair("ssl-mode", "DISABLED");
+        let line = Arc::default();
+        let accepting = tokio::spawn(accept(listener, target, Arc::clone(&line))).abort_handle();
+        Self { url: url.into(), line, accepting }
     }
 
-    /// The database is away from now on.
+    /// The database is away from now on: connections end, new ones at once.
     pub fn cut(&self) {
-        self.is_up.send_replace(false);
+        self.line.send_modify(|line| line.flow = Flow::Cut);
     }
 
     /// The database is back.
     pub fn restore(&self) {
-        self.is_up.send_replace(true);
+        self.line.send_modify(|line| line.flow = Flow::Passing);
+    }
+
+    /// The database is silent from now on: connections stay open, new ones too, and nothing passes.
+    pub fn stall(&self) {
+        self.line.send_modify(|line| line.flow = Flow::Stalled);
+    }
+
+    /// The silent database goes on where it was.
+    pub fn resume(&self) {
+        self.restore();
+    }
+
+    /// Holds all that passes, in both directions, for so long.
+    pub fn delay(&self, delay: Duration) {
+        self.line.send_modify(|line| line.delay = delay);
+    }
+
+    /// Ends all present connections, once.
+    pub fn drop_connections(&self) {
+        self.line.send_modify(|line| line.drops += 1);
+    }
+
+    /// Ends the connection that sends the next COMMIT when the database has answered it, before the answer passes: the
+    /// commit takes effect, and nobody tells the program.
+    pub fn cut_at_commit(&self) {
+        self.cut_at_answer_to(COMMIT);
+    }
+
+    /// The same for the next message with these bytes in it, such as a statement's parameter.
+    pub fn cut_at_answer_to(&self, bytes: &[u8]) {
+        self.line.send_modify(|line| {
+            line.trap = Some(bytes.to_owned());
+            line.is_sprung = false;
+        });
+    }
+
+    /// Waits until [`Self::cut_at_commit`] or [`Self::cut_at_answer_to`] has ended a connection.
+    pub async fn has_cut(&self) {
+        let mut line = self.line.subscribe();
+        let sprung = timeout(SPRUNG_WITHIN, line.wait_for(|line| line.is_sprung)).await;
+        sprung.expect("a program sends what ends its connection").expect("the proxy has its line");
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
+        self.cut();
     }
 }
 
-async fn accept(listener: TcpListener, target: String, state: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, target: String, line: Arc<watch::Sender<Line>>) {
     while let Ok((program, _)) = listener.accept().await {
-        if *state.borrow() {
-            tokio::spawn(pass_on(program, target.clone(), state.clone()));
+        if line.borrow().flow != Flow::Cut {
+            tokio::spawn(serve(program, target.clone(), Arc::clone(&line), line.borrow().drops));
         }
     }
 }
 
-/// Ends with either side, with the cut, or with the proxy itself.
-async fn pass_on(mut program: TcpStream, target: String, mut state: watch::Receiver<bool>) {
-    let Ok(mut database) = TcpStream::connect(target).await else { return };
-    let _ = program.set_nodelay(true);
-    let _ = database.set_nodelay(true);
+/// Ends with either side, or with the line.
+async fn serve(program: TcpStream, target: String, line: Arc<watch::Sender<Line>>, drops: u64) {
+    let mut state = line.subscribe();
     tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut program, &mut database) => {}
-        _ = state.wait_for(|is_up| !is_up) => {}
+        _ = pass_on(program, target, &line) => {}
+        _ = state.wait_for(|line| line.flow == Flow::Cut || line.drops != drops) => {}
     }
+}
+
+async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Line>) -> io::Result<()> {
+    let_pass(line).await;
+    let mut database = TcpStream::connect(target).await?;
+    program.set_nodelay(true)?;
+    database.set_nodelay(true)?;
+    let (mut asked, mut answered) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
+    loop {
+        tokio::select! {
+            count = program.read(&mut asked) => {
+                let Some(chunk @ [_, ..]) = asked.get(..count?) else { return Ok(()) };
+                let is_trapped = takes_trap(line, chunk);
+                let_pass(line).await;
+                database.write_all(chunk).await?;
+                if is_trapped {
+                    database.read_u8().await?;
+                    line.send_modify(|line| line.is_sprung = true);
+                    return Ok(());
+                }
+            }
+            count = database.read(&mut answered) => {
+                let Some(chunk @ [_, ..]) = answered.get(..count?) else { return Ok(()) };
+                let_pass(line).await;
+                program.write_all(chunk).await?;
+            }
+        }
+    }
+}
+
+/// Waits as long as the line makes a chunk wait.
+async fn let_pass(line: &watch::Sender<Line>) {
+    let delay = line.borrow().delay;
+    sleep(delay).await;
+    let mut state = line.subscribe();
+    let _ = state.wait_for(|line| line.flow != Flow::Stalled).await;
+}
+
+/// Whether the chunk is the one that the trap waits for; then there is no trap any more.
+fn takes_trap(line: &watch::Sender<Line>, chunk: &[u8]) -> bool {
+    let is_in_chunk = |bytes: &Vec<u8>| chunk.windows(bytes.len()).any(|window| window.eq_ignore_ascii_case(bytes));
+    line.send_if_modified(|line| line.trap.take_if(|bytes| is_in_chunk(bytes)).is_some())
 }

@@ -10,6 +10,7 @@
 mod bad_input;
 mod compose;
 mod create;
+mod line;
 mod list;
 mod load;
 mod metrics;
