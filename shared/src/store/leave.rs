@@ -10,12 +10,16 @@ use super::complete::{Finished, as_json};
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, RESCUES_MAX, Verdict};
 
-/// Locks the orders whose claim still holds; waits for whoever is changing one of them, and then sees what became of it.
-const LOCK_HELD: &str = r"
+/// Locks the orders whose claim still holds; waits for whoever is changing one of them, and then sees what became of
+/// it. MySQL refuses a locking clause over a JSON_TABLE, but not over a query of one.
+pub(super) const LOCK_HELD: &str = r"
     select orders.order_id, orders.attempt, orders.rescues
-    from json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as held
-    straight_join orders force index (primary) on orders.order_id = unhex(held.order_id)
-    where orders.status = 'PROCESSING' and orders.claim_token = unhex(held.token)
+    from (
+        select unhex(order_id) as order_id, unhex(token) as token
+        from json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as listed
+    ) as held
+    straight_join orders force index (primary) on orders.order_id = held.order_id
+    where orders.status = 'PROCESSING' and orders.claim_token = held.token
     for update
 ";
 
@@ -39,7 +43,7 @@ macro_rules! left {
 }
 
 /// Before [`LEAVE`], which forgets the claim.
-const NOTE: &str = concat!(
+pub(super) const NOTE: &str = concat!(
     r"
     insert into order_events
         (order_id, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
@@ -50,7 +54,7 @@ const NOTE: &str = concat!(
 );
 
 /// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue.
-const LEAVE: &str = concat!(
+pub(super) const LEAVE: &str = concat!(
     "update ",
     left!(),
     r"

@@ -7,8 +7,10 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod attempts;
 mod bad_input;
 mod compose;
+mod control;
 mod create;
 mod line;
 mod list;

@@ -10,7 +10,23 @@ use uuid::Uuid;
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 pub(crate) fn order() -> Value {
-    json!({"user_id": 1, "item_ids": [1, 2], "total_amount": 100.0})
+    order_of(1)
+}
+
+pub(crate) fn order_of(user_id: i64) -> Value {
+    json!({"user_id": user_id, "item_ids": [1, 2], "total_amount": 100.0})
+}
+
+/// The story of an order, oldest first.
+pub(crate) async fn events(api: &Api, order_id: Uuid) -> Vec<Value> {
+    let reply = api.get(&format!("/orders/{order_id}/events")).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()["events"].as_array().expect("events are an array").clone()
+}
+
+/// What happened, in one word each.
+pub(crate) fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().expect("an event has a name")).collect()
 }
 
 /// Waits until the API tells `status` of an order, and returns the order.
