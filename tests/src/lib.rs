@@ -10,6 +10,7 @@
 
 mod database;
 mod eventually;
+mod history;
 mod own_server;
 mod program;
 mod proxy;
@@ -18,6 +19,7 @@ mod server;
 
 pub use database::{Database, database, empty_database};
 pub use eventually::eventually;
+pub use history::{Change, History, Rule, Status, Summary, Violation, check};
 pub use own_server::OwnServer;
 pub use program::{Api, Program, Worker, run};
 pub use proxy::Proxy;

@@ -12,6 +12,7 @@ mod bad_input;
 mod compose;
 mod control;
 mod create;
+mod history;
 mod line;
 mod list;
 mod load;

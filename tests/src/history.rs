@@ -1,0 +1,133 @@
+//! What became of each order, as the database itself saw it, and whether it may have become so.
+
+mod check;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use chrono::NaiveDateTime;
+use sqlx::error::BoxDynError;
+use sqlx::mysql::{MySqlTypeInfo, MySqlValueRef};
+use sqlx::{Decode, MySql, MySqlPool, Type};
+use uuid::Uuid;
+
+pub use self::check::check;
+pub use self::verdict::{Rule, Summary, Violation};
+
+/// Column by column what [`Change`] is.
+const TABLE: &str = "
+    create table order_changes (
+        seq bigint not null auto_increment primary key,
+        order_id binary(16) not null,
+        old_status varchar(10),
+        new_status varchar(10) not null,
+        old_token binary(16),
+        new_token binary(16),
+        worker_id binary(16),
+        attempt smallint unsigned not null,
+        rescues tinyint unsigned not null,
+        at datetime(6) not null default current_timestamp(6)
+    ) engine = InnoDB
+";
+
+const ON_INSERT: &str = "
+    create trigger order_is_placed after insert on orders for each row
+    insert into order_changes (order_id, new_status, new_token, worker_id, attempt, rescues)
+    values (new.order_id, new.status, new.claim_token, new.worker_id, new.attempt, new.rescues)
+";
+
+const ON_UPDATE: &str = "
+    create trigger order_changes after update on orders for each row
+    if new.status <> old.status or not (new.claim_token <=> old.claim_token) then
+        insert into order_changes
+            (order_id, old_status, new_status, old_token, new_token, worker_id, attempt, rescues)
+        values
+            (new.order_id, old.status, new.status, old.claim_token, new.claim_token, new.worker_id, new.attempt,
+             new.rescues);
+    end if
+";
+
+const READ: &str = "
+    select seq, order_id, old_status, new_status, old_token, new_token, worker_id, attempt, rescues, at
+    from order_changes
+    order by seq
+";
+
+/// Every change of an order's status or claim, written down by triggers in the transaction that made the change: it is
+/// there exactly if the change took effect, and in the order in which one order's changes did.
+#[derive(Debug)]
+pub struct History;
+
+/// One change of one order, and what else its row said after it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Change {
+    /// Rises with time for each order, and between orders by accident.
+    pub seq: i64,
+    /// Whose change it is.
+    pub order_id: Uuid,
+    /// Nothing when the order was placed.
+    pub old_status: Option<Status>,
+    /// Where the order stands now.
+    pub new_status: Status,
+    /// The claim that held the order.
+    pub old_token: Option<Uuid>,
+    /// The claim that holds the order now.
+    pub new_token: Option<Uuid>,
+    /// Who claimed the order last.
+    pub worker_id: Option<Uuid>,
+    /// The attempt under way, or attempts used.
+    pub attempt: u16,
+    /// How often the order was taken back from a dead worker.
+    pub rescues: u8,
+    /// When the statement that made the change began, by the database's clock.
+    pub at: NaiveDateTime,
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "docs/STATE_MACHINE.md tells them")]
+pub enum Status {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+    Canceled,
+}
+
+impl History {
+    /// Writes down from now on what becomes of the orders in a database of the test's own; `pool` needs the right to
+    /// create triggers.
+    pub async fn record(pool: &MySqlPool) {
+        for sql in [TABLE, ON_INSERT, ON_UPDATE] {
+            sqlx::raw_sql(sql).execute(pool).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+    }
+
+    /// All that was written down.
+    pub async fn read(pool: &MySqlPool) -> Vec<Change> {
+        sqlx::query_as(READ).fetch_all(pool).await.expect("the history can be read")
+    }
+}
+
+impl Type<MySql> for Status {
+    fn type_info() -> MySqlTypeInfo {
+        <str as Type<MySql>>::type_info()
+    }
+
+    fn compatible(column: &MySqlTypeInfo) -> bool {
+        <str as Type<MySql>>::compatible(column)
+    }
+}
+
+impl<'r> Decode<'r, MySql> for Status {
+    fn decode(value: MySqlValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(match <&str as Decode<MySql>>::decode(value)? {
+            "PENDING" => Self::Pending,
+            "PROCESSING" => Self::Processing,
+            "COMPLETED" => Self::Completed,
+            "FAILED" => Self::Failed,
+            "CANCELED" => Self::Canceled,
+            other => return Err(format!("no status is named {other}").into()),
+        })
+    }
+}
