@@ -21,5 +21,6 @@ mod migrations;
 mod ops;
 mod outage;
 mod own_server;
+mod rescue;
 mod sample;
 mod worker;

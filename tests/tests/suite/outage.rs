@@ -1,5 +1,7 @@
 //! The database away, and back.
 
+use std::time::{Duration, Instant};
+
 use orders_tests::{Api, Proxy, Worker, database, eventually};
 
 use crate::sample;
@@ -65,9 +67,60 @@ async fn sigterm_ends_both_programs_while_the_database_is_away() {
     sample::is_stored_as(&database, order_id, "PROCESSING").await;
 
     line.cut();
+    let asked = Instant::now();
     let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
 
     assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
+    assert!(asked.elapsed() < Duration::from_secs(1 + 2), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_falls_silent_is_away_and_comes_back() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[]).await;
+    let worker = Worker::start(&line.url, &[]).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+
+    line.stall();
+
+    let order = sample::order().to_string();
+    let path = format!("/orders/{order_id}");
+    let (placed, listed, read) =
+        tokio::join!(api.post("/order/create-order", &order), api.get("/order/status/PENDING"), api.get(&path));
+    for refused in [&placed, &listed, &read] {
+        assert_is_away(refused);
+    }
+    tokio::join!(api.readiness_is(503), worker.readiness_is(503));
+
+    line.resume();
+
+    tokio::join!(api.is_ready(), worker.is_ready());
+    let order_id = eventually("orders are taken again", sample::SOON, || async {
+        let reply = api.post("/order/create-order", &order).await;
+        (reply.status == 201).then(|| reply.json()["data"]["order_id"].as_str().unwrap().parse().unwrap())
+    })
+    .await;
+    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_both_programs_in_time_while_the_database_is_silent() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
+    let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
+    let worker = Worker::start(&line.url, &env).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+
+    line.stall();
+    let asked = Instant::now();
+    let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
+
+    assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
+    assert!(asked.elapsed() < Duration::from_secs(1 + 2), "{:?}", asked.elapsed());
 }
 
 fn assert_is_away(reply: &orders_tests::Reply) {

@@ -1,0 +1,197 @@
+//! Workers that die, and what becomes of their orders.
+
+use std::time::{Duration, Instant};
+
+use orders_tests::{Api, Database, History, Proxy, Worker, check, database, eventually};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::sample;
+
+/// The least that the setting takes: tests wait for it.
+const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
+
+/// How long a rescue may take: the promise is five seconds beyond the setting.
+const RESCUED_WITHIN: Duration = Duration::from_secs(1 + 5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_killed_again_and_again_lose_no_order() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let api = Api::start(&database.url, &[]).await;
+    let mut placed = Vec::new();
+    for _ in 0..40 {
+        placed.push(api.place(&sample::order()).await);
+    }
+    let slow = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000"), ("WORKER_CONCURRENCY", "8")];
+
+    // Twice each order may be innocent; a third time would be taken for a fault of its own.
+    for _ in 0..2 {
+        let workers = [Worker::start(&database.url, &slow).await, Worker::start(&database.url, &slow).await];
+        eventually("both workers are in the middle of a batch", sample::SOON, || async {
+            (database.orders_in("PROCESSING").await == 16).then_some(())
+        })
+        .await;
+        let held = held(&database).await;
+        workers.iter().for_each(|worker| worker.kill());
+        let rescuer = Worker::start(&database.url, &[DEAD_AFTER, ("WORKER_CONCURRENCY", "1")]).await;
+        let killed = Instant::now();
+        eventually("every order of the dead is rescued", RESCUED_WITHIN, || async {
+            let rescued: i64 = rescued(&database, &held).await;
+            (rescued == 16).then_some(())
+        })
+        .await;
+        assert!(killed.elapsed() < RESCUED_WITHIN);
+        rescuer.kill();
+    }
+    let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
+    all_are_completed(&database, 40).await;
+
+    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert!(summary.rescued >= 32, "{summary:?}");
+    let attempts: u16 = sqlx::query_scalar("select max(attempt) from orders").fetch_one(&database.pool).await.unwrap();
+    assert_eq!(attempts, 1, "a rescue takes no attempt away");
+    let story = sample::events(&api, placed[0]).await;
+    assert!(sample::names(&story).starts_with(&["placed", "claimed", "rescued"]), "{story:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_slept_past_its_deadline_finishes_nothing_and_starts_afresh() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let api = Api::start(&database.url, &[]).await;
+    let sleeper = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "1500")]).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    let held_by = held(&database).await;
+
+    sleeper.pause();
+    let other = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
+    eventually("the other worker has the order", sample::SOON, || async {
+        let rescued = rescued(&database, &held_by).await == 1;
+        (rescued && database.state(order_id).await.0 == "PROCESSING").then_some(())
+    })
+    .await;
+    sleeper.resume();
+
+    eventually("the sleeper's outcome is refused", sample::SOON, || async {
+        (sleeper.counter("orders_stale_outcomes_total").await > 0.5).then_some(())
+    })
+    .await;
+    assert_eq!(database.state(order_id).await, ("PROCESSING".to_owned(), 1), "the other worker still has it");
+    eventually("the sleeper has registered afresh", sample::SOON, || async {
+        let queue = api.get("/queue").await.json();
+        (queue["workers"].as_array().unwrap().len() == 2).then_some(())
+    })
+    .await;
+    assert!((sleeper.counter("worker_deaths_total").await - 1.0).abs() < 0.1);
+    other.kill();
+    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    let placed = [order_id, api.place(&sample::order()).await];
+    sample::is_stored_as(&database, placed[1], "COMPLETED").await;
+    check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_completed() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let api = Api::start(&database.url, &[]).await;
+    let mut placed = Vec::new();
+    for user_id in 1..=20 {
+        placed.push(api.place(&sample::order_of(user_id)).await);
+    }
+    let poison = placed[12];
+    let env = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "300"), ("SIMULATED_FAULTS", "kill=user:13")];
+    let mut worker = Worker::start_unready(&database.url, &env).await;
+    let mut deaths = 0;
+
+    while database.orders_in("PENDING").await + database.orders_in("PROCESSING").await > 0 {
+        eventually("the worker dies, or all is done", sample::SOON, || async {
+            let open = database.orders_in("PENDING").await + database.orders_in("PROCESSING").await;
+            (worker.ended().is_some() || open == 0).then_some(())
+        })
+        .await;
+        if worker.ended().is_some() {
+            deaths += 1;
+            worker = Worker::start_unready(&database.url, &env).await;
+        }
+    }
+
+    assert_eq!(deaths, 3);
+    let order = api.get(&format!("/orders/{poison}")).await.json();
+    assert_eq!((&order["status"], &order["rescues"]), (&json!("FAILED"), &json!(3)), "{order}");
+    assert!(order["last_error"].as_str().is_some_and(|error| error.contains("poison")), "{order}");
+    assert_eq!(database.orders_in("COMPLETED").await, 19);
+    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert_eq!((summary.completed, summary.failed), (19, 1), "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itself() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&line.url, &[]).await;
+
+    line.cut_at_commit();
+    let order_id = api.place(&sample::order()).await;
+    line.has_cut().await;
+
+    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    let story = sample::events(&api, order_id).await;
+    assert_eq!(sample::names(&story), ["placed", "claimed", "released", "claimed", "completed"], "{story:?}");
+    assert!(worker.counter("worker_deaths_total").await < 0.5);
+    check(&History::read(&database.pool).await, &[order_id], 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_no_order_stands_in_nobodys_way() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let bad = Uuid::now_v7();
+    sqlx::query("insert into orders (order_id, user_id, item_ids, total_amount) values (?, 1, '[\"x\"]', 1)")
+        .bind(bad)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let good = api.place(&sample::order()).await;
+    let listed = api.get("/order/status/pending").await;
+    assert_eq!(listed.json().as_array().map(Vec::len), Some(1), "{listed:?}");
+
+    let _worker = Worker::start(&database.url, &[]).await;
+
+    sample::is_stored_as(&database, good, "COMPLETED").await;
+    sample::is_stored_as(&database, bad, "FAILED").await;
+    let why: String = sqlx::query_scalar("select last_error from orders where order_id = ?")
+        .bind(bad)
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert!(why.contains("item_ids"), "{why}");
+}
+
+/// The claims that are held now.
+async fn held(database: &Database) -> Vec<Uuid> {
+    sqlx::query_scalar("select claim_token from orders where status = 'PROCESSING'")
+        .fetch_all(&database.pool)
+        .await
+        .unwrap()
+}
+
+/// How many orders were rescued from these claims.
+async fn rescued(database: &Database, claims: &[Uuid]) -> i64 {
+    let changes = History::read(&database.pool).await;
+    let taken_back = changes
+        .iter()
+        .filter(|change| change.old_token.is_some_and(|token| claims.contains(&token)) && change.rescues > 0);
+    i64::try_from(taken_back.count()).unwrap()
+}
+
+async fn all_are_completed(database: &Database, orders: i64) {
+    eventually("every order is completed", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == orders).then_some(())
+    })
+    .await;
+}
