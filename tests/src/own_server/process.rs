@@ -41,6 +41,8 @@ impl ServerProcess {
         let mut command = program.command();
         command
             .arg(format!("--datadir={}", folder.join("data").display()))
+            // In the common one, a server that starts removes the files of those that run.
+            .arg(format!("--tmpdir={}", folder.display()))
             // Relative to the data: a socket's path has 107 bytes at most.
             .args(["--socket=server.sock", "--pid-file=server.pid", "--bind-address=127.0.0.1", "--skip-name-resolve"])
             .arg(format!("--port={port}"))

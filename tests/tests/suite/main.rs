@@ -9,9 +9,11 @@
 
 mod attempts;
 mod bad_input;
+mod clients;
 mod compose;
 mod control;
 mod create;
+mod faults;
 mod history;
 mod line;
 mod list;

@@ -128,6 +128,8 @@ fn command(program: &Program, purpose: Purpose, folder: &Path, port: u16) -> Com
     let mut command = program.command();
     command
         .arg(format!("--datadir={}", folder.display()))
+        // In the common one, a server that starts removes the files of those that run.
+        .arg(format!("--tmpdir={}", folder.display()))
         // Relative to the data directory: a socket's path has 107 bytes at most.
         .args(["--socket=server.sock", "--pid-file=server.pid", "--bind-address=127.0.0.1", "--skip-name-resolve"])
         .arg(format!("--port={port}"))

@@ -1,0 +1,191 @@
+//! What fails around the programs while they are at work, fault by fault; `chaos` mixes them.
+
+use std::time::{Duration, Instant};
+
+use orders_tests::{Api, Database, History, OwnServer, Proxy, Worker, check, database, eventually};
+
+use crate::clients::{Addresses, Clients};
+use crate::sample;
+
+/// Long enough for a fault to meet orders in every state.
+const A_WHILE: Duration = Duration::from_secs(3);
+
+const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "2");
+
+/// Some work in every order, so that faults meet it.
+const WORK: [(&str, &str); 3] = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "20"), ("WORKER_CONCURRENCY", "8")];
+
+/// An API, two workers and clients that place orders all the time.
+struct Scene<'a> {
+    database: &'a Database,
+    api: Api,
+    workers: [Worker; 2],
+    clients: Clients,
+}
+
+impl<'a> Scene<'a> {
+    async fn begin(database: &'a Database, url: &str) -> Self {
+        History::record(&database.pool).await;
+        let api = Api::start(url, &[]).await;
+        let workers = [Worker::start(url, &WORK).await, Worker::start(url, &WORK).await];
+        let addresses = Addresses::default();
+        addresses.set(0, api.url(""));
+        let clients = Clients::start(&addresses);
+        let scene = Self { database, api, workers, clients };
+        scene.goes_on().await;
+        scene
+    }
+
+    /// Waits until more orders are completed than now: the system works.
+    async fn goes_on(&self) {
+        self.api.is_ready().await;
+        let before = self.database.orders_in("COMPLETED").await;
+        eventually("orders are completed", sample::SOON, || async {
+            (self.database.orders_in("COMPLETED").await > before + 20).then_some(())
+        })
+        .await;
+    }
+
+    /// Proves from the history that every accepted order was completed or, by a client, canceled.
+    async fn end(self) {
+        self.goes_on().await;
+        let orders = self.clients.stop().await;
+        eventually("no order is open", sample::SOON, || async {
+            let open = self.database.orders_in("PENDING").await + self.database.orders_in("PROCESSING").await;
+            (open == 0).then_some(())
+        })
+        .await;
+        let history = History::read(&self.database.pool).await;
+        let summary = check(&history, &orders.accepted, orders.unanswered)
+            .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));
+        assert_eq!(summary.failed, 0, "{summary:?}");
+        assert!(orders.accepted.len() > 40, "{} accepted", orders.accepted.len());
+        for worker in &self.workers {
+            assert!(worker.ended().is_none(), "a worker has ended");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_restarted_and_killed_under_load_loses_no_order() {
+    let server = OwnServer::start(&[]).await;
+    let scene = Scene::begin(&server, &server.url).await;
+
+    server.restart().await;
+    scene.goes_on().await;
+    server.kill();
+    server.start_again().await;
+
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_freezes_for_longer_than_workers_live_loses_no_order() {
+    let server = OwnServer::start(&[]).await;
+    let scene = Scene::begin(&server, &server.url).await;
+
+    server.freeze();
+    scene.api.readiness_is(503).await;
+    for worker in &scene.workers {
+        worker.readiness_is(503).await;
+    }
+    server.thaw();
+
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_killed_and_a_server_that_only_reads_lose_no_order() {
+    let server = OwnServer::start(&[]).await;
+    let scene = Scene::begin(&server, &server.url).await;
+
+    let started = Instant::now();
+    while started.elapsed() < A_WHILE {
+        kill_a_connection(&server).await;
+    }
+    scene.goes_on().await;
+    server.execute("set global read_only = 1").await;
+    eventually("an order is refused", sample::SOON, || async {
+        let reply = scene.api.post("/order/create-order", &sample::order().to_string()).await;
+        (reply.status == 503).then_some(())
+    })
+    .await;
+    server.execute("set global read_only = 0").await;
+
+    // The orders of this test itself, which may be there or not, are nobody's.
+    let Scene { database, api, workers, clients } = scene;
+    Scene { database, api, workers, clients: clients.and_unanswered(1_000) }.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_want_more_connections_than_there_are_share_them() {
+    let server = OwnServer::start(&["--max-connections=12"]).await;
+
+    let scene = Scene::begin(&server, &server.url).await;
+    let reply = scene.api.get("/order/status/completed").await;
+
+    assert_eq!(reply.status, 200, "{reply:?}");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_line_that_is_cut_again_and_again_loses_no_order() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let scene = Scene::begin(&database, &line.url).await;
+
+    for round in 0..20 {
+        line.delay(Duration::from_millis(round));
+        let completed = database.orders_in("COMPLETED").await;
+        eventually("some are completed meanwhile", sample::SOON, || async {
+            (database.orders_in("COMPLETED").await > completed).then_some(())
+        })
+        .await;
+        line.drop_connections();
+    }
+    line.delay(Duration::ZERO);
+
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_at_full_load_leaves_no_order_to_be_rescued() {
+    let database = database().await;
+    let mut scene = Scene::begin(&database, &database.url).await;
+    let env = [("SIMULATED_PROCESSING_MS", "1000"), ("SHUTDOWN_GRACE_SECS", "1"), ("WORKER_CONCURRENCY", "16")];
+
+    for _ in 0..3 {
+        let busy = Worker::start(&database.url, &env).await;
+        eventually("it works at full load", sample::SOON, || async {
+            (busy.counter("worker_slots_busy").await > 7.5).then_some(())
+        })
+        .await;
+        let replaced = std::mem::replace(&mut scene.workers[0], busy);
+        let asked = Instant::now();
+        assert_eq!(replaced.terminate().await.code(), Some(0));
+        assert!(asked.elapsed() < Duration::from_secs(25 + 2));
+    }
+    let Scene { database, api, workers: [first, second], clients } = scene;
+    let asked = Instant::now();
+    assert_eq!(first.terminate().await.code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(1 + 2), "{:?}", asked.elapsed());
+    let workers = [Worker::start(&database.url, &WORK).await, second];
+    Scene { database, api, workers, clients }.end().await;
+
+    let rescues: u8 = sqlx::query_scalar("select max(rescues) from orders").fetch_one(&database.pool).await.unwrap();
+    assert_eq!(rescues, 0);
+}
+
+/// Ends one of the programs' connections, whichever the server lists first.
+async fn kill_a_connection(server: &OwnServer) {
+    let victim: Option<u64> = sqlx::query_scalar(
+        "select cast(id as unsigned) from information_schema.processlist where user = 'orders' order by rand() limit 1",
+    )
+    .fetch_optional(&server.pool)
+    .await
+    .unwrap();
+    if let Some(id) = victim {
+        // It may have ended by itself.
+        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("kill {id}"))).execute(&server.pool).await;
+    }
+}
