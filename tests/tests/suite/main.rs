@@ -23,6 +23,7 @@ mod migrations;
 mod ops;
 mod outage;
 mod own_server;
+mod refused;
 mod rescue;
 mod sample;
 mod worker;

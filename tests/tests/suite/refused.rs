@@ -1,0 +1,94 @@
+//! One order that the database refuses, and its neighbours, which it must not harm.
+
+use futures_util::future::join_all;
+use orders_tests::{Api, Database, Worker, database, eventually};
+use sqlx::AssertSqlSafe;
+
+use crate::sample;
+
+const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_the_database_refuses_does_not_fail_those_placed_with_it() {
+    let database = database().await;
+    refuse(&database, "insert", "new.user_id = 13").await;
+    let api = Api::start(&database.url, &[]).await;
+
+    let replies = join_all((1..=60).map(|user_id| {
+        let (api, order) = (&api, sample::order_of(user_id).to_string());
+        async move { api.post("/order/create-order", &order).await.status }
+    }))
+    .await;
+
+    let refused: Vec<_> = replies.iter().enumerate().filter(|(_, status)| **status != 201).collect();
+    assert_eq!(refused, [(12, &500)]);
+    assert_eq!(database.orders().await, 59);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
+    let database = database().await;
+    refuse(&database, "update", "new.user_id = 13 and new.status = 'COMPLETED'").await;
+    let api = Api::start(&database.url, &[]).await;
+    let mut bad = None;
+    for user_id in 1..=20 {
+        let order_id = api.place(&sample::order_of(user_id)).await;
+        bad = bad.or((user_id == 13).then_some(order_id));
+    }
+    let worker = Worker::start_unready(&database.url, &[]).await;
+
+    let unready = worker.readiness_is(503).await;
+
+    assert!(unready.text.contains("refused by the test"), "{unready:?}");
+    eventually("its neighbours are completed", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 19).then_some(())
+    })
+    .await;
+    assert_eq!(database.state(bad.unwrap()).await, ("PROCESSING".to_owned(), 1));
+    accept(&database).await;
+    sample::is_stored_as(&database, bad.unwrap(), "COMPLETED").await;
+    worker.is_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_cannot_be_rescued_does_not_keep_its_batch_from_it() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    for user_id in 1..=20 {
+        api.place(&sample::order_of(user_id)).await;
+    }
+    let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
+    eventually("all are claimed", sample::SOON, || async {
+        (database.orders_in("PROCESSING").await == 20).then_some(())
+    })
+    .await;
+    refuse(&database, "update", "new.user_id = 13 and new.status = 'PENDING'").await;
+    worker.kill();
+
+    let _rescuer = Worker::start(&database.url, &[DEAD_AFTER]).await;
+
+    eventually("its neighbours are completed", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 19).then_some(())
+    })
+    .await;
+    accept(&database).await;
+    eventually("it is rescued as soon as it can be", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 20).then_some(())
+    })
+    .await;
+}
+
+/// From now on the database refuses what `condition` tells of a changed row.
+async fn refuse(database: &Database, change: &str, condition: &str) {
+    let sql = format!(
+        "create trigger refusal before {change} on orders for each row
+         if {condition} then
+             signal sqlstate '45000' set message_text = 'refused by the test';
+         end if"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.pool).await.unwrap();
+}
+
+async fn accept(database: &Database) {
+    sqlx::raw_sql("drop trigger refusal").execute(&database.pool).await.unwrap();
+}
