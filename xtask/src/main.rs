@@ -38,6 +38,8 @@ enum Command {
     Up(up::Args),
     /// Set up what the tests need and run the whole suite
     Test(test::Args),
+    /// Let random faults happen to the system under load, and check what became of every order
+    Chaos(test::chaos::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
     let interrupted = match cli.command {
         // Ctrl-C is the ordinary way to end `up`; a test run it cuts short.
         Command::Up(_) => ExitCode::SUCCESS,
-        Command::Test(_) => ExitCode::from(130),
+        Command::Test(_) | Command::Chaos(_) => ExitCode::from(130),
     };
     match run(cli.command) {
         Ok(code) => code,
@@ -63,5 +65,6 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(args) => up::run(&args, &checkout, &interrupt),
         Command::Test(args) => test::run(&args, &checkout, &interrupt),
+        Command::Chaos(args) => test::chaos::run(&args, &checkout, &interrupt),
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what the tests need, the tests, and their sum.
 
+pub(crate) mod chaos;
 mod compose;
 mod run_dir;
 mod summary;
@@ -18,6 +19,9 @@ use crate::interrupt::Interrupt;
 use crate::output::say;
 use crate::process::Process;
 
+/// Names a server for the tests to use.
+const URL_VARIABLE: &str = "TEST_DATABASE_URL";
+
 /// What `test` can be told on its command line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,29 +36,45 @@ pub(crate) struct Args {
 /// Runs the whole suite; the exit code is the tests'.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let run_dir = RunDir::create(checkout, interrupt)?;
-    let source = Source::find(args.database, "TEST_DATABASE_URL", interrupt)?;
+    let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
     let no_compose = compose::obstacle(&source, interrupt)?;
     if let Some(reason) = &no_compose {
         say(format_args!("== skipped: compose deployment ({reason})"));
     }
-    build_for_tests(checkout, interrupt)?;
     let mut cargo = checkout.cargo();
-    run_dir.mark(&mut cargo).args(["test", "--workspace", "--no-fail-fast", "--"]);
+    cargo.args(["test", "--workspace", "--no-fail-fast", "--"]);
     if no_compose.is_some() {
         cargo.args(["--skip", "compose::"]);
     }
-    let database = TestDatabase::provide(source, &run_dir, &mut cargo, interrupt)?;
-    say(format_args!("== testing on {}", database.name()));
-    let (is_success, summary) = run_tests(&mut cargo, &args.passed_on, interrupt)?;
-
-    let name = database.name();
-    drop(database);
-    say(format_args!("== tested on {name}"));
+    let (is_success, summary) = run_on(source, &run_dir, cargo, &args.passed_on, checkout, interrupt)?;
     if let Some(reason) = &no_compose {
         say(format_args!("== skipped: compose deployment ({reason})"));
     }
     say(summary.line(is_success));
-    Ok(if is_success { ExitCode::SUCCESS } else { ExitCode::from(101) })
+    Ok(exit_code(is_success))
+}
+
+/// Builds what the tests start, and runs them by `cargo` on a database from `source`.
+fn run_on(
+    source: Source,
+    run_dir: &RunDir,
+    mut cargo: Command,
+    passed_on: &[String],
+    checkout: &Checkout,
+    interrupt: &Interrupt,
+) -> Result<(bool, Summary)> {
+    build_for_tests(checkout, interrupt)?;
+    let database = TestDatabase::provide(source, run_dir, run_dir.mark(&mut cargo), interrupt)?;
+    let name = database.name();
+    say(format_args!("== testing on {name}"));
+    let verdict = run_tests(&mut cargo, passed_on, interrupt)?;
+    drop(database);
+    say(format_args!("== tested on {name}"));
+    Ok(verdict)
+}
+
+fn exit_code(is_success: bool) -> ExitCode {
+    if is_success { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }
 
 /// The database of a test run; dropping it stops what was started for it.
@@ -75,14 +95,14 @@ impl TestDatabase {
             Source::Url(_) => Self::Elsewhere,
             Source::Docker(engine) => {
                 let name = run_dir.name_container()?;
-                cargo.env_remove("TEST_DATABASE_URL").env("ORDERS_TEST_CONTAINER", &name);
+                cargo.env_remove(URL_VARIABLE).env("ORDERS_TEST_CONTAINER", &name);
                 // `docker compose` reads this one by itself.
                 cargo.env("COMPOSE_PROJECT_NAME", &name);
                 Self::Container { engine, name }
             }
             Source::Private(program) => {
                 let server = Server::start(&program, run_dir.data(), Purpose::Tests, interrupt)?;
-                cargo.env("TEST_DATABASE_URL", server.url());
+                cargo.env(URL_VARIABLE, server.url());
                 Self::Server(server)
             }
         })

@@ -1,0 +1,48 @@
+//! `cargo xtask chaos`: the suite's test of random faults alone, as long as one likes.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::run_dir::RunDir;
+use super::{URL_VARIABLE, exit_code, run_on};
+use crate::checkout::Checkout;
+use crate::database::{Choice, Source};
+use crate::interrupt::Interrupt;
+use crate::output::say;
+
+/// What `chaos` can be told on its command line.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// For how long faults happen
+    #[arg(long, env = "CHAOS_SECONDS", default_value_t = 60)]
+    seconds: u64,
+    /// Chooses the faults and their order; a random one if not given
+    #[arg(long, env = "CHAOS_SEED")]
+    seed: Option<u64>,
+    /// Where the run's servers come from
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    database: Choice,
+}
+
+/// Runs the test with its output shown as it comes; the exit code is the test's.
+pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
+    let run_dir = RunDir::create(checkout, interrupt)?;
+    let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
+    let seed = args.seed.unwrap_or_else(random_seed);
+    let mut cargo = checkout.cargo();
+    cargo
+        .args(["test", "--package", "orders-tests", "--test", "suite", "--", "chaos::", "--nocapture"])
+        .env("CHAOS_SECONDS", args.seconds.to_string())
+        .env("CHAOS_SEED", seed.to_string());
+    let (is_success, summary) = run_on(source, &run_dir, cargo, &[], checkout, interrupt)?;
+    say(format_args!("== the same again: cargo xtask chaos --seconds {} --seed {seed}", args.seconds));
+    say(summary.line(is_success));
+    Ok(exit_code(is_success))
+}
+
+/// The standard library seeds its hash maps by chance.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
