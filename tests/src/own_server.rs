@@ -102,6 +102,20 @@ impl OwnServer {
         execute(&self.root, sql).await;
     }
 
+    /// Ends those of the programs' connections that `is_chosen` chooses.
+    pub async fn kill_connections(&self, mut is_chosen: impl FnMut() -> bool) {
+        let mut root = MySqlConnection::connect(self.root.as_str()).await.expect("the server answers root");
+        let ids: Vec<i64> =
+            sqlx::query_scalar("select cast(id as signed) from information_schema.processlist where user = 'orders'")
+                .fetch_all(&mut root)
+                .await
+                .expect("root may see all connections");
+        for id in ids.into_iter().filter(|_| is_chosen()) {
+            // It may have ended by itself meanwhile.
+            let _ = sqlx::raw_sql(AssertSqlSafe(format!("kill {id}"))).execute(&mut root).await;
+        }
+    }
+
     /// Waits until the server takes both root and the programs. (MySQL takes a user without TLS, as by way of a proxy,
     /// only after a first time with it.)
     async fn is_ready(&self) {

@@ -9,6 +9,7 @@
 
 mod attempts;
 mod bad_input;
+mod chaos;
 mod clients;
 mod compose;
 mod control;

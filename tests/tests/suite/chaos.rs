@@ -1,0 +1,85 @@
+//! Random faults under load, and then the history of every order.
+//!
+//! `CHAOS_SECONDS` says how long, and `CHAOS_SEED` chooses the faults: see `cargo xtask chaos`.
+
+mod dice;
+mod faults;
+mod stage;
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use orders_tests::{Change, History, OwnServer, Proxy, Violation, check, eventually};
+use uuid::Uuid;
+
+use self::dice::Dice;
+use self::faults::Fault;
+use self::stage::Stage;
+use crate::clients::Clients;
+
+/// Enough for each kind of fault to happen a few times.
+const SECONDS: u64 = 60;
+
+/// Far more than the retries, rescues and pauses that are left need.
+const SETTLED_WITHIN: Duration = Duration::from_mins(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_accepted_order_reaches_one_end_whatever_fails() {
+    let seed = from_env("CHAOS_SEED").unwrap_or_else(|| Uuid::now_v7().as_u64_pair().1);
+    let duration = Duration::from_secs(from_env("CHAOS_SECONDS").unwrap_or(SECONDS));
+    tell(&format!("CHAOS_SEED={seed} CHAOS_SECONDS={}", duration.as_secs()));
+    let server = OwnServer::start(&[]).await;
+    History::record(&server.pool).await;
+    let line = Proxy::start(&server.url).await;
+    let mut stage = Stage::start(&server, &line).await;
+    let clients = Clients::start(stage.addresses());
+
+    let mut dice = Dice::new(seed);
+    let started = Instant::now();
+    while started.elapsed() < duration {
+        tokio::time::sleep(dice.millis(1_000..3_000)).await;
+        stage.heal_what_is_due().await;
+        let fault = Fault::choose(&mut dice);
+        tell(&format!("{:>6.1} s {fault:?}", started.elapsed().as_secs_f64()));
+        stage.suffer(fault, &mut dice).await;
+        stage.assert_all_run();
+    }
+    stage.heal().await;
+    let orders = clients.stop().await;
+    eventually("every order has reached an end", SETTLED_WITHIN, || async {
+        // One statement: an order may go back and forth between two.
+        let open = "select count(*) from orders where status in ('PENDING', 'PROCESSING')";
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&server.pool).await.unwrap();
+        (open == 0).then_some(())
+    })
+    .await;
+
+    let history = History::read(&server.pool).await;
+    let summary = check(&history, &orders.accepted, orders.unanswered)
+        .unwrap_or_else(|violations| panic!("seed {seed}: {}", told(&history, &violations)));
+    tell(&format!("{} accepted, {} unanswered; {summary:?}", orders.accepted.len(), orders.unanswered));
+    assert_eq!(i64::try_from(summary.placed), Ok(server.orders().await), "no order is gone");
+    assert!(summary.completed > 0, "{summary:?}");
+}
+
+/// The first few violations, each with the order's whole history.
+fn told(history: &[Change], violations: &[Violation]) -> String {
+    let mut lines = vec![format!("{} orders break a rule", violations.len())];
+    for Violation { rule, order_id, .. } in violations.iter().take(5) {
+        lines.push(format!("{order_id} {rule:?}"));
+        let changes = history.iter().filter(|change| change.order_id == *order_id);
+        lines.extend(changes.map(|change| format!("    {change:?}")));
+    }
+    lines.join("\n")
+}
+
+/// Shows where the test fails, and as it goes with `--nocapture`.
+#[expect(clippy::print_stderr, reason = "a failed test shows how to repeat it")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+fn from_env(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{name}={text}: {error}")))
+}

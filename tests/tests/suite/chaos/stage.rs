@@ -1,0 +1,190 @@
+//! The system under faults: one server, and programs of which some reach it by a line that misbehaves.
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use orders_tests::{Api, OwnServer, Proxy, Worker};
+use tokio::time::sleep;
+
+use super::dice::Dice;
+use super::faults::Fault;
+use crate::clients::Addresses;
+
+pub(super) const APIS: usize = 2;
+pub(super) const WORKERS: usize = 3;
+
+const DEAD_AFTER: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a program may take beyond its grace period.
+const ENDED_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
+
+/// So many slots that a worker which dies holds many orders.
+const WORKER: [(&str, &str); 7] = [
+    ("WORKER_DEAD_AFTER_SECS", "2"),
+    ("WORKER_CONCURRENCY", "32"),
+    ("WORKER_MAX_ATTEMPTS", "4"),
+    ("WORKER_RETRY_BASE_MS", "50"),
+    ("SIMULATED_PROCESSING_MS", "100"),
+    ("SIMULATED_FAULTS", "fail=0.1,panic=0.02,reject=0.01"),
+    ("SHUTDOWN_GRACE_SECS", "5"),
+];
+const API: [(&str, &str); 1] = [("SHUTDOWN_GRACE_SECS", "5")];
+
+pub(super) struct Stage<'a> {
+    server: &'a OwnServer,
+    line: &'a Proxy,
+    apis: Vec<Api>,
+    workers: Vec<Worker>,
+    addresses: Addresses,
+    remedies: Vec<(Instant, Remedy)>,
+}
+
+/// What ends a fault that lasts.
+enum Remedy {
+    ResumeWorker(usize),
+    AllowWrites,
+    RestoreLine,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) async fn start(server: &'a OwnServer, line: &'a Proxy) -> Self {
+        let (apis, workers, remedies) = (Vec::new(), Vec::new(), Vec::new());
+        let mut stage = Self { server, line, apis, workers, addresses: Addresses::default(), remedies };
+        for number in 0..APIS {
+            stage.apis.push(Api::start(stage.way_to_server(number), &API).await);
+            stage.addresses.set(number, stage.apis[number].url(""));
+        }
+        for number in 0..WORKERS {
+            stage.workers.push(Worker::start(stage.way_to_server(number), &WORKER).await);
+        }
+        stage
+    }
+
+    pub(super) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Lets `fault` happen, and returns when what ends by itself has ended.
+    pub(super) async fn suffer(&mut self, fault: Fault, dice: &mut Dice) {
+        match fault {
+            Fault::KillWorker(number) => {
+                self.workers[number].kill();
+                self.replace_worker(number).await;
+            }
+            Fault::PauseWorker(number) => {
+                self.workers[number].pause();
+                self.mend_after(DEAD_AFTER * 2, Remedy::ResumeWorker(number));
+            }
+            Fault::TerminateWorker(number) => {
+                self.workers[number].resume();
+                let old = self.replace_worker(number).await;
+                let asked = Instant::now();
+                assert_ended_well(old.terminate().await, asked);
+            }
+            Fault::KillApi(number) => {
+                self.apis[number].kill();
+                self.replace_api(number).await;
+            }
+            Fault::TerminateApi(number) => {
+                let old = self.replace_api(number).await;
+                let asked = Instant::now();
+                assert_ended_well(old.terminate().await, asked);
+            }
+            Fault::RestartServer => self.server.restart().await,
+            Fault::KillServer(down) => {
+                self.server.kill();
+                sleep(down).await;
+                self.server.start_again().await;
+            }
+            Fault::FreezeServer(frozen) => {
+                self.server.freeze();
+                sleep(frozen).await;
+                self.server.thaw();
+            }
+            Fault::KillConnections => self.server.kill_connections(|| dice.once_in(2)).await,
+            Fault::ReadOnly => {
+                self.server.execute("set global read_only = 1").await;
+                self.mend_after(Duration::from_secs(1), Remedy::AllowWrites);
+            }
+            Fault::StallLine => {
+                self.line.stall();
+                self.mend_after(DEAD_AFTER * 2, Remedy::RestoreLine);
+            }
+            Fault::SlowLine(delay) => {
+                self.line.delay(delay);
+                self.mend_after(DEAD_AFTER * 2, Remedy::RestoreLine);
+            }
+            Fault::DropLine => self.line.drop_connections(),
+            Fault::LoseAnswerToCommit => self.line.cut_at_commit(),
+        }
+    }
+
+    /// Ends the lasting faults whose time has come.
+    pub(super) async fn heal_what_is_due(&mut self) {
+        let now = Instant::now();
+        for (_, remedy) in self.remedies.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>() {
+            self.apply(remedy).await;
+        }
+    }
+
+    /// Ends all faults, and waits until every program is ready.
+    pub(super) async fn heal(&mut self) {
+        for (_, remedy) in std::mem::take(&mut self.remedies) {
+            self.apply(remedy).await;
+        }
+        for api in &self.apis {
+            api.is_ready().await;
+        }
+        for worker in &self.workers {
+            worker.is_ready().await;
+        }
+    }
+
+    /// No fault is a reason for a program to end by itself.
+    pub(super) fn assert_all_run(&self) {
+        for api in &self.apis {
+            assert_eq!(api.ended(), None, "an API has ended: {}", api.logs());
+        }
+        for worker in &self.workers {
+            assert_eq!(worker.ended(), None, "a worker has ended: {}", worker.logs());
+        }
+    }
+
+    async fn apply(&self, remedy: Remedy) {
+        match remedy {
+            Remedy::ResumeWorker(number) => self.workers[number].resume(),
+            Remedy::AllowWrites => self.server.execute("set global read_only = 0").await,
+            Remedy::RestoreLine => {
+                self.line.delay(Duration::ZERO);
+                self.line.resume();
+            }
+        }
+    }
+
+    fn mend_after(&mut self, time: Duration, remedy: Remedy) {
+        self.remedies.push((Instant::now() + time, remedy));
+    }
+
+    /// Starts another worker in the place of one, which may run on; the database may be away just then.
+    async fn replace_worker(&mut self, number: usize) -> Worker {
+        let next = Worker::start_unready(self.way_to_server(number), &WORKER).await;
+        std::mem::replace(&mut self.workers[number], next)
+    }
+
+    async fn replace_api(&mut self, number: usize) -> Api {
+        let next = Api::start_unready(self.way_to_server(number), &API).await;
+        self.addresses.set(number, next.url(""));
+        std::mem::replace(&mut self.apis[number], next)
+    }
+
+    /// The first of each kind takes the line that misbehaves.
+    fn way_to_server(&self, number: usize) -> &'a str {
+        if number == 0 { &self.line.url } else { &self.server.url }
+    }
+}
+
+fn assert_ended_well(status: ExitStatus, asked: Instant) {
+    assert!(status.success(), "{status}");
+    assert!(asked.elapsed() < ENDED_WITHIN, "it took {:?}", asked.elapsed());
+}
