@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, RESCUES_MAX, Verdict};
 
 /// Locks the orders whose claim still holds; waits for whoever is changing one of them, and then sees what became of
-/// it. MySQL refuses a locking clause over a JSON_TABLE, but not over a query of one.
+/// it. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
 pub(super) const LOCK_HELD: &str = r"
     select orders.order_id, orders.attempt, orders.rescues
     from (

@@ -96,6 +96,33 @@ async fn a_server_that_freezes_for_longer_than_workers_live_loses_no_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_outage_the_dead_are_rescued_and_the_living_are_not() {
+    let server = OwnServer::start(&[]).await;
+    let api = Api::start(&server.url, &[]).await;
+    let env =
+        |secs| [("WORKER_DEAD_AFTER_SECS", secs), ("SIMULATED_PROCESSING_MS", "600000"), ("WORKER_CONCURRENCY", "4")];
+    let dead = Worker::start(&server.url, &env("1")).await;
+    let orders = place_and_see_claimed(&server, &api, 4).await;
+    let _living = [Worker::start(&server.url, &env("5")).await, Worker::start(&server.url, &env("5")).await];
+    let theirs = place_and_see_claimed(&server, &api, 8).await;
+
+    dead.kill();
+    server.freeze();
+    let frozen = Instant::now();
+    eventually("every heartbeat has run out", sample::SOON, || async {
+        (frozen.elapsed() > Duration::from_secs(6)).then_some(())
+    })
+    .await;
+    server.thaw();
+
+    eventually("the dead one's orders are rescued", sample::SOON, || async {
+        (rescues(&server, &orders).await == [1; 4]).then_some(())
+    })
+    .await;
+    assert_eq!(rescues(&server, &theirs).await, [0; 8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_killed_and_a_server_that_only_reads_lose_no_order() {
     let server = OwnServer::start(&[]).await;
     let scene = Scene::begin(&server, &server.url).await;
@@ -175,6 +202,28 @@ async fn sigterm_at_full_load_leaves_no_order_to_be_rescued() {
 
     let rescues: u8 = sqlx::query_scalar("select max(rescues) from orders").fetch_one(&database.pool).await.unwrap();
     assert_eq!(rescues, 0);
+}
+
+async fn place_and_see_claimed(database: &Database, api: &Api, orders: usize) -> Vec<Uuid> {
+    let before = database.orders_in("PROCESSING").await;
+    let mut placed = Vec::new();
+    for _ in 0..orders {
+        placed.push(api.place(&sample::order()).await);
+    }
+    eventually("they are claimed", sample::SOON, || async {
+        (database.orders_in("PROCESSING").await == before + i64::try_from(orders).unwrap()).then_some(())
+    })
+    .await;
+    placed
+}
+
+async fn rescues(database: &Database, orders: &[Uuid]) -> Vec<u8> {
+    let mut rescues = Vec::new();
+    for order_id in orders {
+        let one = sqlx::query_scalar("select rescues from orders where order_id = ?").bind(order_id);
+        rescues.push(one.fetch_one(&database.pool).await.unwrap());
+    }
+    rescues
 }
 
 /// Ends one of the programs' connections, by chance.
