@@ -8,8 +8,11 @@ use uuid::Uuid;
 use crate::clients::{Addresses, Clients};
 use crate::sample;
 
-/// Long enough for a fault to meet orders in every state.
-const A_WHILE: Duration = Duration::from_secs(3);
+/// Long enough for killed connections to have been in every state, some times over.
+const A_MINUTE: Duration = Duration::from_mins(1);
+
+/// How often one dies: often enough to be always mending, seldom enough to get something done.
+const BETWEEN_KILLS: Duration = Duration::from_millis(200);
 
 const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "2");
 
@@ -128,7 +131,9 @@ async fn connections_that_are_killed_and_a_server_that_only_reads_lose_no_order(
     let scene = Scene::begin(&server, &server.url).await;
 
     let started = Instant::now();
-    while started.elapsed() < A_WHILE {
+    let mut ticks = tokio::time::interval(BETWEEN_KILLS);
+    while started.elapsed() < A_MINUTE {
+        ticks.tick().await;
         kill_a_connection(&server).await;
     }
     scene.goes_on().await;
