@@ -3,6 +3,9 @@ alter table orders
     drop constraint orders_are_due_only_while_pending,
     rename column due_at to available_at,
 
+    -- When its client wants it processed at the earliest; null means at once.
+    add column process_after datetime(6) after total_amount,
+
     -- `attempt` is from now on the attempt under way while PROCESSING, otherwise the attempts used: a claim adds one, and
     -- a release or a rescue, which are not the order's fault, take it back.
     --

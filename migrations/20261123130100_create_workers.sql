@@ -16,6 +16,10 @@ create table workers (
     started_at datetime(6) not null default current_timestamp(6),
     heartbeat_at datetime(6) not null default current_timestamp(6),
 
+    -- Since when no heartbeat came late. Only a worker that is steady for a while may declare others dead: what made its
+    -- own heartbeats late, such as an outage of the database, made theirs late too.
+    steady_since datetime(6) not null default current_timestamp(6),
+
     -- Without a heartbeat until then it is dead, by the database's clock.
     expires_at datetime(6) not null,
 

@@ -71,10 +71,10 @@ impl Desk {
         }
     }
 
-    /// Waits for `at_least` free slots and takes all that are free.
-    pub(crate) async fn free_slots(&mut self, at_least: u32) -> Option<OwnedSemaphorePermit> {
+    /// Waits for a free slot and takes all that are free.
+    pub(crate) async fn free_slots(&mut self) -> Option<OwnedSemaphorePermit> {
         while self.working.try_join_next().is_some() {}
-        let mut slots = Arc::clone(&self.slots).acquire_many_owned(at_least).await.ok()?;
+        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
         while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             slots.merge(slot);
         }

@@ -24,10 +24,10 @@ pub(crate) struct Fetcher {
     identity: watch::Receiver<Option<WorkerId>>,
     poll: Duration,
     metrics: Arc<WorkerMetrics>,
+    /// Who it was when it last looked.
+    known_as: Option<WorkerId>,
     /// No claim before then.
     next_claim: Instant,
-    /// The next order must be worked on alone.
-    wants_idle: bool,
 }
 
 impl Fetcher {
@@ -38,7 +38,7 @@ impl Fetcher {
         poll: Duration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self { store, desk, identity, poll, metrics, next_claim: Instant::now(), wants_idle: false }
+        Self { store, desk, identity, poll, metrics, known_as: None, next_claim: Instant::now() }
     }
 
     /// Claims until the shutdown begins, then waits for the orders under way until it is over, and ends the rest.
@@ -57,18 +57,18 @@ impl Fetcher {
     async fn ready(&mut self, shutdown: &Shutdown) -> Option<(WorkerId, OwnedSemaphorePermit)> {
         loop {
             let worker_id = *self.identity.borrow_and_update();
-            let at_least = if self.wants_idle { self.desk.concurrency() } else { 1 };
+            if worker_id != self.known_as {
+                // What it held belongs to others now. Handing it back does no harm: the tokens tell.
+                self.desk.give_up();
+                self.known_as = worker_id;
+            }
             tokio::select! {
                 biased;
                 () = shutdown.begun() => return None,
-                changed = self.identity.changed() => {
-                    // What it holds belongs to others now. Handing it back does no harm: the tokens tell.
-                    self.desk.give_up();
-                    changed.ok()?;
-                }
+                changed = self.identity.changed() => changed.ok()?,
                 slots = async {
                     tokio::time::sleep_until(self.next_claim).await;
-                    self.desk.free_slots(at_least).await
+                    self.desk.free_slots().await
                 }, if worker_id.is_some() => return Some((worker_id?, slots?)),
             }
         }
@@ -84,7 +84,6 @@ impl Fetcher {
             claimed = self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), idle) => claimed,
             () = shutdown.over() => return,
         };
-        self.wants_idle = false;
         self.next_claim = Instant::now();
         match claimed {
             Ok(Claimed::Orders(claims)) if claims.is_empty() => self.next_claim += self.poll,
@@ -93,7 +92,8 @@ impl Fetcher {
                 let too_late = shutdown.has_begun() || *self.identity.borrow() != Some(worker_id);
                 self.give_out(claims, slots, too_late);
             }
-            Ok(Claimed::WaitUntilIdle) => self.wants_idle = true,
+            // Meanwhile nothing is claimed, so this worker gets idle, unless one that is takes the order first.
+            Ok(Claimed::WaitUntilIdle) => self.next_claim += self.poll,
             Err(ClaimError { error, doubtful }) => {
                 let orders = doubtful.len();
                 tracing::warn!(error = &error as &dyn std::error::Error, orders, "no claim; trying again");

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Claim, FailedAttempt};
-use orders_shared::store::{Finished, Store, StoreError};
+use orders_shared::store::{Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::desk::{Ending, Outcome};
@@ -66,7 +66,7 @@ impl Finisher {
         let refused = [
             finish(&mut waiting.done, |claims| store.complete(claims), |it| metrics.completed(it)).await,
             finish(&mut waiting.handed_back, |claims| store.release(claims), |it| metrics.released(it)).await,
-            finish(&mut waiting.failed, |attempts| store.fail(attempts), |it| metrics.failed(it)).await,
+            finish(&mut waiting.failed, |attempts| store.fail(attempts), |it| metrics.settled(it)).await,
         ];
         self.health.refused(refused.into_iter().flatten().next());
     }
@@ -90,20 +90,20 @@ impl Waiting {
 
 /// Commits all of `waiting`, or, where the database refuses that for good, one by one: a single bad one stays behind
 /// alone. The claims' tokens make trying again safe. Returns why one stayed behind that no waiting will help.
-async fn finish<T, Fut>(
+async fn finish<T, Done, Fut>(
     waiting: &mut Vec<(T, OwnedSemaphorePermit)>,
     commit: impl Fn(Vec<T>) -> Fut,
-    count: impl Fn(Finished),
+    count: impl Fn(Done),
 ) -> Option<StoreError>
 where
-    Fut: Future<Output = Result<Finished, (Vec<T>, StoreError)>>,
+    Fut: Future<Output = Result<Done, (Vec<T>, StoreError)>>,
 {
     let mut refused = None;
     let mut batches = vec![std::mem::take(waiting)];
     while let Some(batch) = batches.pop().filter(|batch| !batch.is_empty()) {
         let (items, slots): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         match commit(items).await {
-            Ok(finished) => count(finished),
+            Ok(done) => count(done),
             Err((back, error)) => {
                 let (passing, outcomes) = (error.is_passing(), back.len());
                 tracing::warn!(error = &error as &dyn std::error::Error, outcomes, "not committed; trying again");

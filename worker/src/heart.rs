@@ -4,7 +4,6 @@ use std::time::Duration;
 use orders_shared::domain::{Registration, WorkerId};
 use orders_shared::store::{Store, StoreError};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::WorkerMetrics;
@@ -30,25 +29,17 @@ pub(crate) struct Heart {
     store: Store,
     registration: Registration,
     identity: watch::Sender<Option<WorkerId>>,
-    /// Since when every heartbeat got through.
-    steady: watch::Sender<Option<Instant>>,
     metrics: Arc<WorkerMetrics>,
 }
 
 impl Heart {
     pub(crate) fn new(line: Store, store: Store, registration: Registration, metrics: Arc<WorkerMetrics>) -> Self {
-        let (identity, steady) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { line, store, registration, identity, steady, metrics }
+        Self { line, store, registration, identity: watch::Sender::new(None), metrics }
     }
 
     /// Who this worker is, as soon as it is known; nobody while it counts as dead.
     pub(crate) fn identity(&self) -> watch::Receiver<Option<WorkerId>> {
         self.identity.subscribe()
-    }
-
-    /// Since when every heartbeat got through.
-    pub(crate) fn steady(&self) -> watch::Receiver<Option<Instant>> {
-        self.steady.subscribe()
     }
 
     /// Beats until `stop`, then takes this worker off the list.
@@ -114,25 +105,16 @@ impl Heart {
             let busy = u32::try_from(self.metrics.busy.get()).unwrap_or_default();
             // A heartbeat that hangs must not use up the time in which the next one could get through.
             match tokio::time::timeout(every, self.line.beat(&self.registration, busy)).await {
-                Ok(Ok(true)) => {
-                    self.steady.send_modify(|since| {
-                        since.get_or_insert_with(Instant::now);
-                    });
-                    tokio::time::sleep(every).await;
-                }
+                Ok(Ok(true)) => tokio::time::sleep(every).await,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => self.missed(&error).await,
-                Err(_) => {
-                    tracing::warn!("no answer to a heartbeat; trying again");
-                    self.steady.send_replace(None);
-                }
+                Err(_) => tracing::warn!("no answer to a heartbeat; trying again"),
             }
         }
     }
 
     async fn missed(&self, error: &StoreError) {
         tracing::warn!(error = error as &dyn std::error::Error, "no heartbeat; trying again");
-        self.steady.send_replace(None);
         tokio::time::sleep(interval(self.registration.dead_after).min(RETRY_MAX)).await;
     }
 }

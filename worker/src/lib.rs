@@ -86,10 +86,11 @@ pub async fn run(
         move || health.fault()
     });
     let ops = tokio::spawn(serve(listener, routes(readiness, registry), drained.clone(), LAST_STEP));
-    let heart = Heart::new(line, store.clone(), registration(settings), Arc::clone(&metrics));
-    let (identity, steady) = (heart.identity(), heart.steady());
+    let registration = registration(settings);
+    let heart = Heart::new(line, store.clone(), registration.clone(), Arc::clone(&metrics));
+    let identity = heart.identity();
     let mut heart = tokio::spawn(heart.run(drained.clone()));
-    let rescuer = Rescuer::new(store.clone(), steady, settings.dead_after, Arc::clone(&metrics));
+    let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
     let rescuer = tokio::spawn(rescuer.run(shutdown.clone()));
 
     let (ended, endings) = mpsc::unbounded_channel();

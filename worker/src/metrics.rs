@@ -1,4 +1,4 @@
-use orders_shared::store::{Finished, Rescued};
+use orders_shared::store::{Finished, Rescued, Settled};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// What one worker process counts.
@@ -7,7 +7,8 @@ pub(crate) struct WorkerMetrics {
     claimed: IntCounter,
     completed: IntCounter,
     released: IntCounter,
-    failed_attempts: IntCounter,
+    retried: IntCounter,
+    failed: IntCounter,
     rescued: IntCounter,
     poisonous: IntCounter,
     stale: IntCounter,
@@ -40,7 +41,11 @@ impl WorkerMetrics {
             claimed: counter("orders_claimed_total", "Orders that this worker claimed.")?,
             completed: counter("orders_completed_total", "Orders that this worker completed.")?,
             released: counter("orders_released_total", "Orders that this worker handed back to the queue.")?,
-            failed_attempts: counter("orders_failed_attempts_total", "Attempts of this worker that failed.")?,
+            retried: counter(
+                "orders_retried_total",
+                "Attempts of this worker that failed and are followed by another.",
+            )?,
+            failed: counter("orders_failed_total", "Orders that are FAILED since an attempt of this worker.")?,
             rescued: counter("orders_rescued_total", "Orders that this worker took back from dead workers.")?,
             poisonous: counter(
                 "orders_poisonous_total",
@@ -68,9 +73,10 @@ impl WorkerMetrics {
         self.stale.inc_by(finished.stale);
     }
 
-    pub(crate) fn failed(&self, finished: Finished) {
-        self.failed_attempts.inc_by(finished.changed);
-        self.stale.inc_by(finished.stale);
+    pub(crate) fn settled(&self, settled: Settled) {
+        self.retried.inc_by(settled.retried);
+        self.failed.inc_by(settled.failed);
+        self.stale.inc_by(settled.stale);
     }
 
     pub(crate) fn rescued(&self, rescued: Rescued) {

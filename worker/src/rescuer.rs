@@ -1,10 +1,9 @@
 use std::sync::Arc;
-use std::time::Duration;
 
+use orders_shared::domain::{Registration, WorkerId};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Rescued, Store, StoreError};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::heart::interval;
 use crate::metrics::WorkerMetrics;
@@ -13,47 +12,53 @@ use crate::metrics::WorkerMetrics;
 /// leads.
 pub(crate) struct Rescuer {
     store: Store,
-    /// Since when this worker's own heartbeats got through.
-    steady: watch::Receiver<Option<Instant>>,
-    dead_after: Duration,
+    /// Who this worker is; while it is nobody it judges nobody.
+    identity: watch::Receiver<Option<WorkerId>>,
+    registration: Registration,
     metrics: Arc<WorkerMetrics>,
 }
 
 impl Rescuer {
     pub(crate) fn new(
         store: Store,
-        steady: watch::Receiver<Option<Instant>>,
-        dead_after: Duration,
+        identity: watch::Receiver<Option<WorkerId>>,
+        registration: Registration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self { store, steady, dead_after, metrics }
+        Self { store, identity, registration, metrics }
     }
 
     /// Looks for dead workers as often as they should have beaten, until the shutdown begins.
-    pub(crate) async fn run(self, shutdown: Shutdown) {
-        let every = interval(self.dead_after);
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        let every = interval(self.registration.dead_after);
         while tokio::time::timeout(every, shutdown.begun()).await.is_err() {
-            // After an outage every heartbeat has run out. Those that live get the time to say so.
-            let steady = *self.steady.borrow();
-            if steady.is_none_or(|since| since.elapsed() < self.dead_after / 3) {
-                continue;
-            }
-            match self.rescue().await {
-                Ok(rescued) => self.metrics.rescued(rescued),
-                Err(error) => {
+            let identity = *self.identity.borrow();
+            if let Some(worker_id) = identity {
+                self.registration.worker_id = worker_id;
+                if let Err(error) = self.rescue().await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");
                 }
             }
         }
     }
 
-    async fn rescue(&self) -> Result<Rescued, StoreError> {
-        let dead = self.store.bury_dead_workers().await?;
-        let rescued = self.store.rescue_orphans().await?;
-        if dead > 0 || rescued != Rescued::default() {
-            let Rescued { rescued, poisonous } = rescued;
-            tracing::warn!(dead, rescued, poisonous, "took orders back from dead workers");
+    async fn rescue(&self) -> Result<(), StoreError> {
+        let dead = self.store.bury_dead_workers(&self.registration).await?;
+        if dead > 0 {
+            tracing::warn!(dead, "workers are dead: no heartbeat for too long");
         }
-        Ok(rescued)
+        let mut after = None;
+        loop {
+            let (batch, last) = self.store.rescue_orphans(after).await?;
+            if batch != Rescued::default() {
+                let Rescued { rescued, poisonous } = batch;
+                tracing::warn!(rescued, poisonous, "took orders back from dead workers");
+                self.metrics.rescued(batch);
+            }
+            after = last;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 }

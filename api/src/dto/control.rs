@@ -187,11 +187,17 @@ impl From<Event> for OrderEvent {
             event: what,
             attempt: event.attempt,
             worker_id: event.worker_id.map(WorkerId::uuid),
-            duration_ms: event.duration.map(|duration| duration.as_secs_f64() * 1_000.0),
+            duration_ms: event.duration.map(millis),
             error: event.error,
             available_at: event.available_at,
         }
     }
+}
+
+/// Milliseconds of whole microseconds, with no noise behind them.
+#[expect(clippy::cast_precision_loss, reason = "no attempt lasts for centuries")]
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1_000.0
 }
 
 /// Why an order is not done yet.
@@ -209,7 +215,7 @@ pub(crate) struct Explanation {
     available_at: Option<DateTime<Utc>>,
     /// Since when the queue is paused; null when it is not.
     paused_at: Option<DateTime<Utc>>,
-    /// Due orders that come before it, counted up to 10,000; null unless it is PENDING.
+    /// Due orders that come before it, counted up to 10,000; null unless it is due itself.
     ahead: Option<u64>,
     /// Workers that are alive.
     live_workers: u64,
@@ -219,7 +225,7 @@ pub(crate) struct Explanation {
     claimed_at: Option<DateTime<Utc>>,
     /// The attempt under way while it is PROCESSING, otherwise the attempts used.
     attempt: u16,
-    /// Why its last attempt failed; null where none did.
+    /// Why the last attempt that failed did so; null where none did.
     last_error: Option<String>,
 }
 
@@ -273,7 +279,8 @@ impl From<&Why> for Code {
 impl Explanation {
     pub(crate) fn new(order: Order, situation: Situation) -> Self {
         let why = Why::of(&order, &situation);
-        let (waits, held) = (order.status == OrderStatus::Pending, order.status == OrderStatus::Processing);
+        let held = order.status == OrderStatus::Processing;
+        let due = order.available_at.is_some_and(|at| at <= situation.now);
         Self {
             order_id: order.order_id.uuid(),
             status: order.status.into(),
@@ -281,7 +288,7 @@ impl Explanation {
             reason: why.sentence(&order, &situation),
             available_at: order.available_at,
             paused_at: situation.paused_at,
-            ahead: waits.then_some(situation.ahead),
+            ahead: due.then_some(situation.ahead),
             live_workers: situation.live_workers,
             claimed_by: situation.holder.filter(|_| held).map(WorkerState::from),
             claimed_at: order.claimed_at.filter(|_| held),

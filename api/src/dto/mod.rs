@@ -204,6 +204,8 @@ pub(crate) struct FullOrder {
     item_ids: Vec<i64>,
     /// What it costs.
     total_amount: AmountNumber,
+    /// When its client wants it processed at the earliest; null means at once.
+    process_after: Option<DateTime<Utc>>,
     /// Where it stands.
     status: Status,
     /// The attempt under way while it is PROCESSING, otherwise the attempts used.
@@ -212,7 +214,7 @@ pub(crate) struct FullOrder {
     rescues: u8,
     /// When a worker may claim it; null unless it is PENDING.
     available_at: Option<DateTime<Utc>>,
-    /// Why its last attempt failed; null where none did.
+    /// Why the last attempt that failed did so; null where none did.
     last_error: Option<String>,
     /// When it was last claimed; null before.
     claimed_at: Option<DateTime<Utc>>,
@@ -234,6 +236,7 @@ impl From<Order> for FullOrder {
             item_ids: order.item_ids.as_slice().to_vec(),
             total_amount: AmountNumber(order.total_amount),
             status: order.status.into(),
+            process_after: order.process_after,
             attempt: order.attempt,
             rescues: order.rescues,
             available_at: order.available_at,

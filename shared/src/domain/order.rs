@@ -28,13 +28,15 @@ pub struct Order {
     pub item_ids: ItemIds,
     /// What it costs.
     pub total_amount: Amount,
+    /// When its client wants it processed at the earliest.
+    pub process_after: Option<DateTime<Utc>>,
     /// Where it stands.
     pub status: OrderStatus,
     /// The attempt under way while PROCESSING, otherwise the attempts used.
     pub attempt: u16,
     /// How often it was taken back from a dead worker.
     pub rescues: u8,
-    /// Why the last attempt failed.
+    /// Why the last attempt that failed did so.
     pub last_error: Option<String>,
     /// The worker that claimed it last.
     pub worker_id: Option<WorkerId>,

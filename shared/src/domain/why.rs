@@ -106,6 +106,12 @@ impl Why {
                 format!("It is due, and at least {} orders are due before it.", Situation::AHEAD_MAX)
             }
             Self::OthersAhead => format!("It is due; orders due before it: {}.", situation.ahead),
+            Self::Next if order.is_suspect() => {
+                format!(
+                    "It is due, but {} workers were lost with it: it waits for one with nothing else under way.",
+                    order.rescues
+                )
+            }
             Self::Next => "It is due, and the next to be claimed once a worker has a free slot.".to_owned(),
         }
     }

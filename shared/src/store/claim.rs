@@ -1,6 +1,8 @@
 use sqlx::{Connection, MySqlConnection};
+use uuid::Uuid;
 
 use super::complete::as_json;
+use super::leave::short;
 use super::row::{OrderRow, Unreadable, order_columns};
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, Order, OrderStatus, Share, WorkerId, share};
@@ -30,6 +32,13 @@ pub(super) const CLAIM: &str = r"
         orders.claimed_at = now(6),
         orders.updated_at = now(6)
     where orders.status = 'PENDING'
+";
+
+const NOTE_SET_ASIDE: &str = r"
+    insert into order_events (order_id, at, event_id, event, error)
+    select order_id, updated_at, ?, 'FAILED', last_error
+    from orders
+    where order_id = ?
 ";
 
 const SET_ASIDE: &str = r"
@@ -127,8 +136,10 @@ async fn readable(connection: &mut MySqlConnection, rows: Vec<OrderRow>) -> Resu
 
 async fn set_aside(connection: &mut MySqlConnection, unreadable: &Unreadable) -> Result<(), sqlx::Error> {
     tracing::error!(%unreadable, "a row is no order and is set aside as FAILED");
-    let why = unreadable.to_string();
-    sqlx::query(SET_ASIDE).bind(why).bind(unreadable.order_id.uuid()).execute(connection).await.map(|_| ())
+    let (why, order_id) = (short(&unreadable.to_string()), unreadable.order_id.uuid());
+    sqlx::query(SET_ASIDE).bind(why).bind(order_id).execute(&mut *connection).await?;
+    sqlx::query(NOTE_SET_ASIDE).bind(Uuid::now_v7()).bind(order_id).execute(connection).await?;
+    Ok(())
 }
 
 /// The order as the claim left it, but for the times, which only the database knows.

@@ -110,8 +110,8 @@ impl Store {
         .await
     }
 
-    /// Closes every connection; calls under way are waited for, but no longer than a second.
+    /// Closes every connection; calls under way are waited for, but no longer than a moment.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.pool.close()).await;
+        let _ = tokio::time::timeout(Duration::from_millis(200), self.pool.close()).await;
     }
 }

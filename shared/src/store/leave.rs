@@ -31,6 +31,7 @@ macro_rules! left {
             event_id char(32) path '$.event_id',
             event varchar(20) path '$.event',
             status varchar(20) path '$.status',
+            ended smallint unsigned path '$.ended',
             attempt smallint unsigned path '$.attempt',
             rescues tinyint unsigned path '$.rescues',
             delay_us bigint unsigned path '$.delay_us',
@@ -41,17 +42,6 @@ macro_rules! left {
         "
     };
 }
-
-/// Before [`LEAVE`], which forgets the claim.
-pub(super) const NOTE: &str = concat!(
-    r"
-    insert into order_events
-        (order_id, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
-    select orders.order_id, unhex(gone.event_id), gone.event, orders.attempt, orders.worker_id, orders.claimed_at,
-        gone.duration_us, gone.error, now(6) + interval gone.delay_us microsecond
-    from ",
-    left!()
-);
 
 /// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue.
 pub(super) const LEAVE: &str = concat!(
@@ -65,12 +55,23 @@ pub(super) const LEAVE: &str = concat!(
         orders.last_error = coalesce(gone.error, orders.last_error),
         orders.available_at = case
             when gone.status <> 'PENDING' then null
-            when gone.delay_us = 0 then orders.created_at
+            when gone.delay_us = 0 then coalesce(orders.process_after, orders.created_at)
             else now(6) + interval gone.delay_us microsecond
         end,
         orders.updated_at = now(6)
     where orders.status = 'PROCESSING'
     "
+);
+
+/// After [`LEAVE`], whose time it takes over; that leaves the columns that tell of the claim as they were.
+pub(super) const NOTE: &str = concat!(
+    r"
+    insert into order_events
+        (order_id, at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
+    select orders.order_id, orders.updated_at, unhex(gone.event_id), gone.event, gone.ended, orders.worker_id,
+        orders.claimed_at, gone.duration_us, gone.error, orders.available_at
+    from ",
+    left!()
 );
 
 /// An order that leaves PROCESSING, as it travels to the server.
@@ -80,6 +81,7 @@ struct Leaving {
     event_id: String,
     event: &'static str,
     status: &'static str,
+    ended: u16,
     attempt: u16,
     rescues: u8,
     delay_us: Option<u64>,
@@ -93,6 +95,18 @@ struct Held {
     order_id: Uuid,
     attempt: u16,
     rescues: u8,
+}
+
+/// What became of a batch of failed attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Settled {
+    /// Orders that wait for another attempt.
+    pub retried: u64,
+    /// Orders that are FAILED.
+    pub failed: u64,
+    /// Orders that somebody else holds or has finished by now: nothing was changed.
+    pub stale: u64,
 }
 
 /// What rescuing a batch came to.
@@ -124,14 +138,18 @@ impl Store {
     /// # Errors
     ///
     /// As for [`Store::release`].
-    pub async fn fail(&self, attempts: Vec<FailedAttempt>) -> Result<Finished, (Vec<FailedAttempt>, StoreError)> {
+    pub async fn fail(&self, attempts: Vec<FailedAttempt>) -> Result<Settled, (Vec<FailedAttempt>, StoreError)> {
         let held: Vec<_> = attempts.iter().map(|failed| (failed.claim.order_id(), failed.claim.token())).collect();
         let of = |held: &Held| {
             let failed = attempts.iter().find(|failed| failed.claim.order_id().uuid() == held.order_id);
             failed.map_or_else(|| held.released(), |failed| held.failed(failed))
         };
         match self.leave("store failed attempts", held, of).await {
-            Ok(gone) => Ok(Finished::of(attempts.len(), gone.len() as u64)),
+            Ok(gone) => {
+                let failed = count_failed(&gone);
+                let stale = (attempts.len() - gone.len()) as u64;
+                Ok(Settled { retried: gone.len() as u64 - failed, failed, stale })
+            }
             Err(error) => Err((attempts, error)),
         }
     }
@@ -139,7 +157,7 @@ impl Store {
     /// Takes orders back from a dead worker, in one commit.
     pub(super) async fn take_back(&self, held: Vec<(OrderId, ClaimToken)>) -> Result<Rescued, StoreError> {
         let gone = self.leave("rescue orders", held, Held::rescued).await?;
-        let poisonous = gone.iter().filter(|gone| gone.status == "FAILED").count() as u64;
+        let poisonous = count_failed(&gone);
         Ok(Rescued { rescued: gone.len() as u64 - poisonous, poisonous })
     }
 
@@ -171,10 +189,14 @@ impl Store {
     }
 }
 
+fn count_failed(gone: &[Leaving]) -> u64 {
+    gone.iter().filter(|gone| gone.status == "FAILED").count() as u64
+}
+
 async fn settle(connection: &mut MySqlConnection, leaving: &[Leaving]) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(leaving).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sqlx::query(NOTE).bind(&json).execute(&mut *connection).await?;
-    sqlx::query(LEAVE).bind(&json).execute(connection).await?;
+    sqlx::query(LEAVE).bind(&json).execute(&mut *connection).await?;
+    sqlx::query(NOTE).bind(&json).execute(connection).await?;
     Ok(())
 }
 
@@ -185,6 +207,7 @@ impl Held {
             event_id: Uuid::now_v7().simple().to_string(),
             event,
             status,
+            ended: self.attempt,
             attempt: self.attempt,
             rescues: self.rescues,
             delay_us: None,
@@ -213,7 +236,7 @@ impl Held {
     fn rescued(&self) -> Leaving {
         let (attempt, rescues) = (self.attempt.saturating_sub(1), self.rescues.saturating_add(1));
         if rescues >= RESCUES_MAX {
-            let error = Some(format!("poison: {rescues} workers died while they worked on it"));
+            let error = Some(format!("poison: {rescues} workers were lost while they worked on it"));
             return Leaving { rescues, error, ..self.leaving("FAILED", "FAILED") };
         }
         Leaving { attempt, rescues, delay_us: Some(0), ..self.leaving("RESCUED", "PENDING") }
@@ -225,6 +248,6 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// As much of an error as its column holds.
-fn short(error: &str) -> String {
+pub(super) fn short(error: &str) -> String {
     error.chars().take(1_000).collect()
 }

@@ -22,7 +22,7 @@ pub use complete::Finished;
 pub use connect::StoreSettings;
 pub use control::Wish;
 pub use error::StoreError;
-pub use leave::Rescued;
+pub use leave::{Rescued, Settled};
 pub use schema::SchemaState;
 
 /// The orders database.

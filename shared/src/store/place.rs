@@ -3,12 +3,13 @@ use crate::domain::NewOrder;
 
 /// One statement for every size of batch: the rows travel as one JSON document, so the server prepares it once.
 const PLACE: &str = r"
-    insert into orders (order_id, user_id, item_ids, total_amount, available_at)
+    insert into orders (order_id, user_id, item_ids, total_amount, process_after, available_at)
     select
         unhex(placed.order_id),
         placed.user_id,
         placed.item_ids,
         placed.total_amount,
+        placed.process_after,
         coalesce(placed.process_after, now(6))
     from json_table(?, '$[*]' columns (
         order_id char(32) path '$[0]' error on error,

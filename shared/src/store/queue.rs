@@ -61,11 +61,11 @@ impl Store {
         self.call("see why an order is not done", async {
             let mut line = self.line().await?;
             let order = list::read(&mut line, order_id).await?;
-            let now = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
+            let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
             let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
             let ahead = match &order {
-                Some(order) => ahead(&mut line, order).await?,
-                None => 0,
+                Some(order) if order.available_at.is_some_and(|at| at <= now) => ahead(&mut line, order).await?,
+                _ => 0,
             };
             line.done();
             Ok(order.map(|order| {

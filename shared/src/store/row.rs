@@ -7,7 +7,7 @@ use crate::domain::{Amount, ItemIds, Order, OrderId, OrderStatus, Page, PageKey,
 macro_rules! order_columns {
     () => {
         "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, status, \
-         attempt, rescues, last_error, orders.worker_id, available_at, claimed_at, completed_at, created_at, updated_at"
+         process_after, attempt, rescues, last_error, worker_id, available_at, claimed_at, completed_at, created_at, updated_at"
     };
 }
 pub(super) use order_columns;
@@ -20,6 +20,7 @@ pub(super) struct OrderRow {
     item_ids: String,
     total_amount: String,
     status: String,
+    process_after: Option<DateTime<Utc>>,
     attempt: u16,
     rescues: u8,
     last_error: Option<String>,
@@ -52,13 +53,16 @@ impl TryFrom<OrderRow> for Order {
     fn try_from(row: OrderRow) -> Result<Self, Unreadable> {
         let order_id = OrderId::from(row.order_id);
         let unreadable = |column, why: &dyn std::fmt::Display| Unreadable { order_id, column, why: why.to_string() };
-        let item_ids = serde_json::from_str(&row.item_ids).map_err(|why| unreadable("item_ids", &why))?;
+        // The parser's own words would repeat what is in the column, of any length.
+        let item_ids = serde_json::from_str(&row.item_ids);
+        let item_ids = item_ids.map_err(|_| unreadable("item_ids", &"it is no array of integers"))?;
         Ok(Self {
             order_id,
             user_id: UserId::new(row.user_id).ok_or_else(|| unreadable("user_id", &"it is below 1"))?,
             item_ids: ItemIds::new(item_ids).map_err(|why| unreadable("item_ids", &why))?,
             total_amount: row.total_amount.parse::<Amount>().map_err(|why| unreadable("total_amount", &why))?,
             status: row.status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?,
+            process_after: row.process_after,
             attempt: row.attempt,
             rescues: row.rescues,
             last_error: row.last_error,

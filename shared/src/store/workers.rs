@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::Executor;
 use uuid::Uuid;
 
 use super::{Rescued, Store, StoreError};
@@ -15,22 +14,35 @@ const REGISTER: &str = r"
     values (?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
+/// The server assigns from the first to the last: `steady_since` is judged by the heartbeat before this one.
 const BEAT: &str = r"
     update workers
-    set heartbeat_at = now(6), expires_at = now(6) + interval ? microsecond, busy = ?
+    set steady_since = if(heartbeat_at >= now(6) - interval ? microsecond, steady_since, now(6)),
+        heartbeat_at = now(6),
+        expires_at = now(6) + interval ? microsecond,
+        busy = ?
     where worker_id = ?
 ";
 
-/// A worker is declared dead by this alone: its next heartbeat finds no row.
-const BURY: &str = "delete from workers where expires_at <= now(6)";
+/// A worker is declared dead by this alone: its next heartbeat finds no row. The one who declares it must not be late
+/// itself, nor have been so until a moment ago.
+const BURY: &str = r"
+    delete dead
+    from workers as judge
+    join workers as dead on dead.expires_at <= now(6)
+    where judge.worker_id = ?
+        and judge.heartbeat_at >= now(6) - interval ? microsecond
+        and judge.steady_since <= now(6) - interval ? microsecond
+";
 
-/// Orders that are claimed by nobody alive. Not locked: whoever changes one meanwhile changes its token too.
-/// `orders_by_status` leads to the claimed ones, which are as many as the workers have slots.
+/// Orders that are claimed by nobody alive, behind one that was seen before. Not locked: whoever changes one meanwhile
+/// changes its token too. `orders_by_status` leads to the claimed ones, which are as many as the workers have slots.
 pub(super) const ORPHANS: &str = r"
     select orders.order_id, orders.claim_token
     from orders force index (orders_by_status)
     left join workers on workers.worker_id = orders.worker_id
     where orders.status = 'PROCESSING' and orders.available_at is null and workers.worker_id is null
+        and orders.order_id > ?
     order by orders.order_id
     limit ?
 ";
@@ -74,7 +86,11 @@ impl Store {
     pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<bool, StoreError> {
         self.call("send a heartbeat", async {
             let mut line = self.line().await?;
-            let beat = sqlx::query(BEAT).bind(micros(worker.dead_after)).bind(busy).bind(worker.worker_id.uuid());
+            let beat = sqlx::query(BEAT)
+                .bind(micros(late_after(worker)))
+                .bind(micros(worker.dead_after))
+                .bind(busy)
+                .bind(worker.worker_id.uuid());
             let alive = beat.execute(&mut *line).await?.rows_affected() > 0;
             line.done();
             Ok(alive)
@@ -97,43 +113,40 @@ impl Store {
         .await
     }
 
-    /// Declares every worker dead whose heartbeat has run out, and returns how many.
+    /// Declares every worker dead whose heartbeat has run out, and returns how many. None, unless the heartbeats of the
+    /// `judge` have been on time for a third of the time that it may be silent.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn bury_dead_workers(&self) -> Result<u64, StoreError> {
+    pub async fn bury_dead_workers(&self, judge: &Registration) -> Result<u64, StoreError> {
         self.call("look for dead workers", async {
             let mut line = self.line().await?;
-            let buried = line.execute(BURY).await?.rows_affected();
+            let bury = sqlx::query(BURY)
+                .bind(judge.worker_id.uuid())
+                .bind(micros(late_after(judge)))
+                .bind(micros(judge.dead_after / 3));
+            let buried = bury.execute(&mut *line).await?.rows_affected();
             line.done();
             Ok(buried)
         })
         .await
     }
 
-    /// Takes the orders of dead workers back, up to 500 at a time, until none is left. A batch that the database does
-    /// not take as a whole is rescued order by order.
+    /// Takes a batch of orders back from dead workers, those behind `after`. Returns the last one seen, unless there are
+    /// no more. A batch that the database does not take as a whole is rescued order by order.
     ///
     /// # Errors
     ///
-    /// When the database is away or refuses an order on its own; what was rescued before stays so.
-    pub async fn rescue_orphans(&self) -> Result<Rescued, StoreError> {
-        let mut total = Rescued::default();
-        loop {
-            let orphans = self.orphans().await?;
-            let more = orphans.len() >= RESCUE_BATCH_MAX as usize;
-            let rescued = match self.take_back(orphans.clone()).await {
-                Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
-                other => other?,
-            };
-            total.rescued += rescued.rescued;
-            total.poisonous += rescued.poisonous;
-            // A batch of which nothing could be rescued would be found again, and again.
-            if !more || rescued == Rescued::default() {
-                return Ok(total);
-            }
-        }
+    /// When the database is away; then nothing of this batch may have been rescued.
+    pub async fn rescue_orphans(&self, after: Option<OrderId>) -> Result<(Rescued, Option<OrderId>), StoreError> {
+        let orphans = self.orphans(after).await?;
+        let last = orphans.last().filter(|_| orphans.len() >= RESCUE_BATCH_MAX as usize).map(|(order_id, _)| *order_id);
+        let rescued = match self.take_back(orphans.clone()).await {
+            Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
+            other => other?,
+        };
+        Ok((rescued, last))
     }
 
     /// Rescues what can be rescued.
@@ -155,11 +168,12 @@ impl Store {
         Ok(total)
     }
 
-    async fn orphans(&self) -> Result<Vec<(OrderId, ClaimToken)>, StoreError> {
+    async fn orphans(&self, after: Option<OrderId>) -> Result<Vec<(OrderId, ClaimToken)>, StoreError> {
         let rows: Vec<(Uuid, Uuid)> = self
             .call("look for orders of dead workers", async {
                 let mut line = self.line().await?;
-                let rows = sqlx::query_as(ORPHANS).bind(RESCUE_BATCH_MAX).fetch_all(&mut *line).await?;
+                let after = after.map_or(Uuid::nil(), OrderId::uuid);
+                let rows = sqlx::query_as(ORPHANS).bind(after).bind(RESCUE_BATCH_MAX).fetch_all(&mut *line).await?;
                 line.done();
                 Ok(rows)
             })
@@ -200,6 +214,11 @@ impl From<WorkerRow> for LiveWorker {
         let WorkerRow { worker_id, host, pid, version, slots, busy, started_at, heartbeat_at } = row;
         Self { worker_id: worker_id.into(), host, pid, version, slots, busy, started_at, heartbeat_at }
     }
+}
+
+/// A heartbeat is late when half of the time has passed that its worker may be silent: two were missed, not one.
+fn late_after(worker: &Registration) -> Duration {
+    worker.dead_after / 2
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -33,7 +33,8 @@ async fn an_order_out_of_attempts_is_failed_with_its_whole_story() {
         assert_eq!(ended["error"], "simulated error");
         assert!(ended["duration_ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{ended}");
     }
-    assert!((worker.counter("orders_failed_attempts_total").await - 3.0).abs() < 0.1);
+    assert!((worker.counter("orders_retried_total").await - 2.0).abs() < 0.1);
+    assert!((worker.counter("orders_failed_total").await - 1.0).abs() < 0.1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,16 +33,17 @@ async fn workers_killed_again_and_again_lose_no_order() {
         })
         .await;
         let held = held(&database).await;
-        workers.iter().for_each(|worker| worker.kill());
-        let rescuer = Worker::start(&database.url, &[DEAD_AFTER, ("WORKER_CONCURRENCY", "1")]).await;
+        for worker in &workers {
+            worker.kill();
+        }
+        let next = Worker::start(&database.url, &[DEAD_AFTER, ("WORKER_CONCURRENCY", "1")]).await;
         let killed = Instant::now();
         eventually("every order of the dead is rescued", RESCUED_WITHIN, || async {
-            let rescued: i64 = rescued(&database, &held).await;
-            (rescued == 16).then_some(())
+            (rescued(&database, &held).await == 16).then_some(())
         })
         .await;
         assert!(killed.elapsed() < RESCUED_WITHIN);
-        rescuer.kill();
+        next.kill();
     }
     let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
     all_are_completed(&database, 40).await;
@@ -151,8 +152,9 @@ async fn a_row_that_is_no_order_stands_in_nobodys_way() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
     let bad = Uuid::now_v7();
-    sqlx::query("insert into orders (order_id, user_id, item_ids, total_amount) values (?, 1, '[\"x\"]', 1)")
+    sqlx::query("insert into orders (order_id, user_id, item_ids, total_amount) values (?, 1, ?, 1)")
         .bind(bad)
+        .bind(format!("[\"{}\"]", "x".repeat(2_000)))
         .execute(&database.pool)
         .await
         .unwrap();
@@ -170,6 +172,97 @@ async fn a_row_that_is_no_order_stands_in_nobodys_way() {
         .await
         .unwrap();
     assert!(why.contains("item_ids"), "{why}");
+    let noted: i64 = sqlx::query_scalar("select count(*) from order_events where order_id = ? and event = 'FAILED'")
+        .bind(bad)
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(noted, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_slept_together_do_not_declare_each_other_dead() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let api = Api::start(&database.url, &[]).await;
+    let env =
+        |secs| [("WORKER_DEAD_AFTER_SECS", secs), ("SIMULATED_PROCESSING_MS", "600000"), ("WORKER_CONCURRENCY", "1")];
+    let killed = Worker::start(&database.url, &env("1")).await;
+    let first = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, first, "PROCESSING").await;
+    let claims = held(&database).await;
+    let sleepers = [Worker::start(&database.url, &env("3")).await, Worker::start(&database.url, &env("3")).await];
+    for order_id in [api.place(&sample::order()).await, api.place(&sample::order()).await] {
+        sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    }
+
+    killed.kill();
+    for sleeper in &sleepers {
+        sleeper.pause();
+    }
+    eventually("every heartbeat has run out", sample::SOON, || async {
+        let live: i64 = sqlx::query_scalar("select count(*) from workers where expires_at > now(6)")
+            .fetch_one(&database.pool)
+            .await
+            .unwrap();
+        (live == 0).then_some(())
+    })
+    .await;
+    for sleeper in &sleepers {
+        sleeper.resume();
+    }
+
+    eventually("the order of the killed one is rescued", sample::SOON, || async {
+        (rescued(&database, &claims).await == 1).then_some(())
+    })
+    .await;
+    for sleeper in &sleepers {
+        assert!(sleeper.counter("worker_deaths_total").await < 0.5);
+    }
+    let rescues: i64 =
+        sqlx::query_scalar("select cast(sum(rescues) as signed) from orders").fetch_one(&database.pool).await.unwrap();
+    assert_eq!(rescues, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+
+    let mut holder = database.pool.acquire().await.unwrap();
+    sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
+    eventually("a claim waits for the table", sample::SOON, || async {
+        let claims = "select count(*) from information_schema.processlist where info like '%skip locked%' and id <> connection_id()";
+        let waiting: i64 = sqlx::query_scalar(claims).fetch_one(&database.pool).await.unwrap();
+        (waiting > 0).then_some(())
+    })
+    .await;
+    sqlx::raw_sql("delete from workers").execute(&database.pool).await.unwrap();
+    eventually("it has registered afresh", sample::SOON, || async {
+        let workers: i64 = sqlx::query_scalar("select count(*) from workers").fetch_one(&database.pool).await.unwrap();
+        (workers == 1).then_some(())
+    })
+    .await;
+    sqlx::raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
+
+    eventually("the order is claimed anew", sample::SOON, || async {
+        let again: i64 = sqlx::query_scalar(
+            "select count(*) from orders join workers using (worker_id) where status = 'PROCESSING'",
+        )
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+        (again == 1).then_some(())
+    })
+    .await;
+    eventually("it is worked on once, not twice", sample::SOON, || async {
+        let busy = worker.counter("worker_slots_busy").await;
+        (busy > 0.5 && busy < 1.5).then_some(())
+    })
+    .await;
 }
 
 /// The claims that are held now.

@@ -101,10 +101,25 @@ async fn sigterm_releases_what_a_worker_cannot_finish() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_lost_its_claim_cannot_complete_the_order() {
+    cannot_end(&[("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_claim_cannot_fail_the_order() {
+    let reject = ("SIMULATED_FAULTS", "reject=1");
+    cannot_end(&[("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20"), reject]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_claim_cannot_release_the_order() {
+    cannot_end(&[("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")]).await;
+}
+
+/// Gives the order to another claim while the worker is at it; at its end the worker has changed nothing.
+async fn cannot_end(env: &[(&str, &str)]) {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
-    let env = [("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20")];
-    let worker = Worker::start(&database.url, &env).await;
+    let worker = Worker::start(&database.url, env).await;
     let order_id = api.place(&sample::order()).await;
     sample::is_stored_as(&database, order_id, "PROCESSING").await;
     let token = Uuid::now_v7();
@@ -116,7 +131,7 @@ async fn a_worker_that_lost_its_claim_cannot_complete_the_order() {
         .unwrap();
     assert_eq!(moved.rows_affected(), 1);
 
-    // It finishes the order within the grace period, and ends only when that is settled.
+    // It ends only when its outcome is settled.
     let status = worker.terminate().await;
 
     assert_eq!(status.code(), Some(0));
