@@ -65,7 +65,11 @@ impl Fetcher {
             tokio::select! {
                 biased;
                 () = shutdown.begun() => return None,
-                changed = self.identity.changed() => changed.ok()?,
+                changed = self.identity.changed() => if changed.is_err() {
+                    // The heart gave up. It says why, and the worker ends by that, not as if its work were done.
+                    shutdown.begun().await;
+                    return None;
+                },
                 slots = async {
                     tokio::time::sleep_until(self.next_claim).await;
                     self.desk.free_slots().await

@@ -48,9 +48,7 @@ impl Heart {
     ///
     /// When the database does not honour SKIP LOCKED.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), SkipsNothing> {
-        if let Some(error) = stop.run_until_cancelled(Box::pin(self.live())).await {
-            return Err(error);
-        }
+        let refused = stop.run_until_cancelled(Box::pin(self.live())).await;
         // Nobody must wait for the heartbeat to run out.
         if let Err(error) = self.line.unregister(self.registration.worker_id).await {
             tracing::warn!(
@@ -58,7 +56,7 @@ impl Heart {
                 "others will see in time that this worker is gone"
             );
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// One life after the other. Ends only where claims would not be safe.
