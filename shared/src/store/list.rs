@@ -5,7 +5,7 @@ use super::{Store, StoreError, row};
 use crate::domain::{Order, OrderId, OrderStatus, Page, PageKey};
 
 /// `orders_by_status` read backwards: the orders that wait, the latest due first.
-const WAITING: &str = concat!(
+pub(super) const WAITING: &str = concat!(
     "select ",
     order_columns!(),
     r"
@@ -17,7 +17,7 @@ const WAITING: &str = concat!(
 );
 
 /// `orders_by_status` read backwards: the orders of one other status, the newest first.
-const OTHERS: &str = concat!(
+pub(super) const OTHERS: &str = concat!(
     "select ",
     order_columns!(),
     r"
@@ -28,7 +28,7 @@ const OTHERS: &str = concat!(
     "
 );
 
-const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
+pub(super) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
 
 impl Store {
     /// The order with this id, if there is one.

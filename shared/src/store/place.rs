@@ -2,7 +2,7 @@ use super::{Store, StoreError};
 use crate::domain::NewOrder;
 
 /// One statement for every size of batch: the rows travel as one JSON document, so the server prepares it once.
-const PLACE: &str = r"
+pub(super) const PLACE: &str = r"
     insert into orders (order_id, user_id, item_ids, total_amount, process_after, available_at)
     select
         unhex(placed.order_id),

@@ -9,7 +9,7 @@ use crate::domain::{Order, OrderId, Queue, Situation};
 
 const PAUSED: &str = "select paused_at from queue_pauses";
 
-const OLDEST_DUE: &str = r"
+pub(super) const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
     from orders force index (orders_by_status)
     where status = 'PENDING' and available_at <= now(6)

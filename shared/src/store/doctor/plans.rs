@@ -1,0 +1,164 @@
+//! The plans of the statements that run all the time, on the tables as they are.
+
+use chrono::{NaiveDateTime, Utc};
+use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
+use uuid::Uuid;
+
+use super::judge::{Reads, Step, judge};
+use super::{Causes, Check, Finding};
+use crate::domain::PageKey;
+use crate::store::claim::{CLAIM, LOCK_DUE};
+use crate::store::complete::COMPLETE;
+use crate::store::events::EVENTS;
+use crate::store::leave::{LEAVE, LOCK_HELD, NOTE};
+use crate::store::list::{ONE, OTHERS, WAITING};
+use crate::store::place::PLACE;
+use crate::store::queue::{AHEAD, OLDEST_DUE};
+use crate::store::workers::ORPHANS;
+use crate::store::{Store, StoreError};
+
+/// Rows that a statement with a limit is run for: a page's, and few enough to be locked for a moment beside workers.
+const LIMIT: u32 = 100;
+
+/// A statement that runs all the time, and the plan that it was written for.
+pub(super) struct Hot {
+    pub(super) check: &'static str,
+    pub(super) sql: &'static str,
+    /// The table that grows, the index by which it is read, and how; no index where it is not read.
+    pub(super) table: &'static str,
+    pub(super) key: &'static str,
+    pub(super) access: &'static [&'static str],
+    /// Rows that it may give; `None` where it is not run, as it changes something or reads by other measures.
+    pub(super) limit: Option<u32>,
+}
+
+/// A value for a placeholder.
+enum Value {
+    Limit(u32),
+    Time(NaiveDateTime),
+    Id(Uuid),
+    Text(&'static str),
+}
+
+/// The batch of a statement that takes one. Its size does not change the plan.
+const EMPTY: Value = Value::Text("[]");
+
+const BY_STATUS: Hot =
+    Hot { check: "", sql: "", table: "orders", key: "orders_by_status", access: &["range", "ref"], limit: Some(LIMIT) };
+
+const BY_ID: Hot = Hot { key: "PRIMARY", access: &["eq_ref"], limit: None, ..BY_STATUS };
+
+/// Each statement with its values; `sample` is the id of an order, if there is one.
+fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
+    let now = || Value::Time(Utc::now().naive_utc());
+    let start = || Value::Time(PageKey::START.available_at.unwrap_or_default().naive_utc());
+    let last = || Value::Id(PageKey::START.order_id.uuid());
+    let limit = || Value::Limit(LIMIT);
+    let by_status = |check, sql| Hot { check, sql, ..BY_STATUS };
+    let by_id = |check, sql| Hot { check, sql, ..BY_ID };
+    vec![
+        (Hot { key: "", ..by_id("plan: place orders", PLACE) }, vec![EMPTY]),
+        (by_status("plan: lock due orders", LOCK_DUE), vec![limit()]),
+        (by_id("plan: claim orders", CLAIM), vec![EMPTY, Value::Id(sample)]),
+        (by_id("plan: complete orders", COMPLETE), vec![EMPTY]),
+        (by_id("plan: lock held orders", LOCK_HELD), vec![EMPTY]),
+        (by_id("plan: note events", NOTE), vec![EMPTY]),
+        (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
+        // Reads every order in work, however few of them are orphans.
+        (Hot { limit: None, ..by_status("plan: find orphans", ORPHANS) }, vec![Value::Id(Uuid::nil()), limit()]),
+        (by_status("plan: list PENDING", WAITING), vec![start(), start(), last(), limit()]),
+        (by_status("plan: list COMPLETED", OTHERS), vec![Value::Text("COMPLETED"), last(), limit()]),
+        (Hot { access: &["const"], limit: Some(1), ..by_id("plan: read an order", ONE) }, vec![Value::Id(sample)]),
+        (
+            Hot { table: "order_events", access: &["ref", "range"], ..by_id("plan: read events", EVENTS) },
+            vec![Value::Id(sample)],
+        ),
+        (by_status("plan: count orders ahead", AHEAD), vec![now(), now(), last(), limit()]),
+        (Hot { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE) }, vec![]),
+    ]
+}
+
+impl Store {
+    pub(super) async fn plans(&self) -> Vec<Finding> {
+        let sample = match self.sample().await {
+            Ok(sample) => sample,
+            Err(error) => return vec![Check("plans").failed(Causes(&error))],
+        };
+        let mut findings = Vec::new();
+        for (hot, values) in statements(sample) {
+            let check = Check(hot.check);
+            let advice = "compare `show create table` with the migrations, and run `analyze table orders`";
+            findings.push(match self.plan(&hot, &values).await {
+                Ok((steps, reads)) => match judge(&hot, &steps, reads) {
+                    Ok(right) => check.ok(right),
+                    Err(wrong) => check.failed(format!("{wrong}: {advice}")),
+                },
+                Err(error) => {
+                    findings.push(check.failed(format!("{}: {advice}", Causes(&error))));
+                    if self.ping().await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+            });
+        }
+        findings
+    }
+
+    /// The newest order's id, to be found again; some other id where there is no order.
+    async fn sample(&self) -> Result<Uuid, StoreError> {
+        self.call("find an order", async {
+            let mut line = self.line().await?;
+            let newest = "select order_id from orders order by order_id desc limit 1";
+            let sample = sqlx::query_scalar(newest).fetch_optional(&mut *line).await?;
+            line.done();
+            Ok(sample.unwrap_or_else(Uuid::now_v7))
+        })
+        .await
+    }
+
+    /// A statement's plan and, where it has a limit, what a run of it read. All is rolled back.
+    async fn plan(&self, hot: &Hot, values: &[Value]) -> Result<(Vec<Step>, Option<Reads>), StoreError> {
+        // Without the word, MySQL tells a plan as a tree.
+        let explain = format!("explain format=traditional {}", hot.sql);
+        self.call("look at a plan", async {
+            let mut line = self.line().await?;
+            let mut transaction = line.begin().await?;
+            // While the queue is paused, a claim reads nothing, and would show no plan.
+            transaction.execute("delete from queue_pauses").await?;
+            let rows = bind(sqlx::query(AssertSqlSafe(explain)), values).fetch_all(&mut *transaction).await?;
+            let steps = rows.into_iter().map(Step::try_from).collect::<Result<Vec<_>, _>>()?;
+            let reads = match hot.limit {
+                Some(limit) => {
+                    let before = reads(&mut transaction).await?;
+                    let _: Vec<MySqlRow> = bind(sqlx::query(hot.sql), values).fetch_all(&mut *transaction).await?;
+                    let read = reads(&mut transaction).await?.saturating_sub(before);
+                    Some(Reads { read, limit: limit.into() })
+                }
+                None => None,
+            };
+            transaction.rollback().await?;
+            line.done();
+            Ok((steps, reads))
+        })
+        .await
+    }
+}
+
+fn bind<'q>(query: Query<'q, MySql, MySqlArguments>, values: &'q [Value]) -> Query<'q, MySql, MySqlArguments> {
+    values.iter().fold(query, |query, value| match value {
+        Value::Limit(limit) => query.bind(limit),
+        Value::Time(time) => query.bind(time),
+        Value::Id(id) => query.bind(id),
+        Value::Text(text) => query.bind(text),
+    })
+}
+
+/// Rows and index entries that this session has read so far.
+async fn reads(connection: &mut MySqlConnection) -> Result<u64, sqlx::Error> {
+    let counters: Vec<(String, String)> =
+        sqlx::query_as(r"show session status like 'handler\_read\_%'").fetch_all(connection).await?;
+    Ok(counters.iter().filter_map(|(_, count)| count.parse::<u64>().ok()).sum())
+}
