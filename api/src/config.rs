@@ -25,6 +25,8 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Ask the API on this machine whether it is ready; exit 1 when it is not.
     Healthcheck(HealthcheckArgs),
+    /// Check the database that the programs are to use, a verdict a line; exit 1 when a check fails.
+    Doctor(DoctorArgs),
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -68,6 +70,14 @@ pub struct MigrateArgs {
 
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// Settings of `doctor`.
+#[derive(Args)]
+#[expect(missing_docs, reason = "flattened groups are documented where they are defined")]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub database: DatabaseArgs,
 }
 
 /// Settings of `healthcheck`.

@@ -1,6 +1,7 @@
 //! The HTTP API: takes orders in, shows them, reports on them.
 
 pub mod config;
+mod doctor;
 mod dto;
 mod edge;
 mod intake;
@@ -15,6 +16,7 @@ use orders_shared::http::{Listener, Readiness};
 use orders_shared::store::Store;
 use tokio_util::sync::CancellationToken;
 
+pub use crate::doctor::doctor;
 use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
 use crate::routes::Parts;

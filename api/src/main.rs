@@ -1,22 +1,25 @@
 //! `orders-api`: takes orders in and shows where they stand.
 
 use std::io::Write;
+use std::process::ExitCode;
 
 use clap::Parser;
-use orders_api::config::{Cli, Command, HealthcheckArgs, MigrateArgs, ServeArgs};
-use orders_api::{openapi_json, serve};
+use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, ServeArgs};
+use orders_api::{doctor, openapi_json, serve};
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{shutdown, telemetry};
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command() {
-        Command::Serve(args) => run(*args).await,
-        Command::Migrate(args) => migrate(args).await,
-        Command::Healthcheck(HealthcheckArgs { api_listen }) => Ok(healthcheck(api_listen).await?),
-        Command::Openapi => Ok(writeln!(std::io::stdout(), "{}", openapi_json())?),
+        Command::Serve(args) => run(*args).await?,
+        Command::Migrate(args) => migrate(args).await?,
+        Command::Doctor(args) => return diagnose(args).await,
+        Command::Healthcheck(HealthcheckArgs { api_listen }) => healthcheck(api_listen).await?,
+        Command::Openapi => writeln!(std::io::stdout(), "{}", openapi_json())?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn run(args: ServeArgs) -> anyhow::Result<()> {
@@ -35,4 +38,12 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
     tracing::info!("the schema is current");
     store.close().await;
     Ok(())
+}
+
+/// Without logs: all that there is to say is in the verdicts.
+async fn diagnose(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let store = Store::new(args.database.store()?);
+    let is_sound = doctor(&store, &mut std::io::stdout()).await?;
+    store.close().await;
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
