@@ -16,6 +16,7 @@ mod program;
 mod proxy;
 mod reply;
 mod server;
+mod waiting_line;
 
 pub use database::{Database, database, empty_database};
 pub use eventually::eventually;
@@ -24,3 +25,4 @@ pub use own_server::OwnServer;
 pub use program::{Api, Program, Worker, run};
 pub use proxy::Proxy;
 pub use reply::Reply;
+pub use waiting_line::WaitingLine;

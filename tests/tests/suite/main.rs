@@ -14,6 +14,7 @@ mod clients;
 mod compose;
 mod control;
 mod create;
+mod doctor;
 mod faults;
 mod history;
 mod line;
