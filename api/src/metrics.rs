@@ -1,7 +1,10 @@
 use std::time::Duration;
 
-use orders_shared::domain::{OrderCounts, OrderStatus};
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+use orders_shared::domain::{OrderStatus, Queue};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// A figure without labels that can be missing, as a plain gauge cannot.
+const NO_LABEL: &[&str] = &[];
 
 /// What one API process counts.
 #[derive(Debug)]
@@ -10,6 +13,9 @@ pub(crate) struct ApiMetrics {
     placed: IntCounter,
     batch: Histogram,
     orders: IntGaugeVec,
+    oldest_due: GaugeVec,
+    queue_paused: IntGaugeVec,
+    workers_live: IntGaugeVec,
     database_up: IntGauge,
 }
 
@@ -27,12 +33,21 @@ impl ApiMetrics {
                     .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
             )?,
             orders: IntGaugeVec::new(Opts::new("orders", "Orders by status, over all processes."), &["status"])?,
+            oldest_due: GaugeVec::new(
+                Opts::new("orders_oldest_due_seconds", "For how long the order that is due longest has been so."),
+                NO_LABEL,
+            )?,
+            queue_paused: IntGaugeVec::new(Opts::new("queue_paused", "Whether no order is claimed."), NO_LABEL)?,
+            workers_live: IntGaugeVec::new(Opts::new("workers_live", "Workers that are alive."), NO_LABEL)?,
             database_up: IntGauge::new("database_up", "Whether the database answered this scrape.")?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.placed.clone()))?;
         registry.register(Box::new(metrics.batch.clone()))?;
         registry.register(Box::new(metrics.orders.clone()))?;
+        registry.register(Box::new(metrics.oldest_due.clone()))?;
+        registry.register(Box::new(metrics.queue_paused.clone()))?;
+        registry.register(Box::new(metrics.workers_live.clone()))?;
         registry.register(Box::new(metrics.database_up.clone()))?;
         Ok(metrics)
     }
@@ -48,14 +63,26 @@ impl ApiMetrics {
         self.batch.observe(f64::from(u32::try_from(orders).unwrap_or(u32::MAX)));
     }
 
-    /// What the database says of the orders now; `None` when it is away.
-    pub(crate) fn counts(&self, counts: Option<&OrderCounts>) {
-        self.database_up.set(counts.is_some().into());
+    /// What the database says of the queue now; `None` when it is away.
+    pub(crate) fn queue(&self, queue: Option<&Queue>) {
+        self.database_up.set(queue.is_some().into());
         // Figures of an earlier scrape would look like today's.
         self.orders.reset();
-        for status in counts.map(|_| OrderStatus::ALL).into_iter().flatten() {
-            let orders = counts.map_or(0, |counts| counts.of(status));
-            self.orders.with_label_values(&[status.name()]).set(i64::try_from(orders).unwrap_or(i64::MAX));
+        for figure in [&self.queue_paused, &self.workers_live] {
+            figure.reset();
         }
+        self.oldest_due.reset();
+        let Some(queue) = queue else { return };
+        for status in OrderStatus::ALL {
+            self.orders.with_label_values(&[status.name()]).set(gauge(queue.counts.of(status)));
+        }
+        self.queue_paused.with_label_values(NO_LABEL).set(queue.paused_at.is_some().into());
+        self.workers_live.with_label_values(NO_LABEL).set(gauge(queue.workers.len() as u64));
+        let late = queue.oldest_due.map_or(Duration::ZERO, |(.., late)| late);
+        self.oldest_due.with_label_values(NO_LABEL).set(late.as_secs_f64());
     }
+}
+
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

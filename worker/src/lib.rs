@@ -56,7 +56,7 @@ pub struct WorkerSettings {
 /// take them by then is away, and the orders are rescued when it is back.
 const LAST_COMMITS: Duration = Duration::from_secs(1);
 
-/// How long each of the last steps of a shutdown may take: all of them end within a second.
+/// How long the last steps of a shutdown may take: this worker leaves the list, and its ops endpoints close.
 const LAST_STEP: Duration = Duration::from_millis(300);
 
 /// Runs one worker until `stop`; then claims no more, finishes what it holds within the grace period, hands back the
@@ -112,12 +112,9 @@ pub async fn run(
 
     drained.cancel();
     rescuer.abort();
-    if !heart.is_finished() {
-        let _ = tokio::time::timeout(LAST_STEP, heart).await;
-    }
-    ops.await??;
+    let (_, ops) = tokio::join!(tokio::time::timeout(LAST_STEP, heart), ops);
     store.close().await;
-    Ok(())
+    Ok(ops??)
 }
 
 fn registration(settings: WorkerSettings) -> Registration {

@@ -63,7 +63,7 @@ impl ReportApi {
 
     /// Report in Prometheus' text format
     ///
-    /// The figures of the orders are missing while the database is away; `database_up` says so.
+    /// The figures of the orders and the queue are missing while the database is away; `database_up` says so.
     #[oai(path = "/metrics/prometheus", method = "get", operation_id = "scrape")]
     async fn scrape(&self) -> Result<Scraped, Problem> {
         Ok(Scraped::Prometheus(PlainText(self.prometheus().await?)))
@@ -77,11 +77,11 @@ impl ReportApi {
 
     async fn prometheus(&self) -> Result<String, Problem> {
         let (store, registry, metrics) = self.source()?;
-        let counts = store.order_counts().await;
-        if let Err(error) = &counts {
+        let queue = store.queue().await;
+        if let Err(error) = &queue {
             tracing::warn!(error = error as &dyn std::error::Error, "a scrape lacks the orders");
         }
-        metrics.counts(counts.as_ref().ok());
+        metrics.queue(queue.as_ref().ok());
         metrics::text(registry).map_err(|error| {
             tracing::error!(%error, "could not write the metrics");
             Problem::internal()

@@ -167,6 +167,21 @@ async fn the_queue_shows_each_worker_and_what_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_takes_itself_off_the_list() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[]).await;
+    eventually("it is on the list", sample::SOON, || async {
+        (queue(&api).await["workers"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
+
+    assert_eq!(worker.terminate().await.code(), Some(0));
+
+    assert_eq!(queue(&api).await["workers"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_waits_is_told_what_it_waits_for() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;

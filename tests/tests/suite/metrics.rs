@@ -1,6 +1,6 @@
 //! The report on the orders, in both of its forms.
 
-use orders_tests::{Api, Database, database};
+use orders_tests::{Api, Database, Worker, database};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -118,4 +118,20 @@ async fn claim(database: &Database, order_id: Uuid) {
     .execute(&database.pool)
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrape_tells_of_the_queue_and_its_workers() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let _worker = Worker::start(&database.url, &[]).await;
+    assert_eq!(api.post("/queue/pause", "").await.status, 200);
+    api.place(&sample::order()).await;
+
+    let text = api.get("/metrics/prometheus").await.text;
+
+    assert!(text.contains("\nqueue_paused 1\n"), "{text}");
+    assert!(text.contains("\nworkers_live 1\n"), "{text}");
+    assert!(text.contains("\norders{status=\"PENDING\"} 1\n"), "{text}");
+    assert!(api.counter("orders_oldest_due_seconds").await > 0.0, "{text}");
 }
