@@ -20,8 +20,9 @@ const BATCH_MAX: usize = 500;
 /// Two keep the server busy while the next batch gathers; more make the batches smaller.
 const WRITERS: usize = 2;
 
-/// How long a batch is tried again while the database refuses for the moment.
-const TRY_FOR: Duration = Duration::from_secs(3);
+/// How long a batch is tried again while the database refuses for the moment: longer than it takes to see that a line is
+/// dead, so that another one is tried.
+const TRY_FOR: Duration = Duration::from_secs(5);
 
 /// Wait before the next try.
 const RETRY_AFTER: Duration = Duration::from_millis(20);

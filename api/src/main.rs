@@ -10,8 +10,15 @@ use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{shutdown, telemetry};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(command());
+    // A name server that does not answer, or work that blocks its thread, must not hold the end up.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn command() -> anyhow::Result<ExitCode> {
     match Cli::parse().command() {
         Command::Serve(args) => run(*args).await?,
         Command::Migrate(args) => migrate(args).await?,

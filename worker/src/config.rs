@@ -62,7 +62,7 @@ pub struct RunArgs {
 
     /// Orders worked on at once. Too low leaves the machine idle while orders wait for something outside; too high
     /// takes orders away from other workers.
-    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     worker_concurrency: u32,
 
     /// Milliseconds between looks at an empty queue. Lower finds a new order sooner, at one query a look.
@@ -83,7 +83,7 @@ pub struct RunArgs {
     processing_timeout_ms: u64,
 
     /// Seconds without a heartbeat after which this worker is dead to the others, which then take its orders. It beats
-    /// five times as often. Too low takes a busy worker for dead, too high leaves a dead one's orders waiting.
+    /// five times in that time, and every three seconds at least. Too low takes a busy worker for dead, too high leaves a dead one's orders waiting.
     #[arg(long, env = "WORKER_DEAD_AFTER_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     worker_dead_after_secs: u64,
 

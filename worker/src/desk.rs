@@ -121,7 +121,8 @@ impl Desk {
 
 async fn work_on(processor: &dyn Processor, claim: &Claim, rules: Rules) -> Outcome {
     let started = Instant::now();
-    let work = AssertUnwindSafe(processor.process(claim.order())).catch_unwind();
+    // A processor may panic before it returns a future, too.
+    let work = AssertUnwindSafe(async { processor.process(claim.order()).await }).catch_unwind();
     let error = match tokio::time::timeout(rules.timeout, work).await {
         Ok(Ok(Ok(()))) => return Outcome::Done,
         Ok(Ok(Err(error))) => error,

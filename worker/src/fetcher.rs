@@ -1,13 +1,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Claim, WorkerId};
+use orders_shared::domain::{Claim, Suspects, WorkerId};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{ClaimError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::desk::Desk;
+use crate::heart::Identity;
 use crate::metrics::WorkerMetrics;
 
 /// Orders that one claim takes at most. More would hold row locks for longer than other claimers should skip.
@@ -16,29 +17,47 @@ const CLAIM_BATCH_MAX: usize = 500;
 /// Wait after a claim that the database refused or did not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
+/// How long it claims nothing in order to be idle for a suspect, and how long it then works on before it tries again.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// The one claimer of this process: takes as many due orders as there are free slots, never one query a slot.
 pub(crate) struct Fetcher {
     store: Store,
     desk: Desk,
     /// Who this worker is; nobody until it is registered, and after it was declared dead.
-    identity: watch::Receiver<Option<WorkerId>>,
+    identity: watch::Receiver<Option<Identity>>,
     poll: Duration,
     metrics: Arc<WorkerMetrics>,
     /// Who it was when it last looked.
     known_as: Option<WorkerId>,
     /// No claim before then.
     next_claim: Instant,
+    /// Since when it claims nothing in order to be idle for a suspect.
+    waits_since: Option<Instant>,
+    /// Does not wait for suspects before then.
+    waits_again: Instant,
 }
 
 impl Fetcher {
     pub(crate) fn new(
         store: Store,
         desk: Desk,
-        identity: watch::Receiver<Option<WorkerId>>,
+        identity: watch::Receiver<Option<Identity>>,
         poll: Duration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self { store, desk, identity, poll, metrics, known_as: None, next_claim: Instant::now() }
+        let now = Instant::now();
+        Self {
+            store,
+            desk,
+            identity,
+            poll,
+            metrics,
+            known_as: None,
+            next_claim: now,
+            waits_since: None,
+            waits_again: now,
+        }
     }
 
     /// Claims until the shutdown begins, then waits for the orders under way until it is over, and ends the rest.
@@ -56,7 +75,7 @@ impl Fetcher {
     /// Waits until it is time to claim, with free slots; `None` when the shutdown begins.
     async fn ready(&mut self, shutdown: &Shutdown) -> Option<(WorkerId, OwnedSemaphorePermit)> {
         loop {
-            let worker_id = *self.identity.borrow_and_update();
+            let worker_id = self.identity.borrow_and_update().map(|identity| identity.worker_id);
             if worker_id != self.known_as {
                 // What it held belongs to others now. Handing it back does no harm: the tokens tell.
                 self.desk.give_up();
@@ -81,23 +100,25 @@ impl Fetcher {
     /// Claims once.
     async fn fetch(&mut self, worker_id: WorkerId, slots: OwnedSemaphorePermit, shutdown: &Shutdown) {
         let limit = slots.num_permits().min(CLAIM_BATCH_MAX);
-        let idle = slots.num_permits() >= self.desk.concurrency() as usize;
+        let suspects = self.suspects(&slots);
         // A claim that was begun is waited for: dropped halfway it could hold orders that nobody works on.
         let claimed = tokio::select! {
             biased;
-            claimed = self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), idle) => claimed,
+            claimed = self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), suspects) => claimed,
             () = shutdown.over() => return,
         };
         self.next_claim = Instant::now();
+        if !matches!(claimed, Ok(Claimed::WaitUntilIdle)) {
+            self.waits_since = None;
+        }
         match claimed {
             Ok(Claimed::Orders(claims)) if claims.is_empty() => self.next_claim += self.poll,
             Ok(Claimed::Orders(claims)) => {
                 self.metrics.claimed(claims.len());
-                let too_late = shutdown.has_begun() || *self.identity.borrow() != Some(worker_id);
+                let too_late = shutdown.has_begun() || self.known() != Some(worker_id);
                 self.give_out(claims, slots, too_late);
             }
-            // Meanwhile nothing is claimed, so this worker gets idle, unless one that is takes the order first.
-            Ok(Claimed::WaitUntilIdle) => self.next_claim += self.poll,
+            Ok(Claimed::WaitUntilIdle) => self.wait_until_idle(),
             Err(ClaimError { error, doubtful }) => {
                 let orders = doubtful.len();
                 tracing::warn!(error = &error as &dyn std::error::Error, orders, "no claim; trying again");
@@ -105,6 +126,34 @@ impl Fetcher {
                 self.give_out(doubtful, slots, true);
             }
         }
+    }
+
+    /// What to do about suspects. One worker at a time gets idle for them, so that the others go on.
+    fn suspects(&self, slots: &OwnedSemaphorePermit) -> Suspects {
+        let eldest = self.identity.borrow().is_some_and(|identity| identity.eldest);
+        if slots.num_permits() >= self.desk.concurrency() as usize {
+            Suspects::Take
+        } else if eldest && Instant::now() >= self.waits_again {
+            Suspects::WaitFor
+        } else {
+            Suspects::PassOver
+        }
+    }
+
+    /// Claims nothing for a moment: the slots get free. What does not end in time is not waited for.
+    fn wait_until_idle(&mut self) {
+        let now = Instant::now();
+        if *self.waits_since.get_or_insert(now) + WAIT_MAX <= now {
+            self.waits_since = None;
+            self.waits_again = now + WAIT_MAX;
+        } else {
+            self.next_claim = now + self.poll;
+        }
+    }
+
+    /// Who this worker is now.
+    fn known(&self) -> Option<WorkerId> {
+        self.identity.borrow().map(|identity| identity.worker_id)
     }
 
     /// Starts the work on these orders, or hands them back.

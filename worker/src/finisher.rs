@@ -1,9 +1,11 @@
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Claim, FailedAttempt};
-use orders_shared::store::{Store, StoreError};
+use orders_shared::store::{Partly, Store, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
 
 use crate::desk::{Ending, Outcome};
 use crate::health::Health;
@@ -16,20 +18,27 @@ const FINISH_BATCH_MAX: usize = 1_000;
 /// deadlock do not meet again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// Wait before an outcome is tried again that the database refuses for a reason that does not pass by itself.
+const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// Commits outcomes in batches: each commit takes all that have come in since the one before.
 pub(crate) struct Finisher {
     store: Store,
     endings: mpsc::UnboundedReceiver<Ending>,
     health: Arc<Health>,
     metrics: Arc<WorkerMetrics>,
+    done: Outcomes<Claim>,
+    handed_back: Outcomes<Claim>,
+    failed: Outcomes<FailedAttempt>,
 }
 
-/// The outcomes of one kind that wait for a commit, and the slots that they hold.
-#[derive(Default)]
-struct Waiting {
-    done: Vec<(Claim, OwnedSemaphorePermit)>,
-    handed_back: Vec<(Claim, OwnedSemaphorePermit)>,
-    failed: Vec<(FailedAttempt, OwnedSemaphorePermit)>,
+/// The outcomes of one kind that are to be committed, each with the slots that it holds.
+struct Outcomes<T> {
+    waiting: Vec<(T, OwnedSemaphorePermit)>,
+    /// The database refuses these, each for itself: they are tried apart, and hold no other up.
+    refused: Vec<(T, OwnedSemaphorePermit)>,
+    /// Why.
+    why: Option<String>,
 }
 
 impl Finisher {
@@ -39,83 +48,115 @@ impl Finisher {
         health: Arc<Health>,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self { store, endings, health, metrics }
+        let (done, handed_back, failed) = (Outcomes::default(), Outcomes::default(), Outcomes::default());
+        Self { store, endings, health, metrics, done, handed_back, failed }
     }
 
     /// Runs until every sender of endings is gone and every outcome is committed.
     pub(crate) async fn run(mut self) {
-        let mut waiting = Waiting::default();
         let mut batch = Vec::with_capacity(FINISH_BATCH_MAX);
+        let mut try_refused_at = Instant::now();
+        let mut more = true;
         loop {
-            if !waiting.is_empty() {
+            if self.waits() {
                 tokio::time::sleep(RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
                 while let Ok(ending) = self.endings.try_recv() {
                     batch.push(ending);
                 }
-            } else if self.endings.recv_many(&mut batch, FINISH_BATCH_MAX).await == 0 {
+            } else if more || self.is_refused() {
+                tokio::select! {
+                    received = self.endings.recv_many(&mut batch, FINISH_BATCH_MAX), if more => more = received > 0,
+                    () = tokio::time::sleep_until(try_refused_at), if self.is_refused() => {}
+                }
+            } else {
                 return;
             }
-            batch.drain(..).for_each(|ending| waiting.add(ending));
-            self.commit(&mut waiting).await;
+            batch.drain(..).for_each(|ending| self.add(ending));
+            let tries_refused = self.is_refused() && Instant::now() >= try_refused_at;
+            if tries_refused {
+                try_refused_at = Instant::now() + REFUSED_RETRY_AFTER;
+            }
+            self.commit(tries_refused).await;
         }
     }
 
     /// Commits what the database takes; the rest stays where it is.
-    async fn commit(&self, waiting: &mut Waiting) {
+    async fn commit(&mut self, refused_too: bool) {
         let (store, metrics) = (&self.store, &self.metrics);
-        let refused = [
-            finish(&mut waiting.done, |claims| store.complete(claims), |it| metrics.completed(it)).await,
-            finish(&mut waiting.handed_back, |claims| store.release(claims), |it| metrics.released(it)).await,
-            finish(&mut waiting.failed, |attempts| store.fail(attempts), |it| metrics.settled(it)).await,
-        ];
-        self.health.refused(refused.into_iter().flatten().next());
+        self.done.commit(refused_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
+        self.handed_back.commit(refused_too, |claims| store.release(claims), |it| metrics.released(it)).await;
+        self.failed.commit(refused_too, |attempts| store.fail(attempts), |it| metrics.settled(it)).await;
+        let why = [&self.done.why, &self.handed_back.why, &self.failed.why];
+        self.health.refused(why.into_iter().flatten().next().cloned());
     }
-}
 
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.done.is_empty() && self.handed_back.is_empty() && self.failed.is_empty()
+    fn waits(&self) -> bool {
+        !(self.done.waiting.is_empty() && self.handed_back.waiting.is_empty() && self.failed.waiting.is_empty())
+    }
+
+    fn is_refused(&self) -> bool {
+        !(self.done.refused.is_empty() && self.handed_back.refused.is_empty() && self.failed.refused.is_empty())
     }
 
     fn add(&mut self, Ending { claim, outcome, slots }: Ending) {
         match outcome {
-            Outcome::Done => self.done.push((claim, slots)),
-            Outcome::HandedBack => self.handed_back.push((claim, slots)),
+            Outcome::Done => self.done.waiting.push((claim, slots)),
+            Outcome::HandedBack => self.handed_back.waiting.push((claim, slots)),
             Outcome::Failed { error, duration, verdict } => {
-                self.failed.push((FailedAttempt { claim, error, duration, verdict }, slots));
+                self.failed.waiting.push((FailedAttempt { claim, error, duration, verdict }, slots));
             }
         }
     }
 }
 
-/// Commits all of `waiting`, or, where the database refuses that for good, one by one: a single bad one stays behind
-/// alone. The claims' tokens make trying again safe. Returns why one stayed behind that no waiting will help.
-async fn finish<T, Done, Fut>(
-    waiting: &mut Vec<(T, OwnedSemaphorePermit)>,
-    commit: impl Fn(Vec<T>) -> Fut,
-    count: impl Fn(Done),
-) -> Option<StoreError>
-where
-    Fut: Future<Output = Result<Done, (Vec<T>, StoreError)>>,
-{
-    let mut refused = None;
-    let mut batches = vec![std::mem::take(waiting)];
-    while let Some(batch) = batches.pop().filter(|batch| !batch.is_empty()) {
-        let (items, slots): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        match commit(items).await {
-            Ok(done) => count(done),
-            Err((back, error)) => {
-                let (passing, outcomes) = (error.is_passing(), back.len());
-                tracing::warn!(error = &error as &dyn std::error::Error, outcomes, "not committed; trying again");
-                let back = back.into_iter().zip(slots);
-                if passing || outcomes == 1 {
-                    waiting.extend(back);
-                    refused = refused.or(Some(error).filter(|_| !passing));
-                } else {
-                    batches.extend(back.map(|one| vec![one]));
+impl<T> Outcomes<T> {
+    /// Commits all that wait, in halves where the database refuses a batch for good, until a single bad one is found.
+    /// The claims' tokens make trying again safe.
+    async fn commit<Done, Fut>(&mut self, refused_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Done))
+    where
+        Fut: Future<Output = Result<Partly<T, Done>, (Vec<T>, StoreError)>>,
+    {
+        let mut batches: Vec<Vec<_>> = Vec::new();
+        if refused_too {
+            batches.extend(self.refused.drain(..).map(|one| vec![one]));
+        }
+        while !self.waiting.is_empty() {
+            let some = self.waiting.len().min(FINISH_BATCH_MAX);
+            batches.push(self.waiting.drain(..some).collect());
+        }
+        while let Some(batch) = batches.pop() {
+            let (items, slots): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            match commit(items).await {
+                Ok(Partly { done, busy }) => {
+                    count(done);
+                    // One order's slots are as good as another's; a suspect, which holds all, comes alone.
+                    self.waiting.extend(busy.into_iter().zip(slots));
+                }
+                Err((back, error)) => {
+                    let (passing, outcomes) = (error.is_passing(), back.len());
+                    tracing::warn!(error = &error as &dyn Error, outcomes, "not committed; trying again");
+                    let mut back: Vec<_> = back.into_iter().zip(slots).collect();
+                    if passing {
+                        self.waiting.extend(back);
+                    } else if outcomes > 1 {
+                        batches.push(back.split_off(outcomes / 2));
+                        batches.push(back);
+                    } else {
+                        let cause = error.source().map(ToString::to_string).unwrap_or_default();
+                        self.why = Some(format!("{error}: {cause}"));
+                        self.refused.extend(back);
+                    }
                 }
             }
         }
+        if self.refused.is_empty() {
+            self.why = None;
+        }
     }
-    refused
+}
+
+impl<T> Default for Outcomes<T> {
+    fn default() -> Self {
+        Self { waiting: Vec::new(), refused: Vec::new(), why: None }
+    }
 }

@@ -1,7 +1,4 @@
-use std::error::Error;
 use std::sync::{Mutex, PoisonError};
-
-use orders_shared::store::StoreError;
 
 /// What keeps this worker from its work while the database answers.
 #[derive(Debug, Default)]
@@ -10,12 +7,8 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// The database refuses an outcome, or no longer does.
-    pub(crate) fn refused(&self, error: Option<StoreError>) {
-        let why = error.map(|error| {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            format!("{error}: {cause}")
-        });
+    /// The database refuses an outcome, for this reason, or no longer does.
+    pub(crate) fn refused(&self, why: Option<String>) {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = why;
     }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Registration, WorkerId};
+use orders_shared::domain::{Heartbeat, Registration, WorkerId};
 use orders_shared::store::{Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,13 +22,21 @@ const RETRY_MAX: Duration = Duration::from_millis(500);
 )]
 pub(crate) struct SkipsNothing;
 
+/// Who this worker is among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) worker_id: WorkerId,
+    /// No other worker lives for longer.
+    pub(crate) eldest: bool,
+}
+
 /// Keeps this worker known to the others, by a connection of its own, so that no load delays a heartbeat.
 pub(crate) struct Heart {
     /// One connection, for heartbeats alone.
     line: Store,
     store: Store,
     registration: Registration,
-    identity: watch::Sender<Option<WorkerId>>,
+    identity: watch::Sender<Option<Identity>>,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -38,7 +46,7 @@ impl Heart {
     }
 
     /// Who this worker is, as soon as it is known; nobody while it counts as dead.
-    pub(crate) fn identity(&self) -> watch::Receiver<Option<WorkerId>> {
+    pub(crate) fn identity(&self) -> watch::Receiver<Option<Identity>> {
         self.identity.subscribe()
     }
 
@@ -75,7 +83,7 @@ impl Heart {
             }
         }
         loop {
-            self.identity.send_replace(Some(worker_id));
+            self.identity.send_replace(Some(Identity { worker_id, eldest: false }));
             self.beat_until_dead().await;
             tracing::error!(%worker_id, "declared dead; starting afresh");
             self.metrics.deaths.inc();
@@ -103,8 +111,14 @@ impl Heart {
             let busy = u32::try_from(self.metrics.busy.get()).unwrap_or_default();
             // A heartbeat that hangs must not use up the time in which the next one could get through.
             match tokio::time::timeout(every, self.line.beat(&self.registration, busy)).await {
-                Ok(Ok(true)) => tokio::time::sleep(every).await,
-                Ok(Ok(false)) => return,
+                Ok(Ok(Heartbeat::Alive { eldest })) => {
+                    self.identity.send_if_modified(|identity| {
+                        let known = identity.replace(Identity { worker_id: self.registration.worker_id, eldest });
+                        known != *identity
+                    });
+                    tokio::time::sleep(every).await;
+                }
+                Ok(Ok(Heartbeat::Dead)) => return,
                 Ok(Err(error)) => self.missed(&error).await,
                 Err(_) => tracing::warn!("no answer to a heartbeat; trying again"),
             }

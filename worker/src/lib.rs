@@ -85,13 +85,12 @@ pub async fn run(
         let health = Arc::clone(&health);
         move || health.fault()
     });
-    let ops = tokio::spawn(serve(listener, routes(readiness, registry), drained.clone(), LAST_STEP));
+    let mut ops = tokio::spawn(serve(listener, routes(readiness, registry), drained.clone(), LAST_STEP));
     let registration = registration(settings);
     let heart = Heart::new(line, store.clone(), registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();
     let mut heart = tokio::spawn(heart.run(drained.clone()));
     let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
-    let rescuer = tokio::spawn(rescuer.run(shutdown.clone()));
 
     let (ended, endings) = mpsc::unbounded_channel();
     let finisher = Finisher::new(store.clone(), endings, health, Arc::clone(&metrics));
@@ -102,16 +101,17 @@ pub async fn run(
         shutdown.over().await;
         tokio::time::sleep(LAST_COMMITS).await;
     };
-    let work = Box::pin(async { tokio::join!(fetcher.run(shutdown.clone()), finisher.run()) });
+    let work =
+        Box::pin(async { tokio::join!(fetcher.run(shutdown.clone()), finisher.run(), rescuer.run(shutdown.clone())) });
     tokio::select! {
         _ = work => {}
         () = too_late => tracing::error!("the database did not take the last outcomes; their orders will be rescued"),
         // Before `stop` it ends only when this database is none for workers.
-        ended = &mut heart => ended??,
+        ended = &mut heart => return Ok(ended??),
+        ended = &mut ops => anyhow::bail!("the ops endpoints have ended: {ended:?}"),
     }
 
     drained.cancel();
-    rescuer.abort();
     let (_, ops) = tokio::join!(tokio::time::timeout(LAST_STEP, heart), ops);
     store.close().await;
     Ok(ops??)

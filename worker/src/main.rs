@@ -8,8 +8,15 @@ use orders_shared::{shutdown, telemetry};
 use orders_worker::config::{Cli, Command, HealthcheckArgs, RunArgs};
 use orders_worker::run;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(command());
+    // A name server that does not answer, or work that blocks its thread, must not hold the end up.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn command() -> anyhow::Result<()> {
     match Cli::parse().command() {
         Command::Run(args) => work(*args).await,
         Command::Healthcheck(HealthcheckArgs { worker_listen }) => Ok(healthcheck(worker_listen).await?),

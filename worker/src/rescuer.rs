@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
-use orders_shared::domain::{Registration, WorkerId};
+use orders_shared::domain::Registration;
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Rescued, Store, StoreError};
 use tokio::sync::watch;
 
-use crate::heart::interval;
+use crate::heart::{Identity, interval};
 use crate::metrics::WorkerMetrics;
 
 /// Declares workers dead whose heartbeats have run out, and takes their orders back. Every live worker does so; none
@@ -13,7 +13,7 @@ use crate::metrics::WorkerMetrics;
 pub(crate) struct Rescuer {
     store: Store,
     /// Who this worker is; while it is nobody it judges nobody.
-    identity: watch::Receiver<Option<WorkerId>>,
+    identity: watch::Receiver<Option<Identity>>,
     registration: Registration,
     metrics: Arc<WorkerMetrics>,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Rescuer {
 impl Rescuer {
     pub(crate) fn new(
         store: Store,
-        identity: watch::Receiver<Option<WorkerId>>,
+        identity: watch::Receiver<Option<Identity>>,
         registration: Registration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
@@ -33,7 +33,7 @@ impl Rescuer {
         let every = interval(self.registration.dead_after);
         while tokio::time::timeout(every, shutdown.begun()).await.is_err() {
             let identity = *self.identity.borrow();
-            if let Some(worker_id) = identity {
+            if let Some(Identity { worker_id, .. }) = identity {
                 self.registration.worker_id = worker_id;
                 if let Err(error) = self.rescue().await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");

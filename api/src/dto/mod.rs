@@ -2,7 +2,7 @@
 
 mod control;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, Timelike, Utc};
 use orders_shared::domain::{Amount, AmountError, ItemIds, ItemIdsError, NewOrder, Order, OrderId, UserId, WorkerId};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
@@ -100,10 +100,11 @@ fn read_time(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option
         fields.fault(pointer, "not_a_time", "must be a time of RFC 3339, such as 2030-01-31T08:00:00Z");
         return None;
     };
-    if (1970..=9999).contains(&time.year()) {
+    // A leap second (…:60) is no time that the column can hold.
+    if (1970..=9999).contains(&time.year()) && time.nanosecond() < 1_000_000_000 {
         return Some(time);
     }
-    fields.fault(pointer, "out_of_range", "must be from 1970 to 9999");
+    fields.fault(pointer, "out_of_range", "must be from 1970 to 9999, and no leap second");
     None
 }
 

@@ -16,7 +16,7 @@ pub struct Page {
 
 /// A place in a list: right behind this order.
 ///
-/// Orders never move within a list, so what is placed meanwhile neither repeats nor hides an order.
+/// What is placed meanwhile neither repeats nor hides an order; one that changes its status leaves its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageKey {
     pub(crate) available_at: Option<DateTime<Utc>>,
@@ -31,7 +31,7 @@ pub struct NotAPageKey;
 impl PageKey {
     /// Before the newest order of any list; the latest moment is MySQL's.
     pub(crate) const START: Self =
-        Self { available_at: DateTime::from_timestamp(253_402_300_799, 0), order_id: OrderId::LAST };
+        Self { available_at: DateTime::from_timestamp(253_402_300_799, 999_999_000), order_id: OrderId::LAST };
 }
 
 /// Writes the key as it stands in a link: opaque to callers.

@@ -21,6 +21,18 @@ pub struct Registration {
     pub dead_after: Duration,
 }
 
+/// What a heartbeat came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// The worker was declared dead: whatever it holds belongs to others.
+    Dead,
+    /// It lives.
+    Alive {
+        /// No other worker lives for longer.
+        eldest: bool,
+    },
+}
+
 /// A worker that is alive, by the database's clock.
 #[derive(Clone, Debug)]
 pub struct LiveWorker {

@@ -4,6 +4,20 @@ use super::Order;
 /// alone in its process (see [`share`]).
 pub const RESCUES_MAX: u8 = 3;
 
+/// Rescues after which one more makes an order FAILED.
+pub(crate) const SUSPECT_FROM: u8 = RESCUES_MAX - 1;
+
+/// What a worker does about suspects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspects {
+    /// It is idle: it takes one, alone.
+    Take,
+    /// It is not idle, and will be for the sake of one.
+    WaitFor,
+    /// It is not idle, and leaves them to others.
+    PassOver,
+}
+
 /// How much of a batch of due orders a worker takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -18,7 +32,7 @@ impl Order {
     /// is taken for what kills workers.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
-        self.rescues + 1 >= RESCUES_MAX
+        self.rescues >= SUSPECT_FROM
     }
 }
 

@@ -1,20 +1,26 @@
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
-use super::complete::as_json;
+use super::held::as_json;
 use super::leave::short;
 use super::row::{OrderRow, Unreadable, order_columns};
 use super::{Store, StoreError};
-use crate::domain::{Claim, ClaimToken, Order, OrderStatus, Share, WorkerId, share};
+use crate::domain::{
+    Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
+};
 
-/// The oldest due orders that nobody else is claiming, unless the queue is paused. `orders_by_status` ends in exactly
-/// this order, so that no row beyond the limit is read, sorted or locked.
+/// The oldest due orders that nobody else is claiming, unless the queue is paused or the worker was declared dead.
+/// `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted or locked, but for the
+/// few suspects that are passed over.
 pub(super) const LOCK_DUE: &str = concat!(
     "select ",
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where status = 'PENDING' and available_at <= now(6) and not exists (select 1 from queue_pauses)
+    where status = 'PENDING' and available_at <= now(6)
+        and rescues < ?
+        and not exists (select 1 from queue_pauses)
+        and exists (select 1 from workers where worker_id = ? and expires_at > now(6))
     order by available_at, order_id
     limit ?
     for update skip locked
@@ -70,21 +76,27 @@ impl Store {
     /// Claims up to `limit` due orders for a worker, the longest due first; fewer, or none, when no more are due.
     ///
     /// No other claimer gets these orders, and none waits for this one. A suspect (see [`Order::is_suspect`]) is claimed
-    /// alone, and only by a worker that is `idle`. A row that is no order is FAILED on the way, so that it stands in
+    /// alone, and only by a worker that is idle; others pass over it or wait, as `suspects` says. A row that is no order is FAILED on the way, so that it stands in
     /// nobody's way.
     ///
     /// # Errors
     ///
     /// When the database is away or refuses, with the orders that may be claimed nevertheless.
-    pub async fn claim(&self, worker_id: WorkerId, limit: u32, idle: bool) -> Result<Claimed, ClaimError> {
+    pub async fn claim(&self, worker_id: WorkerId, limit: u32, suspects: Suspects) -> Result<Claimed, ClaimError> {
+        let rescues_below = if suspects == Suspects::PassOver { SUSPECT_FROM } else { RESCUES_MAX };
         let mut doubtful = Vec::new();
         let claimed = self.call("claim orders", async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
-            let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE).bind(limit).fetch_all(&mut *transaction).await?;
+            let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE)
+                .bind(rescues_below)
+                .bind(worker_id.uuid())
+                .bind(limit)
+                .fetch_all(&mut *transaction)
+                .await?;
             let locked = rows.len();
             let mut due = readable(&mut transaction, rows).await?;
-            match share(&due, idle) {
+            match share(&due, suspects == Suspects::Take) {
                 Share::Take(0) if locked == 0 => transaction.rollback().await?,
                 Share::Take(count) => {
                     due.truncate(count);

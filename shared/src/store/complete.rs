@@ -1,3 +1,8 @@
+use std::collections::HashSet;
+
+use sqlx::Connection;
+
+use super::held::{Listed, as_json};
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, OrderId};
 
@@ -11,9 +16,20 @@ pub struct Finished {
     pub stale: u64,
 }
 
-impl Finished {
-    pub(super) fn of(claims: usize, changed: u64) -> Self {
-        Self { changed, stale: (claims as u64).saturating_sub(changed) }
+/// A batch of which some could not be had.
+#[derive(Debug)]
+#[must_use]
+pub struct Partly<T, Done> {
+    /// What became of the others.
+    pub done: Done,
+    /// Somebody else has locked these: to be tried again.
+    pub busy: Vec<T>,
+}
+
+impl<T> Partly<T, Finished> {
+    pub(super) fn finished(asked: usize, changed: u64, busy: Vec<T>) -> Self {
+        let stale = (asked as u64).saturating_sub(changed + busy.len() as u64);
+        Self { done: Finished { changed, stale }, busy }
     }
 }
 
@@ -28,33 +44,57 @@ pub(super) const COMPLETE: &str = r"
 ";
 
 impl Store {
-    /// Completes every claimed order whose claim still holds, in one commit.
+    /// Completes every claimed order whose claim still holds, in one commit, but for those that somebody else keeps
+    /// locked.
     ///
     /// # Errors
     ///
     /// Gives the claims back with the error when the database is away or refuses. Trying again is safe: an order
     /// that was completed after all counts as stale then.
-    pub async fn complete(&self, mut claims: Vec<Claim>) -> Result<Finished, (Vec<Claim>, StoreError)> {
-        // Every writer takes its row locks in the order of the ids.
-        claims.sort_unstable_by_key(Claim::order_id);
-        let done = as_json(claims.iter().map(|claim| (claim.order_id(), claim.token())));
+    pub async fn complete(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+        let listed = Listed::new(pairs(&claims));
         let changed = self.call("complete orders", async {
             let mut line = self.line().await?;
-            let changed = sqlx::query(COMPLETE).bind(done).execute(&mut *line).await?.rows_affected();
+            let changed = sqlx::query(COMPLETE).bind(listed.json()).execute(&mut *line).await?.rows_affected();
             line.done();
             Ok(changed)
         });
         match changed.await {
-            Ok(changed) => Ok(Finished::of(claims.len(), changed)),
+            Ok(changed) => Ok(Partly::finished(claims.len(), changed, Vec::new())),
+            Err(error) if error.is_lock_wait() => self.complete_unlocked(claims, &listed).await,
+            Err(error) => Err((claims, error)),
+        }
+    }
+
+    /// Completes those that nobody else has locked.
+    async fn complete_unlocked(
+        &self,
+        claims: Vec<Claim>,
+        listed: &Listed,
+    ) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+        let completed = self.call("complete orders", async {
+            let mut line = self.line().await?;
+            let mut transaction = line.begin().await?;
+            let locked: HashSet<OrderId> =
+                listed.lock(&mut transaction).await?.into_iter().map(|held| held.order_id.into()).collect();
+            let had = as_json(pairs(&claims).into_iter().filter(|(order_id, _)| locked.contains(order_id)));
+            sqlx::query(COMPLETE).bind(had).execute(&mut *transaction).await?;
+            let busy: HashSet<OrderId> = listed.still_held(&mut transaction).await?.into_iter().collect();
+            transaction.commit().await?;
+            line.done();
+            Ok((locked.len() as u64, busy))
+        });
+        match completed.await {
+            Ok((changed, busy)) => {
+                let asked = claims.len();
+                let busy = claims.into_iter().filter(|claim| busy.contains(&claim.order_id())).collect();
+                Ok(Partly::finished(asked, changed, busy))
+            }
             Err(error) => Err((claims, error)),
         }
     }
 }
 
-/// The pairs as an array of arrays, in hexadecimal.
-pub(super) fn as_json(pairs: impl Iterator<Item = (OrderId, ClaimToken)>) -> String {
-    let rows: Vec<_> = pairs
-        .map(|(order_id, token)| format!(r#"["{}","{}"]"#, order_id.uuid().simple(), token.uuid().simple()))
-        .collect();
-    format!("[{}]", rows.join(","))
+pub(super) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {
+    claims.iter().map(|claim| (claim.order_id(), claim.token())).collect()
 }

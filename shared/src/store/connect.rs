@@ -1,7 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
+use tokio::sync::Semaphore;
 use tracing::log::LevelFilter;
 
 use super::{Store, StoreError};
@@ -9,6 +11,9 @@ use crate::config::InvalidSetting;
 
 /// A connection that lay idle for longer is tried before it is used: the server may have closed it or been restarted.
 const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
+
+/// How long it is waited for then. A line that carries nothing any more is best given up at once: a new one may do.
+const TRIED_FOR: Duration = Duration::from_millis(500);
 
 /// How long an idle connection is kept. Below `wait_timeout`, so that the server does not close it first.
 const KEPT_IDLE: Duration = Duration::from_secs(15);
@@ -79,7 +84,7 @@ impl Store {
             .before_acquire(|connection, idle| {
                 Box::pin(async move {
                     if idle.idle_for > TRIED_AFTER_IDLE {
-                        connection.ping().await?;
+                        return Ok(tokio::time::timeout(TRIED_FOR, connection.ping()).await.is_ok_and(|it| it.is_ok()));
                     }
                     Ok(true)
                 })
@@ -92,7 +97,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(settings.options);
-        Self { pool }
+        Self { pool, counting: Arc::new(Semaphore::new(1)) }
     }
 
     /// Asks the database for an answer.

@@ -25,6 +25,7 @@ impl Store {
     pub async fn order_counts(&self) -> Result<OrderCounts, StoreError> {
         let rows: Vec<(String, i64, i64)> = self
             .long_call("count orders", COUNT_LIMIT, async {
+                let _counting = self.counting.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
                 let mut line = self.line().await?;
                 let rows = sqlx::query_as(COUNTS).fetch_all(&mut *line).await?;
                 line.done();

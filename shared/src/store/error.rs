@@ -30,6 +30,11 @@ impl StoreError {
         }
     }
 
+    /// Whether somebody else kept a row locked for too long.
+    pub(super) fn is_lock_wait(&self) -> bool {
+        number_of(&self.cause) == Some(LOCK_WAIT)
+    }
+
     /// Whether a row with this primary key is there already.
     pub(super) fn is_duplicate(&self) -> bool {
         self.cause.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
@@ -40,6 +45,9 @@ impl StoreError {
 pub(super) fn number_of(error: &sqlx::Error) -> Option<u16> {
     error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
+
+/// A lock was not to be had in time.
+pub(super) const LOCK_WAIT: u16 = 1205;
 
 /// Error numbers of MySQL and MariaDB that say nothing about the statement itself.
 const PASSING: [u16; 23] = [
@@ -57,8 +65,7 @@ const PASSING: [u16; 23] = [
     1160, // a packet could not be written
     1161, // a packet was not written in time
     1203, // the user has too many connections
-    1205, // a lock was not to be had in time
-    1213, // a deadlock
+    LOCK_WAIT, 1213, // a deadlock
     1290, // the server runs with an option that forbids this, such as read_only
     1317, // the query was interrupted
     1836, // read-only mode

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use sqlx::{Connection, Executor};
 use uuid::Uuid;
 
 use super::{Store, StoreError, list};
@@ -23,8 +24,12 @@ impl Store {
     pub async fn story(&self, order_id: OrderId) -> Result<Option<Vec<Event>>, StoreError> {
         self.call("read the events of an order", async {
             let mut line = self.line().await?;
-            let order = list::read(&mut line, order_id).await?;
-            let rows: Vec<EventRow> = sqlx::query_as(EVENTS).bind(order_id.uuid()).fetch_all(&mut *line).await?;
+            // Both reads at one moment: what happens between them would be told twice, or not at all.
+            line.execute("set transaction isolation level repeatable read").await?;
+            let mut transaction = line.begin().await?;
+            let order = list::read(&mut transaction, order_id).await?;
+            let rows: Vec<EventRow> = sqlx::query_as(EVENTS).bind(order_id.uuid()).fetch_all(&mut *transaction).await?;
+            transaction.commit().await?;
             line.done();
             Ok(order.map(|order| story(&order, rows.into_iter().filter_map(EventRow::event).collect())))
         })

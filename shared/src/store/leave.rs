@@ -1,27 +1,16 @@
 //! Every way out of PROCESSING but completion: rare, and each leaves an event behind.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
-use super::complete::{Finished, as_json};
+use super::complete::{Finished, Partly, pairs};
+use super::held::{Held, Listed};
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, RESCUES_MAX, Verdict};
-
-/// Locks the orders whose claim still holds; waits for whoever is changing one of them, and then sees what became of
-/// it. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
-pub(super) const LOCK_HELD: &str = r"
-    select orders.order_id, orders.attempt, orders.rescues
-    from (
-        select unhex(order_id) as order_id, unhex(token) as token
-        from json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as listed
-    ) as held
-    straight_join orders force index (primary) on orders.order_id = held.order_id
-    where orders.status = 'PROCESSING' and orders.claim_token = held.token
-    for update
-";
 
 macro_rules! left {
     () => {
@@ -89,14 +78,6 @@ struct Leaving {
     error: Option<String>,
 }
 
-/// An order whose claim holds, locked.
-#[derive(Debug, sqlx::FromRow)]
-struct Held {
-    order_id: Uuid,
-    attempt: u16,
-    rescues: u8,
-}
-
 /// What became of a batch of failed attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -119,16 +100,22 @@ pub struct Rescued {
     pub poisonous: u64,
 }
 
+/// Those that left, and those that somebody else has locked.
+type Left = (Vec<Leaving>, HashSet<OrderId>);
+
 impl Store {
     /// Hands claimed orders back to the queue, at their old place, in one commit. The attempt does not count.
     ///
     /// # Errors
     ///
     /// Gives the claims back with the error when the database is away or refuses. Trying again is safe.
-    pub async fn release(&self, claims: Vec<Claim>) -> Result<Finished, (Vec<Claim>, StoreError)> {
-        let held: Vec<_> = claims.iter().map(|claim| (claim.order_id(), claim.token())).collect();
-        match self.leave("release orders", held, Held::released).await {
-            Ok(gone) => Ok(Finished::of(claims.len(), gone.len() as u64)),
+    pub async fn release(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+        match self.leave("release orders", pairs(&claims), Held::released).await {
+            Ok((gone, busy)) => {
+                let asked = claims.len();
+                let busy = claims.into_iter().filter(|claim| busy.contains(&claim.order_id())).collect();
+                Ok(Partly::finished(asked, gone.len() as u64, busy))
+            }
             Err(error) => Err((claims, error)),
         }
     }
@@ -138,25 +125,30 @@ impl Store {
     /// # Errors
     ///
     /// As for [`Store::release`].
-    pub async fn fail(&self, attempts: Vec<FailedAttempt>) -> Result<Settled, (Vec<FailedAttempt>, StoreError)> {
+    pub async fn fail(
+        &self,
+        attempts: Vec<FailedAttempt>,
+    ) -> Result<Partly<FailedAttempt, Settled>, (Vec<FailedAttempt>, StoreError)> {
         let held: Vec<_> = attempts.iter().map(|failed| (failed.claim.order_id(), failed.claim.token())).collect();
-        let of = |held: &Held| {
-            let failed = attempts.iter().find(|failed| failed.claim.order_id().uuid() == held.order_id);
-            failed.map_or_else(|| held.released(), |failed| held.failed(failed))
-        };
-        match self.leave("store failed attempts", held, of).await {
-            Ok(gone) => {
+        let of: HashMap<OrderId, &FailedAttempt> =
+            attempts.iter().map(|failed| (failed.claim.order_id(), failed)).collect();
+        let decide = |held: &Held| of.get(&held.order_id.into()).map_or_else(|| held.released(), |it| held.failed(it));
+        match self.leave("store failed attempts", held, decide).await {
+            Ok((gone, busy)) => {
+                let asked = attempts.len();
+                let busy: Vec<_> =
+                    attempts.into_iter().filter(|failed| busy.contains(&failed.claim.order_id())).collect();
                 let failed = count_failed(&gone);
-                let stale = (attempts.len() - gone.len()) as u64;
-                Ok(Settled { retried: gone.len() as u64 - failed, failed, stale })
+                let stale = asked.saturating_sub(gone.len() + busy.len()) as u64;
+                Ok(Partly { done: Settled { retried: gone.len() as u64 - failed, failed, stale }, busy })
             }
             Err(error) => Err((attempts, error)),
         }
     }
 
-    /// Takes orders back from a dead worker, in one commit.
+    /// Takes orders back from a dead worker, in one commit; those that somebody else has locked are left for later.
     pub(super) async fn take_back(&self, held: Vec<(OrderId, ClaimToken)>) -> Result<Rescued, StoreError> {
-        let gone = self.leave("rescue orders", held, Held::rescued).await?;
+        let (gone, _) = self.leave("rescue orders", held, Held::rescued).await?;
         let poisonous = count_failed(&gone);
         Ok(Rescued { rescued: gone.len() as u64 - poisonous, poisonous })
     }
@@ -165,25 +157,22 @@ impl Store {
     async fn leave(
         &self,
         doing: &'static str,
-        mut held: Vec<(OrderId, ClaimToken)>,
+        held: Vec<(OrderId, ClaimToken)>,
         decide: impl Fn(&Held) -> Leaving,
-    ) -> Result<Vec<Leaving>, StoreError> {
-        // Every writer takes its row locks in the order of the ids.
-        held.sort_unstable_by_key(|(order_id, _)| *order_id);
+    ) -> Result<Left, StoreError> {
+        let (asked, listed) = (held.len(), Listed::new(held));
         self.call(doing, async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
-            let held: Vec<Held> =
-                sqlx::query_as(LOCK_HELD).bind(as_json(held.into_iter())).fetch_all(&mut *transaction).await?;
-            let leaving: Vec<Leaving> = held.iter().map(decide).collect();
-            if leaving.is_empty() {
-                transaction.rollback().await?;
-            } else {
+            let leaving: Vec<Leaving> = listed.lock(&mut transaction).await?.iter().map(decide).collect();
+            if !leaving.is_empty() {
                 settle(&mut transaction, &leaving).await?;
-                transaction.commit().await?;
             }
+            // Those that left are no longer held, in this transaction's own eyes.
+            let busy = if leaving.len() < asked { listed.still_held(&mut transaction).await? } else { Vec::new() };
+            transaction.commit().await?;
             line.done();
-            Ok(leaving)
+            Ok((leaving, busy.into_iter().collect()))
         })
         .await
     }
@@ -243,7 +232,7 @@ impl Held {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -8,6 +8,7 @@ mod counts;
 mod doctor;
 mod error;
 mod events;
+mod held;
 mod leave;
 mod line;
 mod list;
@@ -19,7 +20,7 @@ mod schema;
 mod workers;
 
 pub use claim::{ClaimError, Claimed};
-pub use complete::Finished;
+pub use complete::{Finished, Partly};
 pub use connect::StoreSettings;
 pub use control::Wish;
 pub use doctor::{Finding, Verdict};
@@ -34,4 +35,6 @@ pub use schema::SchemaState;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: sqlx::MySqlPool,
+    /// Held by whoever counts: counting reads the whole table, and must not take every connection.
+    counting: std::sync::Arc<tokio::sync::Semaphore>,
 }

@@ -10,7 +10,7 @@ pub(super) const PLACE: &str = r"
         placed.item_ids,
         placed.total_amount,
         placed.process_after,
-        coalesce(placed.process_after, now(6))
+        greatest(coalesce(placed.process_after, now(6)), now(6))
     from json_table(?, '$[*]' columns (
         order_id char(32) path '$[0]' error on error,
         user_id bigint path '$[1]' error on error,

@@ -1,6 +1,6 @@
 use sqlx::Connection;
 
-use super::error::number_of;
+use super::error::{LOCK_WAIT, number_of};
 use super::{Store, StoreError};
 use crate::domain::WorkerId;
 
@@ -38,5 +38,5 @@ impl Store {
 }
 
 fn waited(error: &sqlx::Error) -> bool {
-    number_of(error) == Some(1205)
+    number_of(error) == Some(LOCK_WAIT)
 }

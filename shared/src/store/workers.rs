@@ -3,8 +3,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::leave::micros;
 use super::{Rescued, Store, StoreError};
-use crate::domain::{ClaimToken, LiveWorker, OrderId, Registration, WorkerId};
+use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, Registration, WorkerId};
 
 /// Orders that one commit rescues at most.
 const RESCUE_BATCH_MAX: u32 = 500;
@@ -23,6 +24,8 @@ const BEAT: &str = r"
         busy = ?
     where worker_id = ?
 ";
+
+const ELDEST: &str = "select worker_id from workers where expires_at > now(6) order by worker_id limit 1";
 
 /// A worker is declared dead by this alone: its next heartbeat finds no row. The one who declares it must not be late
 /// itself, nor have been so until a moment ago.
@@ -78,12 +81,12 @@ impl Store {
         .await
     }
 
-    /// One heartbeat. `false` means that the worker was declared dead: whatever it holds belongs to others.
+    /// One heartbeat.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<bool, StoreError> {
+    pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<Heartbeat, StoreError> {
         self.call("send a heartbeat", async {
             let mut line = self.line().await?;
             let beat = sqlx::query(BEAT)
@@ -92,8 +95,11 @@ impl Store {
                 .bind(busy)
                 .bind(worker.worker_id.uuid());
             let alive = beat.execute(&mut *line).await?.rows_affected() > 0;
+            // Ids rise with time.
+            let eldest: Option<Uuid> = sqlx::query_scalar(ELDEST).fetch_optional(&mut *line).await?;
             line.done();
-            Ok(alive)
+            let eldest = eldest == Some(worker.worker_id.uuid());
+            Ok(if alive { Heartbeat::Alive { eldest } } else { Heartbeat::Dead })
         })
         .await
     }
@@ -219,8 +225,4 @@ impl From<WorkerRow> for LiveWorker {
 /// A heartbeat is late when half of the time has passed that its worker may be silent: two were missed, not one.
 fn late_after(worker: &Registration) -> Duration {
     worker.dead_after / 2
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

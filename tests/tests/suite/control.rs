@@ -206,7 +206,13 @@ async fn a_time_that_is_none_is_refused() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
 
-    for time in [json!("tomorrow"), json!(5), json!("2030-01-31T08:00:00"), json!("0001-01-01T00:00:00Z")] {
+    for time in [
+        json!("tomorrow"),
+        json!(5),
+        json!("2030-01-31T08:00:00"),
+        json!("2030-12-31T23:59:60Z"),
+        json!("0001-01-01T00:00:00Z"),
+    ] {
         let mut order = sample::order();
         order["process_after"] = time;
         let problem = api.post("/order/create-order", &order.to_string()).await.problem(422);

@@ -2,7 +2,8 @@
 
 use futures_util::future::join_all;
 use orders_tests::{Api, Database, Worker, database, eventually};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, MySqlConnection};
+use uuid::Uuid;
 
 use crate::sample;
 
@@ -30,11 +31,7 @@ async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
     let database = database().await;
     refuse(&database, "update", "new.user_id = 13 and new.status = 'COMPLETED'").await;
     let api = Api::start(&database.url, &[]).await;
-    let mut bad = None;
-    for user_id in 1..=20 {
-        let order_id = api.place(&sample::order_of(user_id)).await;
-        bad = bad.or((user_id == 13).then_some(order_id));
-    }
+    let bad = place_twenty(&api).await;
     let worker = Worker::start_unready(&database.url, &[]).await;
 
     let unready = worker.readiness_is(503).await;
@@ -44,9 +41,9 @@ async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
         (database.orders_in("COMPLETED").await == 19).then_some(())
     })
     .await;
-    assert_eq!(database.state(bad.unwrap()).await, ("PROCESSING".to_owned(), 1));
+    assert_eq!(database.state(bad).await, ("PROCESSING".to_owned(), 1));
     accept(&database).await;
-    sample::is_stored_as(&database, bad.unwrap(), "COMPLETED").await;
+    sample::is_stored_as(&database, bad, "COMPLETED").await;
     worker.is_ready().await;
 }
 
@@ -54,14 +51,9 @@ async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
 async fn an_order_that_cannot_be_rescued_does_not_keep_its_batch_from_it() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
-    for user_id in 1..=20 {
-        api.place(&sample::order_of(user_id)).await;
-    }
+    place_twenty(&api).await;
     let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
-    eventually("all are claimed", sample::SOON, || async {
-        (database.orders_in("PROCESSING").await == 20).then_some(())
-    })
-    .await;
+    all_are_claimed(&database).await;
     refuse(&database, "update", "new.user_id = 13 and new.status = 'PENDING'").await;
     worker.kill();
 
@@ -76,6 +68,72 @@ async fn an_order_that_cannot_be_rescued_does_not_keep_its_batch_from_it() {
         (database.orders_in("COMPLETED").await == 20).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_somebody_keeps_locked_does_not_hold_its_neighbours_up() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let locked = place_twenty(&api).await;
+    let _worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "1000")]).await;
+    all_are_claimed(&database).await;
+
+    let mut holder = database.pool.begin().await.unwrap();
+    lock(&mut holder, locked).await;
+
+    eventually("its neighbours are completed", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 19).then_some(())
+    })
+    .await;
+    holder.rollback().await.unwrap();
+    sample::is_stored_as(&database, locked, "COMPLETED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_somebody_keeps_locked_does_not_keep_its_neighbours_from_rescue() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let locked = place_twenty(&api).await;
+    let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
+    all_are_claimed(&database).await;
+    worker.kill();
+
+    let mut holder = database.pool.begin().await.unwrap();
+    lock(&mut holder, locked).await;
+    let _rescuer = Worker::start(&database.url, &[DEAD_AFTER]).await;
+
+    eventually("its neighbours are rescued and completed", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 19).then_some(())
+    })
+    .await;
+    holder.rollback().await.unwrap();
+    sample::is_stored_as(&database, locked, "COMPLETED").await;
+}
+
+/// Places 20 orders, user by user, and returns that of user 13.
+async fn place_twenty(api: &Api) -> Uuid {
+    let mut one = None;
+    for user_id in 1..=20 {
+        let order_id = api.place(&sample::order_of(user_id)).await;
+        one = one.or((user_id == 13).then_some(order_id));
+    }
+    one.unwrap()
+}
+
+async fn all_are_claimed(database: &Database) {
+    eventually("all are claimed", sample::SOON, || async {
+        (database.orders_in("PROCESSING").await == 20).then_some(())
+    })
+    .await;
+}
+
+async fn lock(holder: &mut MySqlConnection, order_id: Uuid) {
+    let locked: Vec<(i32,)> = sqlx::query_as("select 1 from orders where order_id = ? for update")
+        .bind(order_id)
+        .fetch_all(holder)
+        .await
+        .unwrap();
+    assert_eq!(locked.len(), 1);
 }
 
 /// From now on the database refuses what `condition` tells of a changed row.

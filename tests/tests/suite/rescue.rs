@@ -36,14 +36,17 @@ async fn workers_killed_again_and_again_lose_no_order() {
         for worker in &workers {
             worker.kill();
         }
-        let next = Worker::start(&database.url, &[DEAD_AFTER, ("WORKER_CONCURRENCY", "1")]).await;
+        // While the queue is paused, orders are rescued but not claimed.
+        assert_eq!(api.post("/queue/pause", "").await.status, 200);
+        let next = Worker::start(&database.url, &[DEAD_AFTER]).await;
         let killed = Instant::now();
         eventually("every order of the dead is rescued", RESCUED_WITHIN, || async {
             (rescued(&database, &held).await == 16).then_some(())
         })
         .await;
         assert!(killed.elapsed() < RESCUED_WITHIN);
-        next.kill();
+        assert_eq!(next.terminate().await.code(), Some(0));
+        assert_eq!(api.post("/queue/resume", "").await.status, 200);
     }
     let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
     all_are_completed(&database, 40).await;
@@ -126,6 +129,39 @@ async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_c
     assert_eq!(database.orders_in("COMPLETED").await, 19);
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.completed, summary.failed), (19, 1), "{summary:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_waits_for_an_idle_worker_does_not_stop_the_queue() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let env =
+        |slots| [("WORKER_CONCURRENCY", slots), ("SIMULATED_FAULTS", "slow=user:13"), ("SIMULATED_SLOW_MS", "600000")];
+    let _eldest = Worker::start(&database.url, &env("1")).await;
+    let slow = api.place(&sample::order_of(13)).await;
+    sample::is_stored_as(&database, slow, "PROCESSING").await;
+    let _younger = Worker::start(&database.url, &env("4")).await;
+    let slow = api.place(&sample::order_of(13)).await;
+    sample::is_stored_as(&database, slow, "PROCESSING").await;
+
+    assert_eq!(api.post("/queue/pause", "").await.status, 200);
+    let suspect = api.place(&sample::order()).await;
+    sqlx::query("update orders set rescues = 2 where order_id = ?")
+        .bind(suspect)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    for _ in 0..30 {
+        api.place(&sample::order()).await;
+    }
+    assert_eq!(api.post("/queue/resume", "").await.status, 200);
+
+    all_are_completed(&database, 30).await;
+    assert_eq!(database.state(suspect).await, ("PENDING".to_owned(), 0));
+    let why = api.get(&format!("/orders/{suspect}/why")).await.json();
+    assert!(why["reason"].as_str().is_some_and(|reason| reason.contains("nothing else under way")), "{why}");
+    let _idle = Worker::start(&database.url, &[]).await;
+    sample::is_stored_as(&database, suspect, "COMPLETED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::judge::{Reads, Step, judge};
 use super::{Causes, Check, Finding};
-use crate::domain::PageKey;
+use crate::domain::{PageKey, RESCUES_MAX};
 use crate::store::claim::{CLAIM, LOCK_DUE};
 use crate::store::complete::COMPLETE;
 use crate::store::events::EVENTS;
-use crate::store::leave::{LEAVE, LOCK_HELD, NOTE};
+use crate::store::held::LOCK_HELD;
+use crate::store::leave::{LEAVE, NOTE};
 use crate::store::list::{ONE, OTHERS, WAITING};
 use crate::store::place::PLACE;
 use crate::store::queue::{AHEAD, OLDEST_DUE};
@@ -21,6 +22,14 @@ use crate::store::{Store, StoreError};
 
 /// Rows that a statement with a limit is run for: a page's, and few enough to be locked for a moment beside workers.
 const LIMIT: u32 = 100;
+
+/// A worker that claims in a plan, and never did.
+const JUDGE: Uuid = Uuid::nil();
+
+const ENLIST: &str = r"
+    insert into workers (worker_id, host, pid, version, slots, expires_at)
+    values (?, 'doctor', 0, '', 0, now(6) + interval 1 minute)
+";
 
 /// A statement that runs all the time, and the plan that it was written for.
 pub(super) struct Hot {
@@ -60,7 +69,10 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
     let by_id = |check, sql| Hot { check, sql, ..BY_ID };
     vec![
         (Hot { key: "", ..by_id("plan: place orders", PLACE) }, vec![EMPTY]),
-        (by_status("plan: lock due orders", LOCK_DUE), vec![limit()]),
+        (
+            by_status("plan: lock due orders", LOCK_DUE),
+            vec![Value::Limit(u32::from(RESCUES_MAX)), Value::Id(JUDGE), limit()],
+        ),
         (by_id("plan: claim orders", CLAIM), vec![EMPTY, Value::Id(sample)]),
         (by_id("plan: complete orders", COMPLETE), vec![EMPTY]),
         (by_id("plan: lock held orders", LOCK_HELD), vec![EMPTY]),
@@ -128,6 +140,8 @@ impl Store {
             let mut transaction = line.begin().await?;
             // While the queue is paused, a claim reads nothing, and would show no plan.
             transaction.execute("delete from queue_pauses").await?;
+            // Nor does it where the worker is not on the list.
+            transaction.execute(sqlx::query(ENLIST).bind(JUDGE)).await?;
             let rows = bind(sqlx::query(AssertSqlSafe(explain)), values).fetch_all(&mut *transaction).await?;
             let steps = rows.into_iter().map(Step::try_from).collect::<Result<Vec<_>, _>>()?;
             let reads = match hot.limit {
