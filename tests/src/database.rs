@@ -72,6 +72,21 @@ impl Database {
             .expect("the table can be read")
     }
 
+    /// How many sessions in this database wait because somebody locked a table.
+    pub async fn sessions_that_wait_for_a_table(&self) -> i64 {
+        let version: String =
+            sqlx::query_scalar("select version()").fetch_one(&self.pool).await.expect("a server has a version");
+        // MySQL's own list also shows what is being executed, and fails on ids in binary.
+        let waiting = if version.contains("MariaDB") {
+            "select count(*) from information_schema.processlist
+             where db = database() and state like 'Waiting for table%'"
+        } else {
+            "select count(*) from performance_schema.threads
+             where processlist_db = database() and processlist_state like 'Waiting for table%'"
+        };
+        sqlx::query_scalar(waiting).fetch_one(&self.pool).await.expect("the sessions can be listed")
+    }
+
     /// An order's status and attempt.
     pub async fn state(&self, order_id: Uuid) -> (String, u16) {
         sqlx::query_as("select cast(status as char), attempt from orders where order_id = ?")

@@ -271,8 +271,7 @@ async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work(
     let mut holder = database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
     eventually("a claim waits for the table", sample::SOON, || async {
-        let claims = "select count(*) from information_schema.processlist where info like '%skip locked%' and id <> connection_id()";
-        let waiting: i64 = sqlx::query_scalar(claims).fetch_one(&database.pool).await.unwrap();
+        let waiting = database.sessions_that_wait_for_a_table().await;
         (waiting > 0).then_some(())
     })
     .await;
