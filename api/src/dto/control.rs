@@ -146,7 +146,7 @@ pub(crate) struct OrderEvent {
 
 /// What can happen to an order.
 #[derive(Clone, Copy, Enum, Serialize)]
-#[oai(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case", rename = "OrderEventKind")]
 #[serde(rename_all = "snake_case")]
 enum What {
     /// It was placed.
@@ -231,7 +231,7 @@ pub(crate) struct Explanation {
 
 /// Why an order is not done yet: the first obstacle in its way.
 #[derive(Clone, Copy, Enum, Serialize)]
-#[oai(rename_all = "snake_case")]
+#[oai(rename_all = "snake_case", rename = "WhyCode")]
 #[serde(rename_all = "snake_case")]
 enum Code {
     /// It is done.

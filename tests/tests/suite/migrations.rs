@@ -1,6 +1,9 @@
 //! The programs and the schema they meet.
 
-use orders_tests::{Api, Worker, database, empty_database, run};
+use orders_tests::{Api, History, Worker, check, database, empty_database, eventually, run};
+
+use crate::clients::{Addresses, Clients};
+use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_migrations_at_once_do_no_harm() {
@@ -61,4 +64,41 @@ async fn a_program_that_meets_a_newer_schema_is_not_ready() {
         let reply = program.readiness_is(503).await;
         assert!(reply.text.contains("99999999999999"), "{reply:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "20")]).await;
+    let addresses = Addresses::default();
+    addresses.set(0, api.url(""));
+    let clients = Clients::start(&addresses);
+    sample::some_more_are_completed(&database).await;
+
+    for sql in [
+        "alter table orders add column priority tinyint not null default 0 after status",
+        "create index orders_by_user on orders (user_id)",
+        "alter table workers add column region varchar(20)",
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (99999999999999, 'from the next release', true, '', 0)",
+    ] {
+        sqlx::raw_sql(sql).execute(&database.pool).await.unwrap();
+        sample::some_more_are_completed(&database).await;
+    }
+
+    for program in [&*api, &*worker] {
+        let reply = program.readiness_is(503).await;
+        assert!(reply.text.contains("99999999999999"), "{reply:?}");
+    }
+    let orders = clients.stop().await;
+    eventually("every order has its end", sample::SOON, || async {
+        let open = database.orders_in("PENDING").await + database.orders_in("PROCESSING").await;
+        (open == 0).then_some(())
+    })
+    .await;
+    let history = History::read(&database.pool).await;
+    let summary = check(&history, &orders.accepted, orders.unanswered).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");
 }

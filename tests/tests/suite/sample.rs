@@ -38,6 +38,15 @@ pub(crate) async fn becomes(api: &Api, order_id: Uuid, status: &str) -> Value {
     .await
 }
 
+/// Waits until more orders are completed than now: the system works.
+pub(crate) async fn some_more_are_completed(database: &Database) {
+    let before = database.orders_in("COMPLETED").await;
+    eventually("orders are completed", SOON, || async {
+        (database.orders_in("COMPLETED").await > before + 20).then_some(())
+    })
+    .await;
+}
+
 /// Waits until the table tells `status` of an order.
 pub(crate) async fn is_stored_as(database: &Database, order_id: Uuid, status: &str) {
     eventually(&format!("the order is {status}"), SOON, || async {
