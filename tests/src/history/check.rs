@@ -8,6 +8,9 @@ use super::Change;
 use super::Status::{self, Canceled, Completed, Failed, Pending, Processing};
 use super::verdict::{Rule, Summary, Violation};
 
+/// The rescue that makes an order FAILED: three workers were lost while they worked on it.
+const RESCUES_MAX: u8 = 3;
+
 /// Proves that each order was placed once, was held by one claim at a time, left PROCESSING by its own claim only, and
 /// has reached exactly one end; and that all `accepted` orders are there, with at most `unanswered` others, which are
 /// those whose clients never heard an answer.
@@ -108,10 +111,11 @@ impl Checker {
         let is_rescue = change.rescues == claim.rescues + 1;
         keep(is_taken_back || change.attempt == claim.attempt, Rule::WrongCount)?;
         keep(is_rescue || change.rescues == claim.rescues, Rule::WrongCount)?;
+        keep(!is_rescue || (outcome == Failed) == (change.rescues == RESCUES_MAX), Rule::NotPoison)?;
         match (outcome, is_rescue, is_taken_back) {
             (Completed, false, false) => self.summary.completed += 1,
             (Failed, false, false) => self.summary.failed += 1,
-            (Failed, true, _) => {
+            (Failed, true, false) => {
                 self.summary.rescued += 1;
                 self.summary.failed += 1;
             }

@@ -50,7 +50,7 @@ impl Story {
 
     fn rescued(self, outcome: Status) -> Self {
         self.then(outcome, |change| {
-            change.attempt -= 1;
+            change.attempt -= u16::from(outcome == Pending);
             change.rescues += 1;
         })
     }
@@ -98,12 +98,14 @@ fn a_history_of_everything_that_may_happen_is_counted() {
         .claimed(3, 1)
         .rescued(Pending)
         .claimed(4, 2)
+        .rescued(Pending)
+        .claimed(5, 3)
         .rescued(Failed)
         .then(Pending, |change| (change.attempt, change.rescues) = (0, 0))
-        .claimed(5, 2)
+        .claimed(6, 2)
         .to(Failed)
         .then(Pending, |change| change.attempt = 0)
-        .claimed(6, 2)
+        .claimed(7, 2)
         .completed()
         .and_placed(OTHER)
         .to(Canceled);
@@ -112,14 +114,14 @@ fn a_history_of_everything_that_may_happen_is_counted() {
 
     let expected = Summary {
         placed: 2,
-        claimed: 6,
+        claimed: 7,
         completed: 1,
         failed: 2,
         canceled: 1,
         retried: 1,
         retried_by_hand: 2,
         released: 1,
-        rescued: 2,
+        rescued: 3,
     };
     assert_eq!(summary, expected);
 }
@@ -183,6 +185,30 @@ fn only_the_arrows_of_the_state_machine_are_taken() {
     assert_eq!(Story::placed(ORDER).completed().breaks(), Rule::NoSuchChange);
     assert_eq!(Story::placed(ORDER).to(Failed).breaks(), Rule::NoSuchChange);
     assert_eq!(Story::placed(ORDER).claimed(1, 1).to(Canceled).breaks(), Rule::NoSuchChange);
+}
+
+#[test]
+fn an_order_fails_by_an_attempt_of_its_own() {
+    let never_claimed = || Story::placed(ORDER);
+    assert_eq!(never_claimed().to(Failed).breaks(), Rule::NoSuchChange);
+    assert_eq!(never_claimed().then(Failed, |change| change.rescues = 3).breaks(), Rule::NoSuchChange);
+
+    let between_attempts = || Story::placed(ORDER).claimed(1, 1).to(Pending);
+    assert_eq!(between_attempts().to(Failed).breaks(), Rule::NoSuchChange);
+    assert_eq!(between_attempts().then(Failed, |change| change.attempt += 1).breaks(), Rule::NoSuchChange);
+}
+
+#[test]
+fn the_third_rescue_and_no_other_makes_an_order_failed() {
+    let rescued_once = || Story::placed(ORDER).claimed(1, 1).rescued(Pending);
+    let rescued_twice = || rescued_once().claimed(2, 2).rescued(Pending);
+    assert_eq!(Story::placed(ORDER).claimed(1, 1).rescued(Failed).breaks(), Rule::NotPoison);
+    assert_eq!(rescued_once().claimed(2, 2).rescued(Failed).breaks(), Rule::NotPoison);
+    assert_eq!(rescued_twice().claimed(3, 3).rescued(Pending).claimed(4, 4).completed().breaks(), Rule::NotPoison);
+
+    assert!(check(&rescued_twice().claimed(3, 3).rescued(Failed).0, &[ORDER], 0).is_ok());
+    let took_back = |change: &mut Change| (change.attempt, change.rescues) = (0, 3);
+    assert_eq!(rescued_twice().claimed(3, 3).then(Failed, took_back).breaks(), Rule::WrongCount);
 }
 
 #[test]

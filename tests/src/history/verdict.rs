@@ -56,6 +56,8 @@ pub enum Rule {
     WrongCount,
     /// A way out of PROCESSING without the token, or with another worker, than the claim before it.
     OutcomeWithoutItsClaim,
+    /// A rescue that is not the third makes the order FAILED, or the third one does not.
+    NotPoison,
     /// There is no such arrow in the state machine.
     NoSuchChange,
     /// An order changes though it was COMPLETED or CANCELED, or though it FAILED and nobody retried it.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use self::dice::Dice;
 use self::faults::Fault;
-use self::stage::Stage;
+use self::stage::{ATTEMPTS_MAX, Stage};
 use crate::clients::Clients;
 
 /// Enough for each kind of fault to happen a few times.
@@ -60,6 +60,21 @@ async fn every_accepted_order_reaches_one_end_whatever_fails() {
     tell(&format!("{} accepted, {} unanswered; {summary:?}", orders.accepted.len(), orders.unanswered));
     assert_eq!(i64::try_from(summary.placed), Ok(server.orders().await), "no order is gone");
     assert!(summary.completed > 0, "{summary:?}");
+    for (error, attempt, rescues) in failures(&server).await {
+        let is_explained = match error.as_deref() {
+            Some("simulated permanent error") => attempt >= 1,
+            Some("simulated error" | "panic: simulated panic") => attempt.to_string() == ATTEMPTS_MAX,
+            Some(error) => error.starts_with("poison: ") && rescues == 3,
+            None => false,
+        };
+        assert!(is_explained, "seed {seed}: FAILED after {attempt} attempts and {rescues} rescues by {error:?}");
+    }
+}
+
+/// Why each FAILED order is so, after how many attempts and rescues.
+async fn failures(server: &OwnServer) -> Vec<(Option<String>, u16, u8)> {
+    let sql = "select last_error, attempt, rescues from orders where status = 'FAILED'";
+    sqlx::query_as(sql).fetch_all(&server.pool).await.unwrap()
 }
 
 /// The first few violations, each with the order's whole history.

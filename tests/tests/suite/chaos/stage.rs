@@ -12,6 +12,7 @@ use crate::clients::Addresses;
 
 pub(super) const APIS: usize = 2;
 pub(super) const WORKERS: usize = 3;
+pub(super) const ATTEMPTS_MAX: &str = "4";
 
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(5);
@@ -23,7 +24,7 @@ const ENDED_WITHIN: Duration = GRACE.saturating_add(Duration::from_secs(2));
 const WORKER: [(&str, &str); 7] = [
     ("WORKER_DEAD_AFTER_SECS", "2"),
     ("WORKER_CONCURRENCY", "32"),
-    ("WORKER_MAX_ATTEMPTS", "4"),
+    ("WORKER_MAX_ATTEMPTS", ATTEMPTS_MAX),
     ("WORKER_RETRY_BASE_MS", "50"),
     ("SIMULATED_PROCESSING_MS", "100"),
     ("SIMULATED_FAULTS", "fail=0.1,panic=0.02,reject=0.01"),
