@@ -3,13 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
-
-use crate::sample;
 
 /// Together 100 orders a second, while the APIs answer.
 const CLIENTS: usize = 10;
@@ -39,6 +37,32 @@ pub(crate) struct Orders {
     pub(crate) accepted: Vec<Uuid>,
     /// Not answered, or with a failure of the server, after which the order may or may not be there.
     pub(crate) unanswered: usize,
+    /// Each order, and its id if it was accepted.
+    pub(crate) asked_for: Vec<(Wish, Option<Uuid>)>,
+}
+
+/// An order unlike all others, so that its row tells whether it is what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wish {
+    pub(crate) user_id: u32,
+    /// Counts the orders of one user.
+    pub(crate) number: u32,
+}
+
+impl Wish {
+    /// Up to seven items, of which the first is the number.
+    pub(crate) fn item_ids(self) -> Vec<u32> {
+        (0..=self.number % 7).map(|item| self.number + item * 1_000).collect()
+    }
+
+    /// A fraction that needs no rounding.
+    pub(crate) fn total_amount(self) -> f64 {
+        f64::from(self.number) + 0.25
+    }
+
+    fn as_json(self) -> Value {
+        json!({"user_id": self.user_id, "item_ids": self.item_ids(), "total_amount": self.total_amount()})
+    }
 }
 
 impl Addresses {
@@ -80,6 +104,7 @@ impl Clients {
         for orders in self.tasks.join_all().await {
             sum.accepted.extend(orders.accepted);
             sum.unanswered += orders.unanswered;
+            sum.asked_for.extend(orders.asked_for);
         }
         sum
     }
@@ -88,12 +113,16 @@ impl Clients {
 async fn place_orders(number: usize, addresses: Addresses, stop: watch::Receiver<bool>) -> Orders {
     let client = reqwest::Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build().unwrap();
     let mut orders = Orders::default();
+    let mut wish = Wish { user_id: u32::try_from(number).unwrap() + 1, number: 0 };
     let mut ticks = interval(BETWEEN_ORDERS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stop.borrow() {
         ticks.tick().await;
         let api = addresses.get(number);
-        let Some(order_id) = place(&client, &api).await else {
+        wish.number += 1;
+        let answer = place(&client, &api, wish).await;
+        orders.asked_for.push((wish, answer));
+        let Some(order_id) = answer else {
             orders.unanswered += 1;
             continue;
         };
@@ -107,8 +136,8 @@ async fn place_orders(number: usize, addresses: Addresses, stop: watch::Receiver
 }
 
 /// The id of the order if the API accepted it.
-async fn place(client: &reqwest::Client, api: &str) -> Option<Uuid> {
-    let request = client.post(format!("{api}/order/create-order")).json(&sample::order());
+async fn place(client: &reqwest::Client, api: &str, wish: Wish) -> Option<Uuid> {
+    let request = client.post(format!("{api}/order/create-order")).json(&wish.as_json());
     let response = request.send().await.ok()?;
     let status = response.status();
     assert!(status == 201 || status.is_server_error(), "a sound order was answered with {status}");

@@ -1,5 +1,7 @@
 //! What fails around the programs while they are at work, fault by fault; `chaos` mixes them.
 
+mod api;
+
 use std::time::{Duration, Instant};
 
 use orders_tests::{Api, Database, History, OwnServer, Proxy, Worker, check, database, eventually};
@@ -54,11 +56,7 @@ impl<'a> Scene<'a> {
     async fn end(self) {
         self.goes_on().await;
         let orders = self.clients.stop().await;
-        eventually("no order is open", sample::SOON, || async {
-            let open = self.database.orders_in("PENDING").await + self.database.orders_in("PROCESSING").await;
-            (open == 0).then_some(())
-        })
-        .await;
+        sample::none_is_open(self.database).await;
         let history = History::read(&self.database.pool).await;
         let summary = check(&history, &orders.accepted, orders.unanswered)
             .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));

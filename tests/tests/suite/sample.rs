@@ -54,3 +54,14 @@ pub(crate) async fn is_stored_as(database: &Database, order_id: Uuid, status: &s
     })
     .await;
 }
+
+/// Waits until every order has reached an end.
+pub(crate) async fn none_is_open(database: &Database) {
+    eventually("no order is open", SOON, || async {
+        // One statement: an order may go back and forth between two.
+        let open = "select count(*) from orders where status in ('PENDING', 'PROCESSING')";
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&database.pool).await.unwrap();
+        (open == 0).then_some(())
+    })
+    .await;
+}

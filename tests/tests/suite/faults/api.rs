@@ -1,0 +1,77 @@
+//! The API killed while clients post.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use orders_tests::{Api, Database, History, Proxy, Worker, check, database, eventually};
+use uuid::Uuid;
+
+use super::WORK;
+use crate::clients::{Addresses, Clients, Orders, Wish};
+use crate::sample;
+
+const KILLS: usize = 20;
+
+/// On its way to the database and back an order takes twice as long, so each kill meets some.
+const DELAY: Duration = Duration::from_millis(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_killed_again_and_again_while_clients_post_has_stored_all_that_it_accepted_and_nothing_by_halves() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let line = Proxy::start(&database.url).await;
+    line.delay(DELAY);
+    let worker = Worker::start(&database.url, &WORK).await;
+    let addresses = Addresses::default();
+    let mut api = Api::start(&line.url, &[]).await;
+    addresses.set(0, api.url(""));
+    let clients = Clients::start(&addresses);
+
+    for _ in 0..KILLS {
+        goes_on(&database).await;
+        api.kill();
+        api = Api::start_unready(&line.url, &[]).await;
+        addresses.set(0, api.url(""));
+    }
+    goes_on(&database).await;
+    let orders = clients.stop().await;
+
+    sample::none_is_open(&database).await;
+    check(&History::read(&database.pool).await, &orders.accepted, orders.unanswered)
+        .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));
+    assert!(orders.accepted.len() > KILLS * 20, "{} accepted", orders.accepted.len());
+    all_are_as_they_were_sent(&database, &orders).await;
+    assert_eq!((api.ended(), worker.ended()), (None, None));
+}
+
+/// Waits until more orders are placed than now.
+async fn goes_on(database: &Database) {
+    let before = database.orders().await;
+    eventually("orders are placed", sample::SOON, || async { (database.orders().await > before + 20).then_some(()) })
+        .await;
+}
+
+/// Compares each row with what its client sent; no client's order is there twice, or under another id.
+async fn all_are_as_they_were_sent(database: &Database, orders: &Orders) {
+    let asked_for: BTreeMap<Wish, Option<Uuid>> = orders.asked_for.iter().copied().collect();
+    assert_eq!(asked_for.len(), orders.asked_for.len(), "no two were the same");
+    let rows: Vec<(Uuid, u32, String, String)> = sqlx::query_as(
+        "select order_id, cast(user_id as unsigned), cast(item_ids as char), cast(total_amount as char) from orders",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+
+    let mut stored = BTreeSet::new();
+    for (order_id, user_id, item_ids, total_amount) in rows {
+        let items: Vec<u32> = serde_json::from_str(&item_ids).unwrap();
+        let wish = Wish { user_id, number: items[0] };
+        let answer = asked_for.get(&wish).unwrap_or_else(|| panic!("nobody asked for {order_id}: {wish:?}"));
+        assert!(answer.is_none_or(|accepted| accepted == order_id), "{wish:?} is {order_id}, not {answer:?}");
+        assert_eq!(items, wish.item_ids(), "{order_id}");
+        assert_eq!(total_amount, format!("{:.4}", wish.total_amount()), "{order_id}");
+        assert!(stored.insert(wish), "{wish:?} is there twice");
+    }
+    let lost: Vec<_> = asked_for.iter().filter(|(wish, answer)| answer.is_some() && !stored.contains(wish)).collect();
+    assert!(lost.is_empty(), "accepted and not there: {lost:?}");
+}
