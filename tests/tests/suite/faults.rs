@@ -1,6 +1,7 @@
 //! What fails around the programs while they are at work, fault by fault; `chaos` mixes them.
 
 mod api;
+mod clock;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,153 @@
+//! A worker whose machine has the wrong time.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use orders_tests::{Api, Database, History, Worker, check, database, eventually};
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use crate::sample;
+
+const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
+
+/// How long a rescue may take: the promise is five seconds beyond the setting.
+const RESCUED_WITHIN: Duration = Duration::from_secs(1 + 5);
+
+/// Scheduled so far ahead by the database's clock: longer than it takes to be looked at many times.
+const AHEAD: TimeDelta = TimeDelta::seconds(4);
+
+/// A time that is further from now is not the database's: half of what the worker's clock is off by.
+const FAR: TimeDelta = TimeDelta::minutes(5);
+
+/// Where Debian's package `libfaketime` puts it, in the folder of the machine's kind.
+const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+
+/// All columns that hold a time, but for one that a client chooses.
+const TIMES: [(&str, &[&str]); 3] = [
+    ("orders", &["created_at", "updated_at", "available_at", "claimed_at", "completed_at"]),
+    ("order_events", &["at", "claimed_at", "available_at"]),
+    ("workers", &["started_at", "heartbeat_at", "expires_at"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_clock_is_ten_minutes_ahead_keeps_to_that_of_the_database() {
+    a_worker_keeps_to_the_databases_clock("+10m", TimeDelta::minutes(10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_clock_is_ten_minutes_behind_keeps_to_that_of_the_database() {
+    a_worker_keeps_to_the_databases_clock("-10m", TimeDelta::minutes(-10)).await;
+}
+
+async fn a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta) {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let api = Api::start(&database.url, &[]).await;
+    let peer = [DEAD_AFTER, ("WORKER_CONCURRENCY", "1"), ("SIMULATED_PROCESSING_MS", "600000")];
+    let peer = Worker::start(&database.url, &peer).await;
+    let held = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, held, "PROCESSING").await;
+    let library = library();
+    let astray = [
+        DEAD_AFTER,
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME", faketime),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("WORKER_MAX_ATTEMPTS", "2"),
+        ("WORKER_RETRY_BASE_MS", "100"),
+        ("SIMULATED_FAULTS", "fail=user:13"),
+    ];
+    let astray = Worker::start(&database.url, &astray).await;
+    let is_off_by = clock_of(&astray).await - Utc::now();
+    assert!((is_off_by - off_by).abs() < TimeDelta::minutes(1), "libfaketime did nothing: {is_off_by}");
+
+    let mut placed = vec![held, api.place(&sample::order_of(13)).await];
+    placed.extend(place_scheduled(&database, &api).await);
+    eventually("all but the peer's order have reached an end", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 3 && database.orders_in("FAILED").await == 1).then_some(())
+    })
+    .await;
+    assert_none_was_claimed_early(&database).await;
+    both_outlive_many_deadlines(&database).await;
+    assert_times_are_the_databases(&database).await;
+    assert_eq!(database.state(held).await, ("PROCESSING".to_owned(), 1), "its worker lives");
+
+    peer.kill();
+    let killed = Instant::now();
+    sample::is_stored_as(&database, held, "COMPLETED").await;
+
+    assert!(killed.elapsed() < RESCUED_WITHIN, "{:?}", killed.elapsed());
+    let story = sample::events(&api, held).await;
+    assert_eq!(sample::names(&story), ["placed", "claimed", "rescued", "claimed", "completed"], "{story:?}");
+    assert_times_are_the_databases(&database).await;
+    assert!(astray.counter("worker_deaths_total").await < 0.5);
+    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert_eq!((summary.retried, summary.rescued), (1, 1), "{summary:?}");
+}
+
+/// The library that gives a program another time.
+fn library() -> String {
+    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(fs::read_dir).into_iter().flatten().flatten();
+    let mut found = folders.flatten().map(|folder| folder.path().join(LIBRARY)).filter(|path| path.is_file());
+    let found = found.next().unwrap_or_else(|| panic!("no {LIBRARY} in /usr/lib/*: install the package libfaketime"));
+    found.into_os_string().into_string().unwrap()
+}
+
+/// The time that a program wrote on its last line.
+async fn clock_of(program: &Worker) -> DateTime<Utc> {
+    eventually("the worker logs the time", sample::SOON, || async {
+        let logs = program.logs();
+        logs.lines().rev().find_map(|line| line.split_whitespace().next()?.parse().ok())
+    })
+    .await
+}
+
+async fn place_scheduled(database: &Database, api: &Api) -> Vec<Uuid> {
+    let now: NaiveDateTime = sqlx::query_scalar("select now(6)").fetch_one(&database.pool).await.unwrap();
+    let mut placed = Vec::new();
+    for user_id in 1..=3 {
+        let mut order = sample::order_of(user_id);
+        order["process_after"] = json!((now + AHEAD).and_utc().to_rfc3339());
+        placed.push(api.place(&order).await);
+    }
+    placed
+}
+
+async fn assert_none_was_claimed_early(database: &Database) {
+    let claims: Vec<(NaiveDateTime, NaiveDateTime)> =
+        sqlx::query_as("select process_after, claimed_at from orders where process_after is not null")
+            .fetch_all(&database.pool)
+            .await
+            .unwrap();
+    assert_eq!(claims.len(), 3);
+    for (process_after, claimed_at) in claims {
+        assert!(claimed_at >= process_after, "scheduled for {process_after}, claimed at {claimed_at}");
+    }
+}
+
+/// Waits until both workers have lived, as they entered themselves at their start, for many times the time that a dead
+/// one has.
+async fn both_outlive_many_deadlines(database: &Database) {
+    eventually("both workers live on", sample::SOON, || async {
+        let sql = "select count(*) from workers where heartbeat_at > started_at + interval 5 second";
+        let old: i64 = sqlx::query_scalar(sql).fetch_one(&database.pool).await.unwrap();
+        (old == 2).then_some(())
+    })
+    .await;
+}
+
+async fn assert_times_are_the_databases(database: &Database) {
+    for (table, columns) in TIMES {
+        for column in columns {
+            let sql = format!("select {column}, now(6) from {table} where {column} is not null");
+            let times: Vec<(NaiveDateTime, NaiveDateTime)> =
+                sqlx::query_as(AssertSqlSafe(sql)).fetch_all(&database.pool).await.unwrap();
+            for (time, now) in times {
+                assert!((time - now).abs() < FAR, "{table}.{column} is {time} at {now}");
+            }
+        }
+    }
+}
