@@ -2,6 +2,7 @@
 
 mod api;
 mod clock;
+mod read_view;
 
 use std::time::{Duration, Instant};
 
