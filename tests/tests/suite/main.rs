@@ -17,6 +17,7 @@ mod create;
 mod doctor;
 mod faults;
 mod history;
+mod intake;
 mod line;
 mod list;
 mod load;
