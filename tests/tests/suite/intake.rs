@@ -1,11 +1,23 @@
 //! What the API promises about orders that it has taken in, when writing them goes wrong.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::future::join_all;
-use orders_tests::{Api, Database, Proxy, database};
+use orders_tests::{Api, Database, Proxy, Reply, database, eventually};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::sample;
+
+/// How many orders wait for the database at most: in the queue, and in the hands of its two writers.
+const WAITING_MAX: usize = 4_096 + 2 * 500;
+
+/// Far more than that, should the API be slower to take orders in than to give up on those that it has.
+const POSTS_MAX: usize = 4 * WAITING_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_whose_commit_lost_its_answer_is_answered_with_201_and_stored_once() {
@@ -39,7 +51,79 @@ async fn creates_that_shared_a_commit_which_lost_its_answer_are_each_stored_once
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
+    let database = database().await;
+    allow_many_connections();
+    let api = Arc::new(Api::start(&database.url, &[]).await);
+    api.place(&sample::order()).await;
+    let mut holder = database.pool.acquire().await.unwrap();
+    sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
+
+    let (mut posts, is_full) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
+    eventually("an order is turned away", sample::SOON, || {
+        for _ in 0..30 {
+            if posts.len() < POSTS_MAX {
+                let user_id = i64::try_from(posts.len()).unwrap() + 2;
+                posts.spawn(post(Arc::clone(&api), user_id, Arc::clone(&is_full)));
+            }
+        }
+        let is_full = is_full.load(Ordering::SeqCst);
+        async move { is_full.then_some(()) }
+    })
+    .await;
+    sqlx::raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
+    let replies = posts.join_all().await;
+
+    let stored = stored(&database).await;
+    let (mut accepted, mut turned_away) = (0, 0);
+    for (user_id, reply) in replies {
+        if reply.status == 201 {
+            let order_id = reply.json()["data"]["order_id"].as_str().unwrap().parse().unwrap();
+            assert_eq!(stored.get(&user_id), Some(&order_id), "{reply:?}");
+            accepted += 1;
+        } else if is_for_a_full_queue(&reply) {
+            assert_eq!(stored.get(&user_id), None, "it is stored: {reply:?}");
+            turned_away += 1;
+        }
+    }
+    assert!(accepted > 0 && turned_away > 0, "{accepted} accepted, {turned_away} turned away");
+    api.place(&sample::order()).await;
+}
+
+/// Each post has a connection, and thus a descriptor, in this process and in the API, which inherits the limit.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+/// Places an order and tells when the queue was full.
+async fn post(api: Arc<Api>, user_id: i64, is_full: Arc<AtomicBool>) -> (i64, Reply) {
+    let reply = api.post("/order/create-order", &sample::order_of(user_id).to_string()).await;
+    if reply.status != 201 && is_for_a_full_queue(&reply) {
+        is_full.store(true, Ordering::SeqCst);
+    }
+    (user_id, reply)
+}
+
+/// Whether the refusal, which must say when to come again, names the queue; otherwise it is for the database's silence.
+fn is_for_a_full_queue(reply: &Reply) -> bool {
+    let problem = reply.problem(503);
+    let seconds = reply.header("retry-after").unwrap_or_else(|| panic!("no Retry-After: {reply:?}"));
+    assert!(seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{reply:?}");
+    problem["detail"].as_str().is_some_and(|detail| detail.contains("Too many orders"))
+}
+
 async fn orders_of(database: &Database, user_id: i64) -> Vec<Uuid> {
     let orders = sqlx::query_scalar("select order_id from orders where user_id = ?").bind(user_id);
     orders.fetch_all(&database.pool).await.unwrap()
+}
+
+/// Each user's only order.
+async fn stored(database: &Database) -> BTreeMap<i64, Uuid> {
+    let rows: Vec<(i64, Uuid)> =
+        sqlx::query_as("select user_id, order_id from orders").fetch_all(&database.pool).await.unwrap();
+    let stored: BTreeMap<i64, Uuid> = rows.iter().copied().collect();
+    assert_eq!(stored.len(), rows.len(), "no order is there twice");
+    stored
 }
