@@ -47,11 +47,7 @@ impl<'a> Scene<'a> {
     /// Waits until more orders are completed than now: the system works.
     async fn goes_on(&self) {
         self.api.is_ready().await;
-        let before = self.database.orders_in("COMPLETED").await;
-        eventually("orders are completed", sample::SOON, || async {
-            (self.database.orders_in("COMPLETED").await > before + 20).then_some(())
-        })
-        .await;
+        sample::some_more_are_completed(self.database).await;
     }
 
     /// Proves from the history that every accepted order was completed or, by a client, canceled.
