@@ -11,6 +11,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// Chance for a use whose number of rolls nobody knows, so that those that come after it are the same.
+    pub(super) fn apart(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// A number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("64 bits are enough");
@@ -33,6 +38,17 @@ impl Dice {
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
     }
+}
+
+#[test]
+fn rolls_apart_do_not_change_what_comes() {
+    let mut dice = [Dice::new(1), Dice::new(1)];
+
+    dice[0].apart();
+    let mut apart = dice[1].apart();
+    apart.below(100);
+
+    assert_eq!(dice[0].below(10_000), dice[1].below(10_000));
 }
 
 #[test]

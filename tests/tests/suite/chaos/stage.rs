@@ -103,7 +103,10 @@ impl<'a> Stage<'a> {
                 sleep(frozen).await;
                 self.server.thaw();
             }
-            Fault::KillConnections => self.server.kill_connections(|| dice.once_in(2)).await,
+            Fault::KillConnections => {
+                let mut dice = dice.apart();
+                self.server.kill_connections(|| dice.once_in(2)).await;
+            }
             Fault::ReadOnly => {
                 self.server.execute("set global read_only = 1").await;
                 self.mend_after(Duration::from_secs(1), Remedy::AllowWrites);
