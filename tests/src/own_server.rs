@@ -102,18 +102,31 @@ impl OwnServer {
         execute(&self.root, sql).await;
     }
 
+    /// The numbers of the programs' connections.
+    pub async fn connections(&self) -> Vec<i64> {
+        let mut root = MySqlConnection::connect(self.root.as_str()).await.expect("the server answers root");
+        let version: String =
+            sqlx::query_scalar("select version()").fetch_one(&mut root).await.expect("a server has a version");
+        // MySQL's own list also shows what is being executed, and fails on ids in binary.
+        let sessions = if version.contains("MariaDB") {
+            "select cast(id as signed) from information_schema.processlist where user = 'orders'"
+        } else {
+            "select cast(processlist_id as signed) from performance_schema.threads where processlist_user = 'orders'"
+        };
+        sqlx::query_scalar(sessions).fetch_all(&mut root).await.expect("root may see all connections")
+    }
+
     /// Ends those of the programs' connections that `is_chosen` chooses.
     pub async fn kill_connections(&self, mut is_chosen: impl FnMut() -> bool) {
-        let mut root = MySqlConnection::connect(self.root.as_str()).await.expect("the server answers root");
-        let ids: Vec<i64> =
-            sqlx::query_scalar("select cast(id as signed) from information_schema.processlist where user = 'orders'")
-                .fetch_all(&mut root)
-                .await
-                .expect("root may see all connections");
-        for id in ids.into_iter().filter(|_| is_chosen()) {
-            // It may have ended by itself meanwhile.
-            let _ = sqlx::raw_sql(AssertSqlSafe(format!("kill {id}"))).execute(&mut root).await;
+        for id in self.connections().await.into_iter().filter(|_| is_chosen()) {
+            self.kill_connection(id).await;
         }
+    }
+
+    /// Ends one of the programs' connections.
+    pub async fn kill_connection(&self, id: i64) {
+        // It may have ended by itself meanwhile.
+        let _ = sqlx::raw_sql(AssertSqlSafe(format!("kill {id}"))).execute(&self.database.pool).await;
     }
 
     /// Waits until the server takes both root and the programs. (MySQL takes a user without TLS, as by way of a proxy,
