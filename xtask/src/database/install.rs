@@ -21,27 +21,39 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// # Errors
 /// Where the user may not, or the system has no `apt-get`: says what to do instead.
 pub(super) fn server(url_variable: &str, interrupt: &Interrupt) -> Result<Program> {
-    let may = rustix::process::geteuid().is_root() || has_sudo(interrupt)?;
-    if installed("apt-get").is_none() || !may {
+    if !is_allowed(interrupt)? {
         bail!(
             "no database: install a server ({} on Debian and Ubuntu), start Docker, \
              or set {url_variable}=mysql://user:password@host:port/database",
             PACKAGES.join(" and ")
         );
     }
-    say(format_args!("== installing {} with apt-get", PACKAGES.join(" and ")));
+    packages(&PACKAGES, interrupt)?;
+    Program::find(interrupt)?.context("the packages are installed, but no server is found")
+}
+
+/// Whether packages can be installed without a question.
+pub(crate) fn is_allowed(interrupt: &Interrupt) -> Result<bool> {
+    Ok(installed("apt-get").is_some() && (rustix::process::geteuid().is_root() || has_sudo(interrupt)?))
+}
+
+/// Installs packages of the system.
+///
+/// # Errors
+/// When `apt-get` cannot fetch or install them.
+pub(crate) fn packages(packages: &[&str], interrupt: &Interrupt) -> Result<()> {
+    say(format_args!("== installing {} with apt-get", packages.join(" and ")));
     update(interrupt)?;
-    let fetched = apt_get(&["install", "--download-only"], &PACKAGES, interrupt)?;
-    if fetched.ok {
-        // From here on an interrupt waits: it would leave packages half installed.
-        let finished = apt_get(&["install"], &PACKAGES, &Interrupt::never())?;
-        if finished.ok {
-            interrupt.check()?;
-            return Program::find(interrupt)?.context("the packages are installed, but no server is found");
-        }
-        bail!("apt-get cannot install {}: {}", PACKAGES.join(" and "), finished.last_line());
+    let fetched = apt_get(&["install", "--download-only"], packages, interrupt)?;
+    if !fetched.ok {
+        bail!("apt-get cannot fetch {}: {}", packages.join(" and "), fetched.last_line());
     }
-    bail!("apt-get cannot fetch {}: {}", PACKAGES.join(" and "), fetched.last_line())
+    // From here on an interrupt waits: it would leave packages half installed.
+    let finished = apt_get(&["install"], packages, &Interrupt::never())?;
+    if !finished.ok {
+        bail!("apt-get cannot install {}: {}", packages.join(" and "), finished.last_line());
+    }
+    interrupt.check()
 }
 
 /// Refreshes the lists of packages; a clean machine may have none.

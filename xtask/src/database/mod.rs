@@ -3,7 +3,7 @@
 mod container;
 mod docker;
 mod greeting;
-mod install;
+pub(crate) mod install;
 mod private;
 mod program;
 mod settings;

@@ -2,6 +2,7 @@
 
 pub(crate) mod chaos;
 mod compose;
+mod faketime;
 mod run_dir;
 mod summary;
 
@@ -37,19 +38,25 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let run_dir = RunDir::create(checkout, interrupt)?;
     let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
-    let no_compose = compose::obstacle(&source, interrupt)?;
-    if let Some(reason) = &no_compose {
-        say(format_args!("== skipped: compose deployment ({reason})"));
-    }
+    let obstacles = [
+        ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
+        ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
+    ];
     let mut cargo = checkout.cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast", "--"]);
-    if no_compose.is_some() {
-        cargo.args(["--skip", "compose::"]);
+    for (tests, _, _) in obstacles.iter().filter(|(.., obstacle)| obstacle.is_some()) {
+        cargo.args(["--skip", tests]);
     }
+    let tell_skipped = || {
+        for (_, what, obstacle) in &obstacles {
+            if let Some(reason) = obstacle {
+                say(format_args!("== skipped: {what} ({reason})"));
+            }
+        }
+    };
+    tell_skipped();
     let (is_success, summary) = run_on(source, &run_dir, cargo, &args.passed_on, checkout, interrupt)?;
-    if let Some(reason) = &no_compose {
-        say(format_args!("== skipped: compose deployment ({reason})"));
-    }
+    tell_skipped();
     say(summary.line(is_success));
     Ok(exit_code(is_success))
 }

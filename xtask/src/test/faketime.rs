@@ -1,0 +1,34 @@
+//! libfaketime, under which the suite runs a worker whose clock is wrong.
+
+use std::fs;
+
+use anyhow::Result;
+
+use crate::database::install;
+use crate::interrupt::Interrupt;
+
+/// Debian's and Ubuntu's package.
+const PACKAGE: &str = "libfaketime";
+
+/// Where it puts the library, in the folder of the machine's kind.
+const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+
+/// Installs the library where it is missing and the user may; otherwise says why its tests cannot run.
+pub(super) fn obstacle(interrupt: &Interrupt) -> Result<Option<String>> {
+    if is_there() {
+        return Ok(None);
+    }
+    if !install::is_allowed(interrupt)? {
+        return Ok(Some(format!("install {PACKAGE}")));
+    }
+    if let Err(error) = install::packages(&[PACKAGE], interrupt) {
+        interrupt.check()?;
+        return Ok(Some(format!("{error:#}")));
+    }
+    Ok((!is_there()).then(|| format!("{PACKAGE} is installed, but {LIBRARY} is not found")))
+}
+
+fn is_there() -> bool {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    folders.map(|folder| folder.path().join(LIBRARY)).any(|library| library.is_file())
+}
