@@ -9,7 +9,7 @@ use orders_shared::domain::Order;
 
 use crate::{ProcessingError, Processor};
 
-/// Work that takes a while and succeeds, but for the [`Fault`]s it was told of.
+/// Work that takes a while and succeeds, but for the faults that it was told of.
 #[derive(Clone, Debug)]
 pub struct Simulated {
     duration: Duration,
