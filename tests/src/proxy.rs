@@ -41,6 +41,8 @@ struct Line {
     /// What a connection must ask for to be ended before its answer.
     trap: Option<Vec<u8>>,
     is_sprung: bool,
+    /// Whether what sprang the trap reaches the database only once this is over.
+    is_held_back: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +114,18 @@ impl Proxy {
         });
     }
 
+    /// Ends the connection that sends the next COMMIT at once, and holds that back until [`Self::let_go`]: the commit takes
+    /// effect long after the program has given it up.
+    pub fn hold_back_commit(&self) {
+        self.line.send_modify(|line| line.is_held_back = true);
+        self.cut_at_commit();
+    }
+
+    /// Passes on what was held back.
+    pub fn let_go(&self) {
+        self.line.send_modify(|line| line.is_held_back = false);
+    }
+
     /// Waits until [`Self::cut_at_commit`] or [`Self::cut_at_answer_to`] has ended a connection.
     pub async fn has_cut(&self) {
         let mut line = self.line.subscribe();
@@ -156,6 +170,14 @@ async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Li
                 let Some(chunk @ [_, ..]) = asked.get(..count?) else { return Ok(()) };
                 let is_trapped = takes_trap(line, chunk);
                 let_pass(line).await;
+                if is_trapped && line.borrow().is_held_back {
+                    drop(program);
+                    line.send_modify(|line| line.is_sprung = true);
+                    let _ = line.subscribe().wait_for(|line| !line.is_held_back).await;
+                    database.write_all(chunk).await?;
+                    database.read_u8().await?;
+                    return Ok(());
+                }
                 database.write_all(chunk).await?;
                 if is_trapped {
                     database.read_u8().await?;

@@ -184,6 +184,30 @@ async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itsel
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_commit_takes_effect_late_is_handed_back_too() {
+    let database = database().await;
+    History::record(&database.pool).await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&line.url, &[]).await;
+
+    line.hold_back_commit();
+    let first = api.place(&sample::order()).await;
+    line.has_cut().await;
+    // It is handed back, as far as it can be, before another one is completed.
+    let second = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, second, "COMPLETED").await;
+    line.let_go();
+
+    eventually("the first one is completed too", sample::SOON, || async {
+        (database.state(first).await.0 == "COMPLETED").then_some(())
+    })
+    .await;
+    assert!(worker.counter("worker_deaths_total").await < 0.5);
+    check(&History::read(&database.pool).await, &[first, second], 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_no_order_stands_in_nobodys_way() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
