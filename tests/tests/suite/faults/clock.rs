@@ -86,6 +86,8 @@ async fn a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta
     assert!(astray.counter("worker_deaths_total").await < 0.5);
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.retried, summary.rescued), (1, 1), "{summary:?}");
+    // Killed, it would leave the memory behind that libfaketime shares.
+    assert_eq!(astray.terminate().await.code(), Some(0));
 }
 
 /// The library that gives a program another time.
