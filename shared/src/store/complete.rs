@@ -75,14 +75,13 @@ impl Store {
         let completed = self.call("complete orders", async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
-            let locked: HashSet<OrderId> =
-                listed.lock(&mut transaction).await?.into_iter().map(|held| held.order_id.into()).collect();
-            let had = as_json(pairs(&claims).into_iter().filter(|(order_id, _)| locked.contains(order_id)));
+            let (held, busy) = listed.lock(&mut transaction).await?;
+            let held: HashSet<OrderId> = held.into_iter().map(|held| held.order_id.into()).collect();
+            let had = as_json(pairs(&claims).into_iter().filter(|(order_id, _)| held.contains(order_id)));
             sqlx::query(COMPLETE).bind(had).execute(&mut *transaction).await?;
-            let busy: HashSet<OrderId> = listed.still_held(&mut transaction).await?.into_iter().collect();
             transaction.commit().await?;
             line.done();
-            Ok((locked.len() as u64, busy))
+            Ok((held.len() as u64, busy))
         });
         match completed.await {
             Ok((changed, busy)) => {

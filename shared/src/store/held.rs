@@ -1,62 +1,83 @@
 //! Claimed orders, found by their claims.
 
+use std::collections::HashSet;
+
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{ClaimToken, OrderId};
 
-macro_rules! held {
-    () => {
-        r"
-        select orders.order_id, orders.attempt, orders.rescues
-        from (
-            select unhex(order_id) as order_id, unhex(token) as token
-            from json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as listed
-        ) as held
-        straight_join orders force index (primary) on orders.order_id = held.order_id
-        where orders.status = 'PROCESSING' and orders.claim_token = held.token
-        "
+macro_rules! listed_orders {
+    ($columns:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            r"
+            from (
+                select unhex(order_id) as order_id, unhex(token) as token
+                from json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as pairs
+            ) as listed
+            straight_join orders force index (primary) on orders.order_id = listed.order_id
+            "
+        )
     };
 }
 
-/// Locks those of the orders whose claim still holds, but for those that somebody else has locked: one that is locked for
-/// long must not hold up its neighbours. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
-pub(super) const LOCK_HELD: &str = concat!(held!(), "for update skip locked");
+/// Locks the orders of a batch, but for those that somebody else has locked: one that is locked for long must not hold up
+/// its neighbours. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
+pub(super) const LOCK_LISTED: &str = concat!(
+    listed_orders!(
+        "orders.order_id, orders.attempt, orders.rescues,
+        cast(coalesce(orders.status = 'PROCESSING' and orders.claim_token = listed.token, 0) as signed) as claim_holds"
+    ),
+    "for update skip locked"
+);
 
-const HELD: &str = held!();
+const LISTED: &str = listed_orders!("orders.order_id");
 
-/// An order whose claim holds.
+/// An order that is locked.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Held {
     pub(super) order_id: Uuid,
     pub(super) attempt: u16,
     pub(super) rescues: u8,
+    claim_holds: i64,
 }
 
 /// A batch of claims as it travels to the server.
-pub(super) struct Listed(String);
+pub(super) struct Listed {
+    json: String,
+    length: usize,
+}
 
 impl Listed {
     /// In the order of the ids, in which every writer takes its row locks.
     pub(super) fn new(mut claims: Vec<(OrderId, ClaimToken)>) -> Self {
         claims.sort_unstable_by_key(|(order_id, _)| *order_id);
-        Self(as_json(claims.into_iter()))
+        Self { length: claims.len(), json: as_json(claims.into_iter()) }
     }
 
     /// As the array of arrays that the statements take.
     pub(super) fn json(&self) -> &str {
-        &self.0
+        &self.json
     }
 
-    /// Locks those whose claim holds and that nobody else has locked.
-    pub(super) async fn lock(&self, connection: &mut MySqlConnection) -> Result<Vec<Held>, sqlx::Error> {
-        sqlx::query_as(LOCK_HELD).bind(&self.0).fetch_all(connection).await
-    }
-
-    /// Those whose claim holds; locks nothing.
-    pub(super) async fn still_held(&self, connection: &mut MySqlConnection) -> Result<Vec<OrderId>, sqlx::Error> {
-        let held: Vec<Held> = sqlx::query_as(HELD).bind(&self.0).fetch_all(connection).await?;
-        Ok(held.into_iter().map(|held| held.order_id.into()).collect())
+    /// Locks those whose claim holds. The others are those that somebody else has locked: whether their claims hold will
+    /// show when that is over. A claim may even be made then, by a commit that nobody waits for any more.
+    pub(super) async fn lock(
+        &self,
+        connection: &mut MySqlConnection,
+    ) -> Result<(Vec<Held>, HashSet<OrderId>), sqlx::Error> {
+        let locked: Vec<Held> = sqlx::query_as(LOCK_LISTED).bind(&self.json).fetch_all(&mut *connection).await?;
+        let mut busy = HashSet::new();
+        if locked.len() < self.length {
+            let all: Vec<Uuid> = sqlx::query_scalar(LISTED).bind(&self.json).fetch_all(connection).await?;
+            busy.extend(all.into_iter().map(OrderId::from));
+            for order in &locked {
+                busy.remove(&order.order_id.into());
+            }
+        }
+        Ok((locked.into_iter().filter(|order| order.claim_holds == 1).collect(), busy))
     }
 }
 

@@ -160,19 +160,18 @@ impl Store {
         held: Vec<(OrderId, ClaimToken)>,
         decide: impl Fn(&Held) -> Leaving,
     ) -> Result<Left, StoreError> {
-        let (asked, listed) = (held.len(), Listed::new(held));
+        let listed = Listed::new(held);
         self.call(doing, async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
-            let leaving: Vec<Leaving> = listed.lock(&mut transaction).await?.iter().map(decide).collect();
+            let (held, busy) = listed.lock(&mut transaction).await?;
+            let leaving: Vec<Leaving> = held.iter().map(decide).collect();
             if !leaving.is_empty() {
                 settle(&mut transaction, &leaving).await?;
             }
-            // Those that left are no longer held, in this transaction's own eyes.
-            let busy = if leaving.len() < asked { listed.still_held(&mut transaction).await? } else { Vec::new() };
             transaction.commit().await?;
             line.done();
-            Ok((leaving, busy.into_iter().collect()))
+            Ok((leaving, busy))
         })
         .await
     }

@@ -12,7 +12,7 @@ use crate::domain::{PageKey, RESCUES_MAX};
 use crate::store::claim::{CLAIM, LOCK_DUE};
 use crate::store::complete::COMPLETE;
 use crate::store::events::EVENTS;
-use crate::store::held::LOCK_HELD;
+use crate::store::held::LOCK_LISTED;
 use crate::store::leave::{LEAVE, NOTE};
 use crate::store::list::{ONE, OTHERS, WAITING};
 use crate::store::place::PLACE;
@@ -75,7 +75,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         ),
         (by_id("plan: claim orders", CLAIM), vec![EMPTY, Value::Id(sample)]),
         (by_id("plan: complete orders", COMPLETE), vec![EMPTY]),
-        (by_id("plan: lock held orders", LOCK_HELD), vec![EMPTY]),
+        (by_id("plan: lock held orders", LOCK_LISTED), vec![EMPTY]),
         (by_id("plan: note events", NOTE), vec![EMPTY]),
         (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
         // Reads every order in work, however few of them are orphans.
