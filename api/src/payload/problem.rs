@@ -96,7 +96,8 @@ impl Problem {
             return Self::new(status, format!("The parameter `{}` is invalid: {}", error.name, error.reason));
         }
         if let Some(error) = error.downcast_ref::<poem_openapi::error::ParsePathError>() {
-            return Self::new(status, format!("The path is invalid: {}", error.reason));
+            // The library has forgotten the parameter's name; an order's id is the only one that it reads.
+            return Self::new(status, format!("`order_id` in the path is invalid: {}", error.reason));
         }
         if error.is::<ParsePathError>() {
             return Self::new(StatusCode::NOT_FOUND, "There is nothing at this path.");

@@ -134,6 +134,8 @@ async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
 
         let _ = reply.problem(status);
     }
+    let no_id = api.post("/orders/17/cancel", "").await.problem(400);
+    assert!(no_id["detail"].as_str().is_some_and(|detail| detail.contains("`order_id`")), "{no_id}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
