@@ -58,20 +58,7 @@ async fn a_worker_completes_what_it_held_and_goes_on_after_an_outage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_both_programs_while_the_database_is_away() {
-    let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
-    let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
-    let worker = Worker::start(&line.url, &env).await;
-    let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
-
-    line.cut();
-    let asked = Instant::now();
-    let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
-
-    assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
-    assert!(asked.elapsed() < Duration::from_secs(1 + 2), "{:?}", asked.elapsed());
+    both_end_in_time_after(Proxy::cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +94,11 @@ async fn a_database_that_falls_silent_is_away_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_both_programs_in_time_while_the_database_is_silent() {
+    both_end_in_time_after(Proxy::stall).await;
+}
+
+/// Takes the database away from both programs while an order is in work, and ends them.
+async fn both_end_in_time_after(loss: impl Fn(&Proxy)) {
     let database = database().await;
     let line = Proxy::start(&database.url).await;
     let api = Api::start(&line.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
@@ -115,7 +107,7 @@ async fn sigterm_ends_both_programs_in_time_while_the_database_is_silent() {
     let order_id = api.place(&sample::order()).await;
     sample::is_stored_as(&database, order_id, "PROCESSING").await;
 
-    line.stall();
+    loss(&line);
     let asked = Instant::now();
     let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
 
