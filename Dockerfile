@@ -9,12 +9,13 @@ WORKDIR /src
 # older than this layer would otherwise pass for the ones that it has just compiled.
 COPY Cargo.toml Cargo.lock ./
 COPY api/Cargo.toml api/
+COPY bench/Cargo.toml bench/
 COPY shared/Cargo.toml shared/
 COPY tests/Cargo.toml tests/
 COPY worker/Cargo.toml worker/
 COPY xtask/Cargo.toml xtask/
 RUN set -eu; \
-    for member in api shared tests worker xtask; do \
+    for member in api bench shared tests worker xtask; do \
         mkdir "$member/src"; \
         echo '//! Empty.' > "$member/src/lib.rs"; \
     done; \

@@ -1,21 +1,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::NewOrder;
+use orders_shared::domain::{NewOrder, Placed, Placement};
 use orders_shared::store::{Store, StoreError};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::metrics::ApiMetrics;
 
-/// Orders that wait to be written. Full means that the database is slower than the clients: more waiting would only
+/// Requests that wait to be written. Full means that the database is slower than the clients: more waiting would only
 /// add delay and memory, so further ones are turned away.
 const QUEUE_MAX: usize = 4_096;
 
-/// Orders that one commit takes at most. The gain of larger ones is small, and a statement must fit the smallest
-/// packet that servers accept by default, 16 MiB.
+/// Bytes of all orders that wait, about as they travel to the database. It bounds the memory of large orders as
+/// [`QUEUE_MAX`] does that of small ones; room for seven of the largest batches.
+const QUEUE_BYTES_MAX: usize = 32 << 20;
+
+/// Orders that one commit takes, or as many more as one request has. The gain of larger ones is small.
 const BATCH_MAX: usize = 500;
+
+/// Bytes of orders that one commit takes, or as many more as one request has: together they fit the smallest packet that
+/// servers accept by default, 16 MiB.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Two keep the server busy while the next batch gathers; more make the batches smaller.
 const WRITERS: usize = 2;
@@ -34,23 +41,32 @@ const RETRY_AFTER: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
 }
 
-/// Why an order was not placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request's orders were not placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     /// Too many orders wait to be written.
+    #[error("too many orders wait to be written")]
     Full,
-    /// The database is away. The order may have been placed if the connection was lost during its commit.
+    /// The database is away. The orders may have been placed if the connection was lost during their commit.
+    #[error("the database did not take the orders; the log of the intake says why")]
     DatabaseAway,
+    /// Somebody else keeps a lock that one of the orders needs.
+    #[error("an order waits for a lock that somebody else keeps; the log of the intake says more")]
+    Locked,
     /// The database refused the statement: a fault of ours.
+    #[error("the database refuses the orders; the log of the intake says why")]
     Broken,
 }
 
 #[derive(Debug)]
 struct Waiting {
-    order: NewOrder,
-    placed: oneshot::Sender<Result<(), Refused>>,
+    placement: Placement,
+    bytes: usize,
+    placed: oneshot::Sender<Result<Placed, Refused>>,
+    room: OwnedSemaphorePermit,
 }
 
 impl Intake {
@@ -62,73 +78,183 @@ impl Intake {
         for _ in 0..WRITERS {
             writers.spawn(write(store.clone(), Arc::clone(&waiting), Arc::clone(metrics)));
         }
-        (Self { queue }, writers)
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)) }, writers)
     }
 
-    /// Places one order. `Ok` means that it is on disk.
-    pub(crate) async fn place(&self, order: NewOrder) -> Result<(), Refused> {
+    /// Places the orders of one request, all or none. [`Placed::New`] means that they are on disk.
+    pub(crate) async fn place(&self, placement: Placement) -> Result<Placed, Refused> {
+        let bytes: usize = placement.orders.iter().map(weight).sum();
+        let permits = u32::try_from(bytes).map_err(|_| Refused::Full)?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Refused::Full)?;
         let (placed, answer) = oneshot::channel();
-        self.queue.try_send(Waiting { order, placed }).map_err(|_| Refused::Full)?;
+        self.queue.try_send(Waiting { placement, bytes, placed, room }).map_err(|_| Refused::Full)?;
         answer.await.unwrap_or(Err(Refused::Broken))
     }
 }
 
+/// How many bytes an order takes on its way to the database at most.
+fn weight(order: &NewOrder) -> usize {
+    const FIXED: usize = 256;
+    const ITEM: usize = 21;
+    let external_id = order.external_id.as_ref().map_or(0, |external_id| length(external_id.as_str()));
+    let metadata: usize = order.metadata.pairs().iter().map(|(key, value)| length(key) + length(value) + 10).sum();
+    FIXED + ITEM * order.item_ids.as_slice().len() + external_id + metadata
+}
+
+/// Bytes of a text inside JSON that itself is a text inside JSON: a backslash makes four.
+fn length(text: &str) -> usize {
+    let length = |character: char| match character {
+        '"' | '\\' => 4,
+        character if character.is_ascii_control() => 7,
+        character => character.len_utf8(),
+    };
+    text.chars().map(length).sum()
+}
+
 /// One writer: takes what waits, writes it, answers.
 async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, metrics: Arc<ApiMetrics>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
     loop {
-        if waiting.lock().await.recv_many(&mut batch, BATCH_MAX).await == 0 {
-            return;
-        }
-        let (orders, answers): (Vec<_>, Vec<_>) =
-            batch.drain(..).map(|Waiting { order, placed }| (order, placed)).unzip();
-        match place(&store, &orders).await {
-            // One bad order must not fail its neighbours.
-            Err(Refused::Broken) if orders.len() > 1 => {
-                for (order, answer) in orders.into_iter().zip(answers) {
-                    tell([answer], place(&store, &[order]).await, &metrics);
-                }
+        // A statement of its own: it lets go of the queue, so that the other writer gathers while this one writes.
+        let gathered = gather(&mut *waiting.lock().await).await;
+        let Some(batch) = gathered else { return };
+        let (placements, answers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|Waiting { placement, placed, room, .. }| (placement, (placed, room))).unzip();
+        match place(&store, &placements, TRY_FOR).await {
+            // One order that is bad, or waits for a lock, must not fail its neighbours.
+            Err(refused @ (Refused::Broken | Refused::Locked)) if placements.len() > 1 => {
+                place_alone(&store, placements.into_iter().zip(answers).collect(), refused, &metrics).await;
             }
-            placed => tell(answers, placed, &metrics),
+            placed => tell(&placements, answers, placed, &metrics),
         }
     }
 }
+
+/// Places each alone, those first that can wait for nobody. What waits for a lock has waited long enough already, and is
+/// tried once more; when the database goes away, it is away for all that are left.
+async fn place_alone(store: &Store, mut batch: Vec<(Placement, Answer)>, why: Refused, metrics: &ApiMetrics) {
+    batch.sort_by_key(|(placement, _)| placement.looks_back());
+    let try_for = if why == Refused::Locked { Duration::ZERO } else { TRY_FOR };
+    let mut is_away = false;
+    for (placement, answer) in batch {
+        let placements = [placement];
+        let placed = if is_away { Err(Refused::DatabaseAway) } else { place(store, &placements, try_for).await };
+        is_away = matches!(placed, Err(Refused::DatabaseAway));
+        tell(&placements, [answer], placed, metrics);
+    }
+}
+
+/// What one commit takes; `None` when there is nothing and will be nothing.
+async fn gather(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+    let mut next = Some(waiting.recv().await?);
+    let (mut batch, mut orders, mut bytes) = (Vec::new(), 0, 0);
+    while let Some(taken) = next {
+        orders += taken.placement.orders.len();
+        bytes += taken.bytes;
+        batch.push(taken);
+        let is_full = orders >= BATCH_MAX || bytes >= BATCH_BYTES_MAX;
+        next = if is_full { None } else { waiting.try_recv().ok() };
+    }
+    Some(batch)
+}
+
+type Answer = (oneshot::Sender<Result<Placed, Refused>>, OwnedSemaphorePermit);
 
 /// Answers those whose orders one commit placed, or did not.
 fn tell(
-    answers: impl IntoIterator<Item = oneshot::Sender<Result<(), Refused>>, IntoIter: ExactSizeIterator>,
-    placed: Result<(), Refused>,
+    placements: &[Placement],
+    answers: impl IntoIterator<Item = Answer>,
+    placed: Result<Vec<Placed>, Refused>,
     metrics: &ApiMetrics,
 ) {
-    let answers = answers.into_iter();
-    if placed.is_ok() {
-        metrics.placed(answers.len());
+    let refused = placed.as_ref().err().copied();
+    let placed = placed.unwrap_or_default();
+    let is_new = |placed: &Placed| matches!(placed, Placed::New { .. });
+    let new = placements.iter().zip(&placed).filter(|(_, placed)| is_new(placed));
+    let orders: usize = new.map(|(placement, _)| placement.orders.len()).sum();
+    if orders > 0 {
+        metrics.placed(orders);
     }
-    for answer in answers {
-        // A client that went away does not read its answer; the order stands.
-        let _ = answer.send(placed);
+    let mut placed = placed.into_iter();
+    for (answer, _room) in answers {
+        // A client that went away does not read its answer; the orders stand.
+        let _ = answer.send(placed.next().ok_or(refused.unwrap_or(Refused::Broken)));
     }
 }
 
-/// Places a batch, trying again for a while when the database refuses for the moment.
-async fn place(store: &Store, orders: &[NewOrder]) -> Result<(), Refused> {
-    let deadline = Instant::now() + TRY_FOR;
+/// Places a batch, trying again for a while when the database refuses for the moment. Where only some of its orders may
+/// be the reason, their writer places each alone.
+async fn place(store: &Store, placements: &[Placement], try_for: Duration) -> Result<Vec<Placed>, Refused> {
+    let deadline = Instant::now() + try_for;
     loop {
-        let Err(error) = store.place(orders).await else { return Ok(()) };
-        let again = error.is_passing() && Instant::now() < deadline;
-        log(&error, orders.len(), again);
+        let error = match store.place(placements).await {
+            Ok(placed) => return Ok(placed),
+            Err(error) => error,
+        };
+        let refused = match &error {
+            error if error.is_lock_wait() => Refused::Locked,
+            error if error.is_passing() => Refused::DatabaseAway,
+            _ => Refused::Broken,
+        };
+        let is_for_all = placements.len() == 1 || refused == Refused::DatabaseAway;
+        let again = is_for_all && refused != Refused::Broken && Instant::now() < deadline;
+        log(&error, placements, again || !is_for_all);
         if !again {
-            return Err(if error.is_passing() { Refused::DatabaseAway } else { Refused::Broken });
+            return Err(refused);
         }
         tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
-fn log(error: &StoreError, orders: usize, again: bool) {
+fn log(error: &StoreError, placements: &[Placement], again: bool) {
+    let orders: usize = placements.iter().map(|placement| placement.orders.len()).sum();
     let error = error as &dyn std::error::Error;
     if again {
         tracing::warn!(error, orders, "trying again");
     } else {
         tracing::error!(error, orders, "orders refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orders_shared::domain::{Amount, ExternalId, ItemIds, Metadata, OrderId, UserId};
+    use serde_json::json;
+
+    /// What shares a commit must fit one packet, whatever the escapes of JSON make of it.
+    #[test]
+    fn an_order_weighs_no_less_than_what_travels() -> Result<(), Box<dyn std::error::Error>> {
+        let external_id = "\"\\\u{1f600}".repeat(21);
+        for text in ["a", "ä", "\u{1f600}", "\"", "\\", "\n", "\u{1}", "\u{7f}", "\u{85}"] {
+            let mut metadata = Metadata::default();
+            for pair in 0..50 {
+                metadata.insert(format!("{}{pair}", text.repeat(38)), text.repeat(500))?;
+            }
+            let order = NewOrder {
+                order_id: OrderId::new(),
+                user_id: UserId::new(i64::MAX).ok_or("no user")?,
+                item_ids: ItemIds::new(vec![i64::MAX; 1000])?,
+                total_amount: Amount::MAX,
+                currency: Some("EUR".parse()?),
+                external_id: Some(ExternalId::new(external_id.clone())?),
+                metadata,
+                process_after: chrono::DateTime::from_timestamp(1, 5_000),
+            };
+            let travels = json!([
+                order.order_id.uuid().simple().to_string(),
+                order.user_id.get(),
+                order.item_ids.to_string(),
+                order.total_amount.to_string(),
+                "EUR",
+                external_id,
+                json!(order.metadata.pairs()).to_string(),
+                "1970-01-01 00:00:01.000005"
+            ]);
+
+            let length = travels.to_string().len();
+
+            assert!(weight(&order) >= length, "{text:?}: {} < {length}", weight(&order));
+        }
+        Ok(())
     }
 }

@@ -1,22 +1,31 @@
 //! The HTTP API: takes orders in, shows them, reports on them.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod config;
 mod doctor;
+mod document;
 mod dto;
 mod edge;
+mod ends;
+mod idempotency;
 mod intake;
 mod metrics;
 mod payload;
+mod problems;
+mod pruner;
 mod routes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::http::{Listener, Readiness};
+use orders_shared::http::{Ending, Listener, Readiness};
 use orders_shared::store::Store;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::doctor::doctor;
+use crate::ends::Ends;
 use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
 use crate::routes::Parts;
@@ -29,15 +38,20 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 ///
-/// When the port cannot be served or the metrics cannot be registered.
+/// When the metrics cannot be registered.
 pub async fn serve(store: Store, listener: Listener, grace: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let registry = orders_shared::metrics::registry()?;
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
     let (intake, writers) = Intake::start(&store, &metrics);
+    let ends = Ends::new(stop.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(pruner::prune(store.clone(), stop.clone()));
+    tasks.spawn(ends.clone().watch(store.clone()));
     let readiness = Readiness::new(store.clone(), stop.clone());
-    let endpoint = routes::endpoint(Parts { store: store.clone(), intake, readiness, registry, metrics });
+    let (endpoint, refusal) =
+        routes::endpoint(Parts { store: store.clone(), intake, ends, readiness, registry, metrics })?;
 
-    orders_shared::http::serve(listener, endpoint, stop, grace).await?;
+    orders_shared::http::serve(listener, endpoint, Some(refusal), Ending::after_a_window(stop, grace)).await;
     // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.
     let _ = tokio::time::timeout(LAST_WRITES, writers.join_all()).await;
     store.close().await;

@@ -24,7 +24,7 @@ async fn command() -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => migrate(args).await?,
         Command::Doctor(args) => return diagnose(args).await,
         Command::Healthcheck(HealthcheckArgs { api_listen }) => healthcheck(api_listen).await?,
-        Command::Openapi => writeln!(std::io::stdout(), "{}", openapi_json())?,
+        Command::Openapi => writeln!(std::io::stdout(), "{}", openapi_json()?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

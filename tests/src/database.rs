@@ -72,12 +72,19 @@ impl Database {
             .expect("the table can be read")
     }
 
+    /// How many orders have not reached an end. They are counted at one moment: an order that goes from one status to
+    /// another and back between two counts would be in neither.
+    pub async fn open_orders(&self) -> i64 {
+        sqlx::query_scalar("select count(*) from orders where status in ('PENDING', 'PROCESSING')")
+            .fetch_one(&self.pool)
+            .await
+            .expect("the table can be read")
+    }
+
     /// How many sessions in this database wait because somebody locked a table.
     pub async fn sessions_that_wait_for_a_table(&self) -> i64 {
-        let version: String =
-            sqlx::query_scalar("select version()").fetch_one(&self.pool).await.expect("a server has a version");
         // MySQL's own list also shows what is being executed, and fails on ids in binary.
-        let waiting = if version.contains("MariaDB") {
+        let waiting = if self.is_mariadb().await {
             "select count(*) from information_schema.processlist
              where db = database() and state like 'Waiting for table%'"
         } else {
@@ -85,6 +92,12 @@ impl Database {
              where processlist_db = database() and processlist_state like 'Waiting for table%'"
         };
         sqlx::query_scalar(waiting).fetch_one(&self.pool).await.expect("the sessions can be listed")
+    }
+
+    async fn is_mariadb(&self) -> bool {
+        let version: String =
+            sqlx::query_scalar("select version()").fetch_one(&self.pool).await.expect("a server has a version");
+        version.contains("MariaDB")
     }
 
     /// An order's status and attempt.

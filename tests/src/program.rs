@@ -4,18 +4,17 @@ use std::env;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, redirect};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Reply, eventually};
+use crate::{Release, Reply, eventually};
 
 /// A second on a quiet machine.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -58,7 +57,12 @@ impl Api {
 
     /// Starts the API and waits until it answers at all.
     pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
-        let program = Program::start("orders-api", "API_LISTEN", database_url, env);
+        Self::start_release(Release::This, database_url, env).await
+    }
+
+    /// Starts the API of a release and waits until it answers at all.
+    pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
+        let program = Program::start(release, "orders-api", "API_LISTEN", database_url, env);
         program.is_alive().await;
         Self(program)
     }
@@ -91,9 +95,20 @@ impl Worker {
 
     /// Starts a worker and waits until it answers at all.
     pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
-        let program = Program::start("orders-worker", "WORKER_LISTEN", database_url, env);
-        program.is_alive().await;
-        Self(program)
+        Self::start_release(Release::This, database_url, env).await
+    }
+
+    /// Starts a worker of a release and waits until it answers at all.
+    pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
+        let worker = Self::launch(release, database_url, env);
+        worker.is_alive().await;
+        worker
+    }
+
+    /// Starts a worker of a release that may end at any moment, so that nothing is waited for.
+    #[must_use]
+    pub fn launch(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
+        Self(Program::start(release, "orders-worker", "WORKER_LISTEN", database_url, env))
     }
 
     /// Ends the worker by SIGTERM and waits for its end.
@@ -119,9 +134,9 @@ impl Deref for Worker {
 }
 
 impl Program {
-    fn start(name: &'static str, listen: &str, database_url: &str, env: &[(&str, &str)]) -> Self {
+    fn start(release: Release, name: &'static str, listen: &str, database_url: &str, env: &[(&str, &str)]) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut child = command(name, env)
+        let mut child = command(release, name, env)
             .env("DATABASE_URL", database_url)
             .env(listen, address.to_string())
             .stdout(Stdio::piped())
@@ -206,6 +221,15 @@ impl Program {
         self.child().id()
     }
 
+    /// The memory that the process has now, in bytes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the program runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
+        kilobytes * 1024
+    }
+
     /// How the program ended, once it has.
     #[must_use]
     pub fn ended(&self) -> Option<ExitStatus> {
@@ -224,9 +248,18 @@ impl Program {
         child.kill().and_then(|()| child.wait()).expect("a child can be killed");
     }
 
-    /// Stops the program by SIGSTOP: it does nothing, and does not know.
+    /// Asks the program to end, by SIGTERM, and does not wait.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops the program by SIGSTOP: it does nothing, and does not know. Returns when the last of its threads has stopped.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let program = Pid::from_child(&self.child());
+        let status = waitid(WaitId::Pid(program), stopped_or_ended).expect("a child can be waited for");
+        assert!(status.is_some_and(|status| status.stopped()), "{} has ended", self.name);
     }
 
     /// Lets the paused program go on where it was, by SIGCONT.
@@ -276,7 +309,12 @@ impl Drop for Program {
 
 /// Runs one of the programs to its end.
 pub async fn run(name: &'static str, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = command(name, env);
+    run_release(Release::This, name, args, env).await
+}
+
+/// Runs one of the programs of a release to its end.
+pub async fn run_release(release: Release, name: &'static str, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = command(release, name, env);
     command.args(args);
     tokio::task::spawn_blocking(move || command.output())
         .await
@@ -297,8 +335,8 @@ fn order_id(reply: &Reply) -> Uuid {
 }
 
 /// A program with nothing of the tests' own environment but what it cannot do without.
-fn command(name: &str, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(binary(name));
+fn command(release: Release, name: &str, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(release.binary(name));
     command.env_clear().env("RUST_BACKTRACE", "1").envs(env.iter().copied()).stdin(Stdio::null());
     for kept in ["PATH", "LLVM_PROFILE_FILE"] {
         if let Some(value) = env::var_os(kept) {
@@ -306,15 +344,6 @@ fn command(name: &str, env: &[(&str, &str)]) -> Command {
         }
     }
     command
-}
-
-/// Cargo puts programs one folder above the test programs.
-fn binary(name: &str) -> PathBuf {
-    let test = env::current_exe().expect("a test knows where it lies");
-    let folder = test.ancestors().nth(2).expect("cargo puts tests into a folder of their own");
-    let binary = folder.join(name);
-    assert!(binary.is_file(), "{} is missing: run `cargo xtask test`", binary.display());
-    binary
 }
 
 /// A loopback port that nobody else is going to take.

@@ -41,10 +41,21 @@ impl Reply {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();
         assert_eq!(problem["status"], status, "{self:?}");
-        for member in ["type", "title", "detail"] {
+        for member in ["type", "title", "detail", "request_id"] {
             assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "no {member}: {self:?}");
         }
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{self:?}");
         problem
+    }
+
+    /// Where and what the faults of a problem are: pointers and codes, in the order of the answer.
+    #[must_use]
+    pub fn faults(&self, status: u16) -> Vec<(String, String)> {
+        let problem = self.problem(status);
+        let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("no errors in {self:?}"));
+        let text =
+            |error: &Value, member: &str| error[member].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned();
+        errors.iter().map(|error| (text(error, "pointer"), text(error, "code"))).collect()
     }
 
     /// The amounts of the body, digit by digit: a parser would read them as floats.

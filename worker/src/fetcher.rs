@@ -32,6 +32,8 @@ pub(crate) struct Fetcher {
     known_as: Option<WorkerId>,
     /// No claim before then.
     next_claim: Instant,
+    /// Whether the last claim found nothing.
+    is_idle: bool,
     /// Since when it claims nothing in order to be idle for a suspect.
     waits_since: Option<Instant>,
     /// Does not wait for suspects before then.
@@ -55,6 +57,7 @@ impl Fetcher {
             metrics,
             known_as: None,
             next_claim: now,
+            is_idle: false,
             waits_since: None,
             waits_again: now,
         }
@@ -104,10 +107,11 @@ impl Fetcher {
         // A claim that was begun is waited for: dropped halfway it could hold orders that nobody works on.
         let claimed = tokio::select! {
             biased;
-            claimed = self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), suspects) => claimed,
+            claimed = self.claim(worker_id, limit, suspects) => claimed,
             () = shutdown.over() => return,
         };
         self.next_claim = Instant::now();
+        self.is_idle = matches!(&claimed, Ok(Claimed::Orders(claims)) if claims.is_empty());
         if !matches!(claimed, Ok(Claimed::WaitUntilIdle)) {
             self.waits_since = None;
         }
@@ -126,6 +130,18 @@ impl Fetcher {
                 self.give_out(doubtful, slots, true);
             }
         }
+    }
+
+    /// Claims, unless the last claim found nothing and there is nothing to claim yet: to look takes one statement, a claim three.
+    async fn claim(&self, worker_id: WorkerId, limit: usize, suspects: Suspects) -> Result<Claimed, ClaimError> {
+        if self.is_idle {
+            match self.store.is_any_due().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(Claimed::Orders(Vec::new())),
+                Err(error) => return Err(ClaimError { error, doubtful: Vec::new() }),
+            }
+        }
+        self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), suspects).await
     }
 
     /// What to do about suspects. One worker at a time gets idle for them, so that the others go on.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
-use orders_shared::http::{Listener, Readiness, metrics_response, ops_routes, serve};
+use orders_shared::http::{Ending, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use poem::{EndpointExt, Response, Route, get, handler, web::Data};
@@ -85,7 +85,8 @@ pub async fn run(
         let health = Arc::clone(&health);
         move || health.fault()
     });
-    let mut ops = tokio::spawn(serve(listener, routes(readiness, registry), drained.clone(), LAST_STEP));
+    let ending = Ending::at_once(drained.clone(), LAST_STEP);
+    let mut ops = tokio::spawn(serve(listener, routes(readiness, registry), None, ending));
     let registration = registration(settings);
     let heart = Heart::new(line, store.clone(), registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();
@@ -114,7 +115,7 @@ pub async fn run(
     drained.cancel();
     let (_, ops) = tokio::join!(tokio::time::timeout(LAST_STEP, heart), ops);
     store.close().await;
-    Ok(ops??)
+    Ok(ops?)
 }
 
 fn registration(settings: WorkerSettings) -> Registration {

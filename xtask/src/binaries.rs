@@ -12,7 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::output::say;
 use crate::process::{Process, ending};
 
-/// The programs of a release build.
+/// The programs, as cargo built them.
 pub(crate) struct Binaries {
     pub(crate) api: PathBuf,
     pub(crate) worker: PathBuf,
@@ -22,40 +22,57 @@ impl Binaries {
     /// Builds both programs for use, with cargo's own progress shown.
     pub(crate) fn build(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
         say("== building orders-api and orders-worker (release)");
-        // Cargo itself says where it put them: a target directory or triple
-        // may come from its configuration, and we need not know.
-        let mut cargo = checkout.cargo();
-        cargo
-            .args(["build", "--release", "--package", "orders-api", "--package", "orders-worker"])
-            .args(["--bins", "--message-format", "json-render-diagnostics"])
-            .stdout(Stdio::piped());
-        let mut build = Process::start("cargo build", &mut cargo)?;
-        let stdout = build.stdout();
-        let reader = thread::spawn(move || {
-            let mut messages = String::new();
-            stdout.map(|mut stdout| stdout.read_to_string(&mut messages));
-            messages
-        });
-        let status = build.wait(interrupt)?;
-        let messages = reader.join().unwrap_or_default();
-        if !status.success() {
-            bail!("cargo build {}", ending(status));
-        }
-        let find = |name| executable(&messages, name).with_context(|| format!("cargo built no program named {name}"));
-        Ok(Self { api: find("orders-api")?, worker: find("orders-worker")? })
+        Self::among(&build(
+            &["--release", "--package", "orders-api", "--package", "orders-worker"],
+            checkout,
+            interrupt,
+        )?)
+    }
+
+    /// Builds the program that measures, apart from those that it measures: built together, they could share features.
+    pub(crate) fn build_bench(checkout: &Checkout, interrupt: &Interrupt) -> Result<PathBuf> {
+        say("== building orders-bench (release)");
+        find(&build(&["--release", "--package", "orders-bench"], checkout, interrupt)?, "orders-bench")
+    }
+
+    /// Builds every program of the workspace as the tests start it.
+    pub(crate) fn build_for_tests(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
+        say("== building the programs that the tests start");
+        Self::among(&build(&["--workspace"], checkout, interrupt)?)
+    }
+
+    fn among(messages: &str) -> Result<Self> {
+        Ok(Self { api: find(messages, "orders-api")?, worker: find(messages, "orders-worker")? })
     }
 }
 
-/// Builds every program of the workspace as the tests start it.
-pub(crate) fn build_for_tests(checkout: &Checkout, interrupt: &Interrupt) -> Result<()> {
-    say("== building the programs that the tests start");
+/// Builds programs and returns cargo's messages about them.
+fn build(arguments: &[&str], checkout: &Checkout, interrupt: &Interrupt) -> Result<String> {
+    // Cargo itself says where it put them: a target directory or triple
+    // may come from its configuration, and we need not know.
     let mut cargo = checkout.cargo();
-    cargo.args(["build", "--workspace", "--bins"]);
-    let status = Process::start("cargo build", &mut cargo)?.wait(interrupt)?;
+    cargo
+        .arg("build")
+        .args(arguments)
+        .args(["--bins", "--message-format", "json-render-diagnostics"])
+        .stdout(Stdio::piped());
+    let mut build = Process::start("cargo build", &mut cargo)?;
+    let stdout = build.stdout();
+    let reader = thread::spawn(move || {
+        let mut messages = String::new();
+        stdout.map(|mut stdout| stdout.read_to_string(&mut messages));
+        messages
+    });
+    let status = build.wait(interrupt)?;
+    let messages = reader.join().unwrap_or_default();
     if !status.success() {
         bail!("cargo build {}", ending(status));
     }
-    Ok(())
+    Ok(messages)
+}
+
+fn find(messages: &str, name: &str) -> Result<PathBuf> {
+    executable(messages, name).with_context(|| format!("cargo built no program named {name}"))
 }
 
 /// The path of the program `name` among cargo's JSON messages, one a line.

@@ -6,6 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+/// How the names of the variables begin by which cargo tells a program of its own package.
+const OWN: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// Where the workspace is, and names derived from it.
 pub(crate) struct Checkout {
     root: PathBuf,
@@ -51,6 +54,12 @@ impl Checkout {
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
+        // What `cargo run` tells us of xtask is not for them: a build script that looks at it, as ring's does, would run
+        // anew, and all that depends on it be built anew, whenever a person's cargo command and one of ours take turns.
+        let names = env::vars_os().map(|(name, _)| name);
+        for name in names.filter(|name| OWN.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes()))) {
+            cargo.env_remove(name);
+        }
         cargo
     }
 }

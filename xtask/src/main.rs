@@ -5,8 +5,10 @@
 //! started is stopped before the command ends.
 
 mod ask;
+mod bench;
 mod binaries;
 mod checkout;
+mod contract;
 mod data_dir;
 mod database;
 mod interrupt;
@@ -40,6 +42,10 @@ enum Command {
     Test(test::Args),
     /// Let random faults happen to the system under load, and check what became of every order
     Chaos(test::chaos::Args),
+    /// Hold the running API against its OpenAPI document: fuzz it, and use it through a generated client
+    Contract(contract::Args),
+    /// Measure how fast it is, beside what the database server alone can do
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +53,7 @@ fn main() -> ExitCode {
     let interrupted = match cli.command {
         // Ctrl-C is the ordinary way to end `up`; a test run it cuts short.
         Command::Up(_) => ExitCode::SUCCESS,
-        Command::Test(_) | Command::Chaos(_) => ExitCode::from(130),
+        Command::Test(_) | Command::Chaos(_) | Command::Contract(_) | Command::Bench(_) => ExitCode::from(130),
     };
     match run(cli.command) {
         Ok(code) => code,
@@ -66,5 +72,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up(args) => up::run(&args, &checkout, &interrupt),
         Command::Test(args) => test::run(&args, &checkout, &interrupt),
         Command::Chaos(args) => test::chaos::run(&args, &checkout, &interrupt),
+        Command::Contract(args) => contract::run(&args, &checkout, &interrupt),
+        Command::Bench(args) => bench::run(&args, &checkout, &interrupt),
     }
 }

@@ -48,6 +48,10 @@ impl Process {
         &self.name
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Takes the piped output, to be read by the caller.
     pub(crate) fn stdout(&mut self) -> Option<impl Read + Send + use<>> {
         self.child.stdout.take()

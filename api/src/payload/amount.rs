@@ -30,7 +30,9 @@ impl Type for AmountNumber {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
             description: Some("An exact decimal with at most four decimals, never rounded."),
             minimum: Some(0.0),
-            maximum: Some(99_999_999_999_999.999_9),
+            // The float that is nearest to the largest amount is just above it.
+            maximum: Amount::MAX.to_string().parse().ok(),
+            exclusive_maximum: Some(true),
             ..MetaSchema::new("number")
         }))
     }

@@ -1,20 +1,39 @@
-use poem::error::ReadBodyError;
-use poem::http::StatusCode;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use poem::http::header;
 use poem::{Request, RequestBody, Result};
-use poem_openapi::error::ContentTypeError;
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-use super::{Fields, Problem};
+use super::{Fault, Fields, Problem};
+use crate::edge::{Turn, overloaded};
+use crate::problems::Kind;
 
-/// Bytes of a body at most; the largest order takes some 21 kB.
-const BODY_MAX: usize = 64 * 1024;
+/// How long a body may take to arrive. Less would fail lines that are merely bad, more would let idle senders keep what
+/// they hold for longer.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Bytes of each body that need no room of [`Bodies`]: so many a usual order has. So those who send much, slowly, never
+/// keep out those who send little.
+const FREE: usize = 4 * 1024;
+
+/// Bytes of bodies beyond [`FREE`] that are in memory at one time: sixteen of the largest batches, or hundreds of usual
+/// ones. More could take the memory that the process needs.
+const BODIES_MAX: usize = 64 << 20;
 
 /// A type that documents a body's shape and knows how to read its meaning.
 pub(crate) trait Shape: Type {
     /// What the body means.
     type Meaning: Send;
+
+    /// Bytes of a body at most.
+    const BYTES_MAX: usize;
 
     /// Reads the fields; `None` when it noted a fault.
     fn read(fields: &mut Fields<'_>) -> Option<Self::Meaning>;
@@ -22,6 +41,16 @@ pub(crate) trait Shape: Type {
 
 /// The meaning of a JSON body of the shape `S`, valid in every field.
 pub(crate) struct Body<S: Shape>(pub(crate) S::Meaning);
+
+/// The memory for bodies that are arriving or being read.
+#[derive(Clone, Debug)]
+pub(crate) struct Bodies(Arc<Semaphore>);
+
+impl Bodies {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_MAX)))
+    }
+}
 
 impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -39,18 +68,15 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        check_content_type(request)?;
-        let bytes = body.take()?.into_bytes_limit(BODY_MAX).await.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => {
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("The body must be at most {BODY_MAX} bytes."))
-                    .into()
-            }
-            other => poem::Error::from(other),
-        })?;
+        check_content(request)?;
+        let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
         let mut fields = Fields::parse(&bytes).map_err(|error| {
-            // Text that is JSON but no object has the wrong shape; all else is no JSON.
-            let status = if error.is_data() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::BAD_REQUEST };
-            Problem::new(status, format!("The body must be a JSON object: {error}."))
+            // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
+            // library's own words would repeat all of it.
+            if error.is_data() {
+                return Problem::invalid(vec![Fault::of_body("not_an_object", "must be a JSON object")]);
+            }
+            Problem::new(Kind::MalformedBody, format!("The body must be a JSON object: {error}."))
         })?;
         let meaning = S::read(&mut fields);
         match (meaning, fields.finish()) {
@@ -60,10 +86,69 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
     }
 }
 
-/// RFC 8259: JSON is `application/json`, in UTF-8; parameters mean nothing.
-fn check_content_type(request: &Request) -> Result<(), ContentTypeError> {
-    let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let is_json = essence.eq_ignore_ascii_case("application/json");
-    if is_json { Ok(()) } else { Err(ContentTypeError::NotSupported { content_type: content_type.to_owned() }) }
+/// Reads a body to its end, within its limits. While it arrives, the request leaves its place to others.
+async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
+    let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > bytes_max as u64) {
+        return Err(too_large(bytes_max));
+    }
+    let bodies = request.data::<Bodies>().cloned().unwrap_or_else(Bodies::new);
+    let arriving = timeout(BODY_WITHIN, gather(body, bodies, bytes_max));
+    let arrived = match request.data::<Turn>() {
+        Some(turn) => {
+            let arrived = turn.aside(BODY_WITHIN, arriving).await;
+            if matches!(arrived, Ok(Ok(_))) {
+                turn.body_is_read();
+            }
+            arrived
+        }
+        None => arriving.await,
+    };
+    arrived.unwrap_or_else(|_| {
+        let detail = format!("The body did not arrive within {} seconds.", BODY_WITHIN.as_secs());
+        Err(Problem::new(Kind::BodyTooSlow, detail))
+    })
+}
+
+/// What a body takes of the common memory.
+type Room = Option<OwnedSemaphorePermit>;
+
+async fn gather(body: poem::Body, bodies: Bodies, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
+    let mut chunks = pin!(body.into_bytes_stream());
+    let (mut bytes, mut room) = (Vec::new(), Room::None);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Kind::MalformedBody, "The body did not arrive in full."))?;
+        let length = bytes.len() + chunk.len();
+        if length > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        let beyond = length.saturating_sub(FREE.max(bytes.len()));
+        let more = u32::try_from(beyond).ok().and_then(|more| Arc::clone(&bodies.0).try_acquire_many_owned(more).ok());
+        let more = more.ok_or_else(|| overloaded("Too many large bodies are arriving. Try again."))?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, room))
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Kind::BodyTooLarge, format!("The body must be at most {bytes_max} bytes."))
+}
+
+/// RFC 8259: JSON is `application/json`, in UTF-8; parameters mean nothing. Compressed bodies are not read: a small one may
+/// stand for a huge one.
+fn check_content(request: &Request) -> Result<(), Problem> {
+    let essence = request.content_type().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let detail = "The body must be JSON: send `Content-Type: application/json`.";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
+    if request.header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+        let detail = "The body must not be compressed: send it without `Content-Encoding`.";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
+    Ok(())
 }

@@ -2,12 +2,19 @@
 
 mod amount;
 mod body;
+pub(crate) mod cursor;
 mod fields;
 mod json;
+mod key;
 mod problem;
+mod tagged;
+mod time;
 
 pub(crate) use amount::AmountNumber;
-pub(crate) use body::{Body, Shape};
-pub(crate) use fields::Fields;
+pub(crate) use body::{Bodies, Body, Shape};
+pub(crate) use fields::{Fields, echo};
 pub(crate) use json::Json;
-pub(crate) use problem::{Fault, Problem};
+pub(crate) use key::KeyHeader;
+pub(crate) use problem::{Fault, PROBLEM_JSON, Problem};
+pub(crate) use tagged::Tagged;
+pub(crate) use time::{Time, TimeError};

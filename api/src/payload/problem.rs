@@ -1,20 +1,30 @@
-use orders_shared::domain::OrderStatus;
-use poem::error::{ParsePathError, ResponseError};
+use std::error::Error;
+use std::fmt::{self, Write};
+
+use orders_shared::domain::{OrderId, OrderStatus};
+use poem::error::ResponseError;
 use poem::http::{StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::error::{ContentTypeError, ParseParamError};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::dto::Status;
+use crate::problems::Kind;
+
+/// The media type of every problem.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Seconds after which a client should try again.
+const RETRY_AFTER_SECS: u32 = 1;
 
 /// What went wrong, for people and programs (RFC 9457, `application/problem+json`).
 #[derive(Clone, Debug, Object, Serialize)]
 #[oai(rename = "Problem")]
 pub(crate) struct Problem {
-    /// Names the kind of problem: a path under `/problems/`, or `about:blank` when the status says it all.
+    /// The kind of problem: the path of a page that explains it.
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     kind: String,
@@ -24,14 +34,24 @@ pub(crate) struct Problem {
     status: u16,
     /// What was wrong with this request, and what to do.
     detail: String,
+    /// The request, as in the header `X-Request-Id`: what to tell those who look into the log.
+    request_id: String,
     /// Every fault of the body.
-    #[oai(skip_serializing_if_is_empty)]
+    #[oai(default, skip_serializing_if_is_empty)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
     /// The order's status, where that is what stands in the way.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     order_status: Option<Status>,
+    /// The order that stands in the way, where one does.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<Uuid>,
+    /// Why, for the log alone.
+    #[oai(skip)]
+    #[serde(skip)]
+    cause: Option<String>,
 }
 
 /// One fault of a body.
@@ -45,19 +65,27 @@ pub(crate) struct Fault {
     pub(crate) detail: String,
 }
 
-/// Seconds after which a client should try again.
-const RETRY_AFTER_SECS: u32 = 1;
+impl Fault {
+    /// A fault of a body as a whole.
+    pub(crate) fn of_body(code: &str, detail: &str) -> Self {
+        Self { pointer: String::new(), code: code.to_owned(), detail: detail.to_owned() }
+    }
+}
 
 impl Problem {
-    /// A problem that its status describes.
-    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    /// A problem of a kind; `detail` says what was wrong with this request. The edge adds the request's id.
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let facts = kind.facts();
         Self {
-            kind: "about:blank".to_owned(),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            status: status.as_u16(),
+            kind: kind.uri(),
+            title: facts.title.to_owned(),
+            status: facts.status.as_u16(),
             detail: detail.into(),
+            request_id: String::new(),
             errors: Vec::new(),
             order_status: None,
+            order_id: None,
+            cause: None,
         }
     }
 
@@ -66,66 +94,113 @@ impl Problem {
         Self { order_status: Some(status.into()), ..self }
     }
 
+    /// The same problem, caused by an order.
+    pub(crate) fn with_order_id(self, order_id: OrderId) -> Self {
+        Self { order_id: Some(order_id.uuid()), ..self }
+    }
+
+    /// The same problem, with the faults of the body.
+    pub(crate) fn with_faults(self, errors: Vec<Fault>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// The same problem, of this request.
+    pub(crate) fn with_request_id(self, request_id: &str) -> Self {
+        Self { request_id: request_id.to_owned(), ..self }
+    }
+
+    /// The same problem, caused by an error, which the log shows and the answer does not.
+    pub(crate) fn because(self, error: &dyn Error) -> Self {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            // Writing to a text does not fail.
+            let _ = write!(cause, ": {error}");
+            source = error.source();
+        }
+        Self { cause: Some(cause), ..self }
+    }
+
     /// A body with these faults.
     pub(crate) fn invalid(errors: Vec<Fault>) -> Self {
-        let first = errors.first().map(|fault| format!("{} {}", fault.pointer, fault.detail)).unwrap_or_default();
+        let place = |fault: &Fault| if fault.pointer.is_empty() { "The body" } else { &fault.pointer }.to_owned();
+        let first = errors.first().map(|fault| format!("{} {}", place(fault), fault.detail)).unwrap_or_default();
         let detail = match errors.len() {
             0 | 1 => first,
             faults => format!("{first}; {} more in `errors`", faults - 1),
         };
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        Self::new(Kind::InvalidBody, detail).with_faults(errors)
     }
 
     /// The database is away.
     pub(crate) fn database_away() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "The database is away. Try again.")
+        Self::new(Kind::DatabaseAway, "The database is away. Try again.")
     }
 
     /// A fault of ours; its cause is in the log.
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here. It has been logged.")
+        Self::new(Kind::InternalError, "Something went wrong here. It has been logged.")
     }
 
-    /// What a library said, as a problem.
-    pub(crate) fn of(error: &poem::Error) -> Self {
-        let status = error.status();
-        if let Some(problem) = error.downcast_ref::<Self>() {
-            return problem.clone();
-        }
-        if let Some(error) = error.downcast_ref::<ParseParamError>() {
-            return Self::new(status, format!("The parameter `{}` is invalid: {}", error.name, error.reason));
-        }
-        if let Some(error) = error.downcast_ref::<poem_openapi::error::ParsePathError>() {
-            // The library has forgotten the parameter's name; an order's id is the only one that it reads.
-            return Self::new(status, format!("`order_id` in the path is invalid: {}", error.reason));
-        }
-        if error.is::<ParsePathError>() {
-            return Self::new(StatusCode::NOT_FOUND, "There is nothing at this path.");
-        }
-        if error.is::<ContentTypeError>() {
-            return Self::new(status, "The body must be JSON: send `Content-Type: application/json`.");
-        }
-        match status {
-            StatusCode::NOT_FOUND => Self::new(status, "There is nothing at this path. GET /docs shows what there is."),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                Self::new(status, "This path has no such method. GET /docs shows what there is.")
+    /// The order of a body whose external id is at `pointer` cannot have it: this one has.
+    pub(crate) fn external_id_taken(pointer: String, order_id: OrderId) -> Self {
+        let detail = format!("is that of order {order_id}");
+        let problem = Self::new(Kind::ExternalIdTaken, format!("{pointer} {detail}. Nothing was placed."));
+        problem.with_order_id(order_id).with_faults(vec![Fault { pointer, code: "taken".to_owned(), detail }])
+    }
+
+    /// A problem of this kind, to be shown.
+    pub(crate) fn example_of(kind: Kind) -> Self {
+        let problem = Self::new(kind, kind.facts().example).with_request_id("01a208b5-d53e-7085-8349-236904852fea");
+        let fault = |pointer: &str, code: &str, detail: &str| Fault {
+            pointer: pointer.to_owned(),
+            code: code.to_owned(),
+            detail: detail.to_owned(),
+        };
+        match kind {
+            Kind::InvalidBody => problem.with_faults(vec![
+                fault("/user_id", "too_small", "must be at least 1"),
+                fault("/item_ids/1", "not_an_integer", "must be an integer"),
+            ]),
+            Kind::OrderStatusConflict => problem.with_order_status(OrderStatus::Completed),
+            Kind::ExternalIdTaken => {
+                let first = Uuid::from_u128(0x01a2_08b5_d53e_7085_8349_2369_0485_2fea).into();
+                Self { request_id: problem.request_id, ..Self::external_id_taken("/external_id".to_owned(), first) }
             }
-            status if status.is_server_error() => {
-                tracing::error!(%error, "a request failed");
-                Self::internal()
-            }
-            status => Self::new(status, status.canonical_reason().unwrap_or("The request is invalid.")),
+            _ => problem,
+        }
+    }
+
+    fn is(&self, kind: Kind) -> bool {
+        self.kind == kind.uri()
+    }
+
+    /// The document.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Writes the one log line of a failure that is ours.
+    pub(crate) fn log(&self) {
+        let Self { kind, detail, .. } = self;
+        let cause = self.cause.as_deref().unwrap_or("none but the detail");
+        match self.status {
+            // Asked every second, and the answer says why.
+            _ if self.is(Kind::NotReady) => tracing::debug!(kind, detail, "not ready"),
+            500 => tracing::error!(kind, detail, cause, "a request failed"),
+            501.. => tracing::warn!(kind, detail, cause, "a request failed"),
+            _ => tracing::debug!(kind, detail, "a request was refused"),
         }
     }
 }
 
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
     }
 }
 
-impl std::error::Error for Problem {}
+impl Error for Problem {}
 
 impl ResponseError for Problem {
     fn status(&self) -> StatusCode {
@@ -134,9 +209,8 @@ impl ResponseError for Problem {
 
     fn as_response(&self) -> Response {
         let status = self.status();
-        let body = serde_json::to_vec(self).unwrap_or_default();
-        let mut response = Response::builder().status(status).content_type("application/problem+json").body(body);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        let mut response = Response::builder().status(status).content_type(PROBLEM_JSON).body(self.json());
+        if status == StatusCode::SERVICE_UNAVAILABLE || self.is(Kind::RequestInProgress) {
             response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER_SECS.into());
         }
         response
@@ -155,12 +229,13 @@ impl ApiResponse for Problem {
             description,
             status,
             status_range: range.map(str::to_owned),
-            content: vec![MetaMediaType { content_type: "application/problem+json", schema: Self::schema_ref() }],
+            content: vec![MetaMediaType { content_type: PROBLEM_JSON, schema: Self::schema_ref() }],
             headers: vec![],
         };
         MetaResponses {
             responses: vec![
                 problem("The request was refused and nothing was changed.", None, Some("4XX")),
+                problem("A fault of this server. Whether the request took effect is not known.", Some(500), None),
                 problem(
                     "The database is away or busy: try again, after the seconds in `Retry-After`.",
                     Some(503),

@@ -1,25 +1,18 @@
 use orders_shared::domain::OrderId;
 use orders_shared::store::{Store, StoreError, Wish};
-use poem::http::StatusCode;
+use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
-use poem_openapi::{OpenApi, Tags};
 use uuid::Uuid;
 
+use super::Tag;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
 use crate::payload::{Json, Problem};
+use crate::problems::Kind;
 use crate::routes::orders::{no_such_order, read_problem};
 
 /// What people ask and decide about orders and the queue. Without a store it only documents itself.
 pub(crate) struct ControlApi {
     pub(crate) store: Option<Store>,
-}
-
-#[derive(Tags)]
-enum Tag {
-    /// Create orders and follow them.
-    Orders,
-    /// See the queue, stop it, let it go on.
-    Queue,
 }
 
 #[OpenApi]
@@ -115,7 +108,7 @@ fn wish(wish: Result<Wish, StoreError>, rule: &str) -> Result<Json<FullOrder>, P
         Wish::Unknown => Err(no_such_order()),
         Wish::Refused(order) => {
             let detail = format!("{rule}; this one is {}.", order.status);
-            Err(Problem::new(StatusCode::CONFLICT, detail).with_order_status(order.status))
+            Err(Problem::new(Kind::OrderStatusConflict, detail).with_order_status(order.status))
         }
     }
 }

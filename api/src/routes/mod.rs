@@ -1,22 +1,31 @@
 //! Which path leads where.
 
 mod control;
+mod create;
 mod orders;
 mod report;
 
 use std::sync::Arc;
 
-use orders_shared::http::{Readiness, ops_routes};
+use orders_shared::http::{Readiness, Refusal, ops_routes};
 use orders_shared::store::Store;
+use poem::endpoint::make_sync;
 use poem::middleware::{NormalizePath, TrailingSlash};
-use poem::{Endpoint, EndpointExt};
-use poem_openapi::{LicenseObject, OpenApiService};
+use poem::web::Html;
+use poem::{Endpoint, EndpointExt, Response};
+use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 use prometheus::Registry;
 
-use crate::edge;
+pub(crate) use self::create::BATCH;
+use crate::document::Document;
+use crate::edge::{Edge, Routes};
+use crate::ends::Ends;
 use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
+use crate::payload::Bodies;
+use crate::problems;
 use crate::routes::control::ControlApi;
+use crate::routes::create::CreateApi;
 use crate::routes::orders::OrdersApi;
 use crate::routes::report::ReportApi;
 
@@ -24,42 +33,83 @@ use crate::routes::report::ReportApi;
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) intake: Intake,
+    pub(crate) ends: Ends,
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<ApiMetrics>,
 }
 
-/// The whole API as one endpoint. Each path answers alike with and without a trailing slash.
-pub(crate) fn endpoint(parts: Parts) -> impl Endpoint {
-    let Parts { store, intake, readiness, registry, metrics } = parts;
-    let orders = OrdersApi { store: Some((store.clone(), intake)) };
+/// The whole API as one endpoint, and what it says to requests that cannot be read. Each path answers alike with and without
+/// a trailing slash.
+///
+/// # Errors
+///
+/// When the OpenAPI document cannot be made.
+pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
+    let Parts { store, intake, ends, readiness, registry, metrics } = parts;
+    let create = CreateApi { intake: Some(intake) };
+    let orders = OrdersApi { store: Some((store.clone(), ends)) };
     let control = ControlApi { store: Some(store.clone()) };
     let report = ReportApi { source: Some((store, registry, Arc::clone(&metrics))) };
-    let service = service(orders, control, report);
-    let (document, page) = (service.spec_endpoint(), service.swagger_ui());
-    ops_routes(readiness)
-        .nest("/docs", page)
+    let service = service((create, orders, control, report));
+    let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), metrics));
+    let refusal = {
+        let edge = Arc::clone(&edge);
+        Arc::new(move |status| edge.refuse(status))
+    };
+    let Document { json, page } = Document::of(&service)?;
+    let document = make_sync(move |_| Response::builder().content_type("application/json").body(json.clone()));
+    let endpoint = ops_routes(readiness)
+        .at("/docs", make_sync(move |_| Html(page.clone())))
         .at("/openapi.json", document)
+        .nest("/problems", problems::pages())
         .nest("/", service)
+        .data(Bodies::new())
         .with(NormalizePath::new(TrailingSlash::Trim))
-        .around(move |endpoint, request| edge::observe(endpoint, request, Arc::clone(&metrics)))
+        .around(move |endpoint, request| {
+            let edge = Arc::clone(&edge);
+            async move { Ok(edge.pass(endpoint, request).await) }
+        });
+    Ok((endpoint, refusal))
 }
+
+/// What is the same for everybody, beside the operations.
+const PAGES: [&str; 4] = ["/docs", "/openapi.json", "/problems", "/problems/{slug}"];
+
+/// What operators' tools ask.
+const OPS: [&str; 3] = ["/livez", "/readyz", "/metrics/prometheus"];
 
 /// The OpenAPI document, as `/openapi.json` serves it.
-#[must_use]
-pub fn openapi_json() -> String {
-    service(OrdersApi { store: None }, ControlApi { store: None }, ReportApi { source: None }).spec()
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn openapi_json() -> anyhow::Result<String> {
+    Ok(document()?.json)
 }
 
-type Apis = (OrdersApi, ControlApi, ReportApi);
+pub(crate) fn document() -> anyhow::Result<Document> {
+    let (create, orders) = (CreateApi { intake: None }, OrdersApi { store: None });
+    Document::of(&service((create, orders, ControlApi { store: None }, ReportApi { source: None })))
+}
 
-fn service(orders: OrdersApi, control: ControlApi, report: ReportApi) -> OpenApiService<Apis, ()> {
-    OpenApiService::new((orders, control, report), "Orders", env!("CARGO_PKG_VERSION"))
+type Apis = (CreateApi, OrdersApi, ControlApi, ReportApi);
+
+#[derive(Tags)]
+enum Tag {
+    /// Place orders and follow them.
+    Orders,
+    /// See the queue, stop it, let it go on.
+    Queue,
+    /// How many orders stand where.
+    Reports,
+    /// The operations of the first release. They stay; those at `/orders` can do more.
+    #[oai(rename = "First release")]
+    FirstRelease,
+}
+
+fn service(apis: Apis) -> OpenApiService<Apis, ()> {
+    OpenApiService::new(apis, "Orders", env!("CARGO_PKG_VERSION"))
         .summary("Durable order intake and processing on MySQL")
-        .description(
-            "Create an order: a 201 means that it is on disk. Workers process it soon after; follow it by its id or \
-             list the orders in a status.\n\nEvery refusal is a problem document (RFC 9457). All times are RFC 3339 \
-             in UTC.",
-        )
-        .license(LicenseObject::new("MIT OR Apache-2.0").identifier("MIT OR Apache-2.0"))
+        .license(LicenseObject::new("MIT OR Apache-2.0"))
 }

@@ -1,41 +1,32 @@
-use orders_shared::domain::{OrderId, OrderStatus, PageKey};
+use std::time::Duration;
+
+use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, UserId};
 use orders_shared::store::{Store, StoreError};
-use poem::http::StatusCode;
+use poem::http::{HeaderMap, header};
+use poem::web::Data;
 use poem_openapi::param::{Path, Query};
-use poem_openapi::{ApiResponse, OpenApi, Tags};
+use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
-use crate::dto::{CreateOrder, FullOrder, ListedOrder, OrderCreated};
-use crate::intake::{Intake, Refused};
-use crate::payload::{Body, Json, Problem};
+use super::Tag;
+use crate::dto::{FullOrder, ListedOrder, OrderPage, Status};
+use crate::edge::Turn;
+use crate::ends::Ends;
+use crate::payload::{Json, Problem, Tagged, Time, cursor};
+use crate::problems::Kind;
 
-/// Orders of a page where the caller does not say.
-const LIMIT_DEFAULT: u16 = 100;
+/// Orders of a page where the caller does not say: of the brief's list, and of the other.
+const STATUS_LIMIT_DEFAULT: u16 = 100;
+const LIMIT_DEFAULT: u16 = 50;
 
-/// Orders of a page at most.
-const LIMIT_MAX: u16 = 1_000;
-
-/// Creating and reading orders. Without a store it only documents itself.
+/// Reading orders. Without a store it only documents itself.
 pub(crate) struct OrdersApi {
-    pub(crate) store: Option<(Store, Intake)>,
-}
-
-#[derive(Tags)]
-enum Tag {
-    /// Create orders and follow them.
-    Orders,
-}
-
-#[derive(ApiResponse)]
-enum Created {
-    /// The order is on disk. It is PENDING until a worker claims it.
-    #[oai(status = 201)]
-    Order(Json<OrderCreated>),
+    pub(crate) store: Option<(Store, Ends)>,
 }
 
 #[derive(ApiResponse)]
 enum Listed {
-    /// The orders, newest first; among PENDING ones the latest due first.
+    /// The orders, newest first.
     #[oai(status = 200)]
     Orders(
         Json<Vec<ListedOrder>>,
@@ -45,85 +36,172 @@ enum Listed {
     ),
 }
 
-#[OpenApi(tag = "Tag::Orders")]
-impl OrdersApi {
-    /// Create an order
-    ///
-    /// Answers once the order is safe on disk; workers process it soon after.
-    #[oai(path = "/order/create-order", method = "post", operation_id = "create_order")]
-    async fn create_order(&self, order: Body<CreateOrder>) -> Result<Created, Problem> {
-        let Body(order) = order;
-        let order_id = order.order_id;
-        self.parts()?.1.place(order).await.map_err(|refused| match refused {
-            Refused::Full => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too many orders wait to be written. Try again.")
-            }
-            Refused::DatabaseAway => Problem::database_away(),
-            Refused::Broken => Problem::internal(),
-        })?;
-        Ok(Created::Order(Json(OrderCreated::new(order_id))))
-    }
+#[derive(ApiResponse)]
+enum Found {
+    /// The order.
+    #[oai(status = 200)]
+    Order(
+        Tagged<FullOrder>,
+        /// Changes with the order (RFC 9110, section 8.8.3).
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The order is still as `If-None-Match` says.
+    #[oai(status = 304)]
+    Unchanged(
+        /// That of the request.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
 
+#[OpenApi]
+impl OrdersApi {
     /// List the orders in a status
     ///
-    /// The newest first, a page at a time.
-    #[oai(path = "/order/status/:status_name", method = "get", operation_id = "list_orders_by_status")]
+    /// The newest first, a page at a time. `GET /orders` can do more.
+    #[oai(
+        path = "/order/status/:status_name",
+        method = "get",
+        operation_id = "list_orders_by_status",
+        tag = "Tag::FirstRelease"
+    )]
     async fn list_orders_by_status(
         &self,
         /// PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
         status_name: Path<String>,
-        /// Orders of a page: 1 to 1000.
-        #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
+        /// Orders of a page at most: 1 to 1000.
+        #[oai(default = "status_limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
         /// Where the page begins: taken from the link to it.
         cursor: Query<Option<String>>,
     ) -> Result<Listed, Problem> {
-        let bad_request =
-            |what: &str, why: &dyn std::fmt::Display| Problem::new(StatusCode::BAD_REQUEST, format!("{what} {why}"));
         let status: OrderStatus =
-            status_name.0.parse().map_err(|error| bad_request("The status name in the path", &error))?;
-        let after: Option<PageKey> = cursor
-            .0
-            .map(|cursor| cursor.parse())
-            .transpose()
-            .map_err(|error| bad_request("The parameter `cursor`", &error))?;
-        let limit = limit.0.clamp(1, LIMIT_MAX);
-        let page =
-            self.parts()?.0.orders_by_status(status, after, limit).await.map_err(|error| read_problem(&error))?;
-        let next = page.next.map(|key| format!(r#"</order/status/{status}?limit={limit}&cursor={key}>; rel="next""#));
+            status_name.0.parse().map_err(|error| bad_request("The status name in the path", error))?;
+        let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
+        let page = self.page(&filter, cursor.0.as_deref(), limit.0).await?;
+        let next = page.next.map(|key| {
+            let cursor = cursor::encode(key, &filter);
+            format!(r#"</order/status/{status}?limit={}&cursor={cursor}>; rel="next""#, limit.0)
+        });
         Ok(Listed::Orders(Json(page.orders.into_iter().map(ListedOrder::from).collect()), next))
     }
 
+    /// List orders
+    ///
+    /// The newest first, a page at a time: follow `next_cursor`, with the same filters, until it is null. Orders that are
+    /// placed meanwhile neither repeat nor hide others. Each page costs the same, wherever it is; therefore a page can come
+    /// back short, or empty, while `next_cursor` leads on: where a status and a user are asked for together, and where thousands
+    /// of PENDING orders are listed.
+    ///
+    /// An order appears when its commit is done, up to some seconds later than its `created_at` says: who asks again and again
+    /// with `created_after` lets the times overlap.
+    #[oai(path = "/orders", method = "get", operation_id = "list_orders", tag = "Tag::Orders")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn list_orders(
+        &self,
+        /// Only the orders in this status.
+        status: Query<Option<Status>>,
+        /// Only this user's orders.
+        #[oai(validator(minimum(value = "1")))]
+        user_id: Query<Option<i64>>,
+        /// Only the order with the caller's own number.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        external_id: Query<Option<String>>,
+        /// Only orders placed later than this (RFC 3339).
+        created_after: Query<Option<Time>>,
+        /// Only orders placed earlier than this (RFC 3339).
+        created_before: Query<Option<Time>>,
+        /// Orders of a page at most: 1 to 200.
+        #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "200")))]
+        limit: Query<u16>,
+        /// Where the page begins: `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<Json<OrderPage>, Problem> {
+        let external_id = external_id.0.map(ExternalId::new).transpose();
+        let filter = OrderFilter {
+            status: status.0.map(OrderStatus::from),
+            user_id: user_id.0.and_then(UserId::new),
+            external_id: external_id.map_err(|error| bad_request("The parameter `external_id`", error))?,
+            created_after: created_after.0.map(|Time(time)| time),
+            created_before: created_before.0.map(|Time(time)| time),
+        };
+        let page = self.page(&filter, cursor.0.as_deref(), limit.0).await?;
+        Ok(Json(OrderPage {
+            orders: page.orders.into_iter().map(FullOrder::from).collect(),
+            next_cursor: page.next.map(|key| cursor::encode(key, &filter)),
+        }))
+    }
+
     /// Read an order
-    #[oai(path = "/orders/:order_id", method = "get", operation_id = "get_order")]
+    ///
+    /// With `wait`, the answer comes when the order has reached an end (COMPLETED, FAILED or CANCELED) or the time is up,
+    /// whichever is first; it shows the order as it is then.
+    #[oai(path = "/orders/:order_id", method = "get", operation_id = "get_order", tag = "Tag::Orders")]
     async fn get_order(
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
-    ) -> Result<Json<FullOrder>, Problem> {
-        let found = self.parts()?.0.order(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
-        let order = found.ok_or_else(no_such_order)?;
-        Ok(Json(order.into()))
+        /// Seconds to wait for an end at most: 0 to 60.
+        #[oai(default, validator(minimum(value = "0"), maximum(value = "60")))]
+        wait: Query<u8>,
+        headers: &HeaderMap,
+        turn: Data<&Turn>,
+    ) -> Result<Found, Problem> {
+        let (store, ends) = self.parts()?;
+        let order_id = OrderId::from(order_id.0);
+        let mut order = read(store, order_id).await?;
+        if wait.0 > 0 && !order.status.is_end() {
+            let limit = Duration::from_secs(wait.0.into());
+            turn.aside(limit, ends.wait(order_id, limit)).await;
+            order = read(store, order_id).await?;
+        }
+        let tagged = Tagged::new(&FullOrder::from(order))?;
+        let etag = tagged.etag();
+        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        if tagged.is_among(known) { Ok(Found::Unchanged(etag)) } else { Ok(Found::Order(tagged, etag)) }
     }
 }
 
 impl OrdersApi {
-    fn parts(&self) -> Result<&(Store, Intake), Problem> {
+    fn parts(&self) -> Result<&(Store, Ends), Problem> {
         self.store.as_ref().ok_or_else(Problem::internal)
     }
+
+    async fn page(&self, filter: &OrderFilter, cursor: Option<&str>, limit: u16) -> Result<Page, Problem> {
+        let decode = |cursor| cursor::decode(cursor, filter).ok_or_else(wrong_cursor);
+        let after = cursor.map(decode).transpose()?;
+        self.parts()?.0.orders(filter, after, limit).await.map_err(|error| read_problem(&error))
+    }
+}
+
+async fn read(store: &Store, order_id: OrderId) -> Result<Order, Problem> {
+    store.order(order_id).await.map_err(|error| read_problem(&error))?.ok_or_else(no_such_order)
+}
+
+fn status_limit_default() -> u16 {
+    STATUS_LIMIT_DEFAULT
 }
 
 fn limit_default() -> u16 {
     LIMIT_DEFAULT
 }
 
-pub(super) fn no_such_order() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "There is no order with this id.")
+fn bad_request(what: &str, why: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::InvalidParameter, format!("{what} {why}"))
 }
 
-/// A read that failed, as a problem; its cause goes to the log.
+fn wrong_cursor() -> Problem {
+    let detail = "The parameter `cursor` must be taken as it is from the page before, with the same filters.";
+    Problem::new(Kind::InvalidCursor, detail)
+}
+
+pub(super) fn no_such_order() -> Problem {
+    Problem::new(Kind::NoSuchOrder, "There is no order with this id.")
+}
+
+/// A call of the store that failed, as a problem; its cause goes to the log.
 pub(super) fn read_problem(error: &StoreError) -> Problem {
-    let passing = error.is_passing();
-    tracing::warn!(error = error as &dyn std::error::Error, "a request failed");
-    if passing { Problem::database_away() } else { Problem::internal() }
+    let problem = if error.is_passing() { Problem::database_away() } else { Problem::internal() };
+    problem.because(error)
 }

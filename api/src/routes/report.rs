@@ -1,14 +1,15 @@
 use std::sync::Arc;
 
-use orders_shared::domain::OrderCounts;
 use orders_shared::metrics;
 use orders_shared::store::Store;
 use poem::http::{HeaderMap, header};
 use poem_openapi::payload::PlainText;
-use poem_openapi::{ApiResponse, OpenApi, ResponseContent, Tags};
+use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 use prometheus::Registry;
 
-use crate::dto::{Report, ReportData};
+use super::Tag;
+use crate::dto::Report;
+use crate::edge::accepts;
 use crate::metrics::ApiMetrics;
 use crate::payload::{Json, Problem};
 use crate::routes::orders::read_problem;
@@ -16,12 +17,6 @@ use crate::routes::orders::read_problem;
 /// Figures over all orders. Without a source it only documents itself.
 pub(crate) struct ReportApi {
     pub(crate) source: Option<(Store, Registry, Arc<ApiMetrics>)>,
-}
-
-#[derive(Tags)]
-enum Tag {
-    /// How many orders stand where.
-    Reports,
 }
 
 #[derive(ResponseContent)]
@@ -53,12 +48,12 @@ impl ReportApi {
     #[oai(path = "/metrics", method = "get", operation_id = "report")]
     async fn report(&self, headers: &HeaderMap) -> Result<Reported, Problem> {
         let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        if prefers_text(accept) {
+        if prefers_text(accept) || !accepts(headers, &["application/json"]) {
             return Ok(Reported::Figures(ReportContent::Prometheus(PlainText(self.prometheus().await?))));
         }
         let (store, ..) = self.source()?;
         let counts = store.order_counts().await.map_err(|error| read_problem(&error))?;
-        Ok(Reported::Figures(ReportContent::Json(Json(report(&counts)))))
+        Ok(Reported::Figures(ReportContent::Json(Json(Report::from(&counts)))))
     }
 
     /// Report in Prometheus' text format
@@ -82,22 +77,7 @@ impl ReportApi {
             tracing::warn!(error = error as &dyn std::error::Error, "a scrape lacks the orders");
         }
         metrics.queue(queue.as_ref().ok());
-        metrics::text(registry).map_err(|error| {
-            tracing::error!(%error, "could not write the metrics");
-            Problem::internal()
-        })
-    }
-}
-
-fn report(counts: &OrderCounts) -> Report {
-    Report {
-        data: ReportData {
-            total: counts.completed,
-            pending: counts.pending,
-            completed: counts.completed,
-            processing: counts.processing,
-            average_secs: counts.average_processing_secs(),
-        },
+        metrics::text(registry).map_err(|error| Problem::internal().because(&error))
     }
 }
 

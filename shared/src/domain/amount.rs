@@ -15,7 +15,7 @@ pub enum AmountError {
     /// The text is not a JSON number (RFC 8259).
     #[error("must be a decimal number")]
     NotANumber,
-    /// Below zero; minus zero counts.
+    /// Below zero.
     #[error("must not be negative")]
     Negative,
     /// It would have to be rounded.
@@ -46,6 +46,12 @@ impl Amount {
     /// The largest amount, 99999999999999.9999: what DECIMAL(18, 4) holds.
     pub const MAX: Self = Self { ten_thousandths: 999_999_999_999_999_999 };
 
+    /// Whether it is a whole number of units of the `decimals`-th decimal.
+    #[must_use]
+    pub fn has_decimals_within(self, decimals: u16) -> bool {
+        self.ten_thousandths % 10_i64.pow(Self::SCALE.saturating_sub(decimals).into()) == 0
+    }
+
     /// Digits of [`Amount::MAX`].
     const PRECISION: i64 = 18;
 }
@@ -55,8 +61,10 @@ impl FromStr for Amount {
     type Err = AmountError;
 
     fn from_str(text: &str) -> Result<Self, AmountError> {
-        if text.starts_with('-') {
-            return Err(AmountError::Negative);
+        if let Some(opposite) = text.strip_prefix('-') {
+            // Minus zero is zero.
+            let is_zero = !opposite.starts_with('-') && opposite.parse() == Ok(Self { ten_thousandths: 0 });
+            return if is_zero { opposite.parse() } else { Err(AmountError::Negative) };
         }
         let (digits, exponent) = match text.split_once(['e', 'E']) {
             Some((digits, exponent)) => (digits, exponent.parse::<i32>().map_err(|_| AmountError::NotANumber)?),
@@ -123,7 +131,9 @@ mod tests {
         {
             assert_eq!(parsed(text).as_deref(), Ok("100.0"), "{text}");
         }
-        assert_eq!(parsed("0e999999999").as_deref(), Ok("0.0"));
+        for zero in ["0e999999999", "-0", "-0.0"] {
+            assert_eq!(parsed(zero).as_deref(), Ok("0.0"), "{zero}");
+        }
     }
 
     #[test]
@@ -137,7 +147,7 @@ mod tests {
             ("1e14", AmountError::TooLarge),
             ("1e999999999", AmountError::TooLarge),
             ("-1", AmountError::Negative),
-            ("-0.0", AmountError::Negative),
+            ("-0.00001", AmountError::Negative),
             ("NaN", AmountError::NotANumber),
             ("Infinity", AmountError::NotANumber),
             ("", AmountError::NotANumber),

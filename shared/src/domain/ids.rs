@@ -16,6 +16,9 @@ impl OrderId {
         Self(Uuid::now_v7())
     }
 
+    /// Comes before every id in use.
+    pub(crate) const FIRST: Self = Self(Uuid::nil());
+
     /// Comes behind every id in use.
     pub(crate) const LAST: Self = Self(Uuid::max());
 
@@ -77,7 +80,7 @@ impl fmt::Display for WorkerId {
 }
 
 /// Who placed an order: 1 to 2^63−1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(i64);
 
 impl UserId {

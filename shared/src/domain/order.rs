@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 
-use super::{Amount, ItemIds, OrderId, OrderStatus, UserId, WorkerId};
+use super::{Amount, Currency, ExternalId, ItemIds, Metadata, OrderId, OrderStatus, UserId, WorkerId};
 
 /// An order that somebody wants to place: valid, with its identity, not yet stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,12 @@ pub struct NewOrder {
     pub item_ids: ItemIds,
     /// What it costs.
     pub total_amount: Amount,
+    /// In which currency, if its caller said so.
+    pub currency: Option<Currency>,
+    /// The caller's own number of it, which no other order has.
+    pub external_id: Option<ExternalId>,
+    /// The caller's own notes.
+    pub metadata: Metadata,
     /// When a worker may claim it at the earliest; at once if `None`.
     pub process_after: Option<DateTime<Utc>>,
 }
@@ -28,6 +34,12 @@ pub struct Order {
     pub item_ids: ItemIds,
     /// What it costs.
     pub total_amount: Amount,
+    /// In which currency, if its caller said so.
+    pub currency: Option<Currency>,
+    /// The caller's own number of it, which no other order has.
+    pub external_id: Option<ExternalId>,
+    /// The caller's own notes.
+    pub metadata: Metadata,
     /// When its client wants it processed at the earliest.
     pub process_after: Option<DateTime<Utc>>,
     /// Where it stands.

@@ -1,14 +1,26 @@
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 
-use super::{Order, OrderId};
+use super::{ExternalId, Order, OrderId, OrderStatus, UserId};
+
+/// Which orders a list shows: those that match everything that is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OrderFilter {
+    /// Where they stand.
+    pub status: Option<OrderStatus>,
+    /// Who placed them.
+    pub user_id: Option<UserId>,
+    /// The one with this external id.
+    pub external_id: Option<ExternalId>,
+    /// Placed later than this.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Placed earlier than this.
+    pub created_before: Option<DateTime<Utc>>,
+}
 
 /// One page of a list, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The orders of this page.
+    /// The orders of this page. They may be fewer than asked for, or none, where a next page follows nevertheless.
     pub orders: Vec<Order>,
     /// Where the next page goes on; `None` on the last one.
     pub next: Option<PageKey>,
@@ -16,52 +28,44 @@ pub struct Page {
 
 /// A place in a list: right behind this order.
 ///
-/// What is placed meanwhile neither repeats nor hides an order; one that changes its status leaves its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is placed meanwhile neither repeats nor hides an order; one that changes its status leaves a list by status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PageKey {
-    pub(crate) available_at: Option<DateTime<Utc>>,
-    pub(crate) order_id: OrderId,
+    /// When the order was placed.
+    pub created_at: DateTime<Utc>,
+    /// The order.
+    pub order_id: OrderId,
 }
-
-/// A text that is no [`PageKey`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be taken as it is from the link to the next page")]
-pub struct NotAPageKey;
 
 impl PageKey {
-    /// Before the newest order of any list; the latest moment is MySQL's.
-    pub(crate) const START: Self =
-        Self { available_at: DateTime::from_timestamp(253_402_300_799, 999_999_000), order_id: OrderId::LAST };
-}
+    /// In front of the newest order of any list; the latest moment is MySQL's.
+    pub(crate) fn start() -> Self {
+        let latest = DateTime::from_timestamp(253_402_300_799, 999_999_000).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        Self { created_at: latest, order_id: OrderId::LAST }
+    }
 
-/// Writes the key as it stands in a link: opaque to callers.
-impl fmt::Display for PageKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(available_at) = self.available_at {
-            write!(f, "{:x}.", available_at.timestamp_micros())?;
-        }
-        write!(f, "{}", self.order_id.uuid().simple())
+    /// Behind the oldest order of any list.
+    pub(crate) fn end() -> Self {
+        Self { created_at: DateTime::UNIX_EPOCH, order_id: OrderId::FIRST }
     }
 }
 
-impl FromStr for PageKey {
-    type Err = NotAPageKey;
+impl OrderFilter {
+    /// The places between which the orders of a page lie, both exclusive, when the page goes on behind `after`.
+    pub(crate) fn bounds(&self, after: Option<PageKey>) -> (PageKey, PageKey) {
+        let earlier = self.created_before.map(|created_at| PageKey { created_at, order_id: OrderId::FIRST });
+        let later = self.created_after.map(|created_at| PageKey { created_at, order_id: OrderId::LAST });
+        let from = [after, earlier].into_iter().flatten().min().unwrap_or_else(PageKey::start);
+        (from, later.unwrap_or_else(PageKey::end))
+    }
 
-    fn from_str(text: &str) -> Result<Self, NotAPageKey> {
-        let (available_at, order_id) = match text.split_once('.') {
-            Some((micros, order_id)) => {
-                let micros = i64::from_str_radix(micros, 16).map_err(|_| NotAPageKey)?;
-                let available_at = DateTime::from_timestamp_micros(micros).ok_or(NotAPageKey)?;
-                // Times that no order can be due at are no columns' values either.
-                if available_at < DateTime::UNIX_EPOCH || Some(available_at) > Self::START.available_at {
-                    return Err(NotAPageKey);
-                }
-                (Some(available_at), order_id)
-            }
-            None => (None, text),
-        };
-        let order_id = order_id.parse().map_err(|_| NotAPageKey)?;
-        Ok(Self { available_at, order_id })
+    /// Whether the list shows an order.
+    pub(crate) fn shows(&self, order: &Order) -> bool {
+        self.status.is_none_or(|status| status == order.status)
+            && self.user_id.is_none_or(|user_id| user_id == order.user_id)
+            && self.external_id.as_ref().is_none_or(|id| Some(id) == order.external_id.as_ref())
+            && self.created_after.is_none_or(|after| order.created_at > after)
+            && self.created_before.is_none_or(|before| order.created_at < before)
     }
 }
 
@@ -69,29 +73,20 @@ impl FromStr for PageKey {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_page_key_survives_a_link() {
-        let order_id = OrderId::new();
-        for available_at in [None, DateTime::from_timestamp_micros(1_763_890_000_123_456)] {
-            let key = PageKey { available_at, order_id };
-
-            assert_eq!(key.to_string().parse(), Ok(key));
-        }
+    fn second(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + chrono::TimeDelta::seconds(second)
     }
 
     #[test]
-    fn a_time_that_the_column_cannot_hold_is_refused() {
-        for micros in ["5000000000000000", "-1", "7fffffffffffffff"] {
-            let text = format!("{micros}.{}", OrderId::new().uuid().simple());
+    fn a_page_lies_between_its_cursor_and_its_times() {
+        let filter =
+            OrderFilter { created_after: Some(second(10)), created_before: Some(second(20)), ..OrderFilter::default() };
+        let at = |second_, order_id| PageKey { created_at: second(second_), order_id };
+        let cursor = at(15, OrderId::new());
 
-            assert_eq!(text.parse::<PageKey>(), Err(NotAPageKey), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_page_key_is_refused() {
-        for text in ["", ".", "x", "ffffffffffffffffff.0", "7fffffffffffffff.0"] {
-            assert_eq!(text.parse::<PageKey>(), Err(NotAPageKey), "{text}");
-        }
+        assert_eq!(filter.bounds(None), (at(20, OrderId::FIRST), at(10, OrderId::LAST)));
+        assert_eq!(filter.bounds(Some(cursor)).0, cursor);
+        assert_eq!(filter.bounds(Some(at(25, OrderId::new()))).0, at(20, OrderId::FIRST));
+        assert_eq!(OrderFilter::default().bounds(None), (PageKey::start(), PageKey::end()));
     }
 }

@@ -31,6 +31,12 @@ impl OrderStatus {
         matches!(self, Self::Completed | Self::Canceled)
     }
 
+    /// Whether nothing more will happen by itself: only a person can change a FAILED order.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled)
+    }
+
     /// The name, as it stands in the database and in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -39,7 +39,10 @@ pub async fn healthcheck(listen: SocketAddr) -> Result<(), Unhealthy> {
         return Ok(());
     }
     let reason = answer.split_once("\r\n\r\n").map_or(answer.as_str(), |(_, body)| body);
-    Err(Unhealthy::NotReady(reason.trim().to_owned()))
+    // A text, or a problem document (RFC 9457), whose detail it is.
+    let problem: Option<serde_json::Value> = serde_json::from_str(reason).ok();
+    let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
+    Err(Unhealthy::NotReady(detail.unwrap_or(reason).trim().to_owned()))
 }
 
 async fn get_readyz(address: SocketAddr) -> std::io::Result<String> {

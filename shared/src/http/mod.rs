@@ -1,9 +1,14 @@
-//! What every HTTP port of ours has: a careful listener, health, metrics.
+//! What every HTTP port of ours has: a careful server, health, metrics.
 
 mod healthcheck;
 mod listener;
 mod ops;
+mod pace;
+mod refuse;
+mod server;
 
 pub use healthcheck::{Unhealthy, healthcheck};
-pub use listener::{Listener, serve};
+pub use listener::Listener;
 pub use ops::{Readiness, metrics_response, ops_routes};
+pub use refuse::Refusal;
+pub use server::{Crowded, Ending, serve};

@@ -21,7 +21,7 @@ pub(super) const LOCK_DUE: &str = concat!(
         and rescues < ?
         and not exists (select 1 from queue_pauses)
         and exists (select 1 from workers where worker_id = ? and expires_at > now(6))
-    order by available_at, order_id
+    order by available_at, created_at, order_id
     limit ?
     for update skip locked
     "

@@ -97,9 +97,13 @@ impl Store {
     pub async fn pause(&self) -> Result<DateTime<Utc>, StoreError> {
         self.call("pause the queue", async {
             let mut line = self.line().await?;
-            // The first pause counts.
-            line.execute("insert into queue_pauses (pause_id) values (1) on duplicate key update pause_id = 1").await?;
-            let paused_at = sqlx::query_scalar("select paused_at from queue_pauses").fetch_one(&mut *line).await?;
+            let mut transaction = line.begin().await?;
+            // The first pause counts. The row is locked until it was read, so that nobody resumes in between.
+            let pause = "insert into queue_pauses (pause_id) values (1) on duplicate key update pause_id = 1";
+            transaction.execute(pause).await?;
+            let paused_at =
+                sqlx::query_scalar("select paused_at from queue_pauses").fetch_one(&mut *transaction).await?;
+            transaction.commit().await?;
             line.done();
             Ok(paused_at)
         })

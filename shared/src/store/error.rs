@@ -31,7 +31,8 @@ impl StoreError {
     }
 
     /// Whether somebody else kept a row locked for too long.
-    pub(super) fn is_lock_wait(&self) -> bool {
+    #[must_use]
+    pub fn is_lock_wait(&self) -> bool {
         number_of(&self.cause) == Some(LOCK_WAIT)
     }
 

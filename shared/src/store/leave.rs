@@ -25,7 +25,7 @@ macro_rules! left {
             rescues tinyint unsigned path '$.rescues',
             delay_us bigint unsigned path '$.delay_us',
             duration_us bigint unsigned path '$.duration_us',
-            error varchar(1000) path '$.error'
+            error varchar(1000) character set utf8mb4 path '$.error'
         )) as gone
         straight_join orders force index (primary) on orders.order_id = unhex(gone.order_id)
         "

@@ -1,31 +1,82 @@
+use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
+use uuid::Uuid;
 
 use super::row::{OrderRow, order_columns};
 use super::{Store, StoreError, row};
-use crate::domain::{Order, OrderId, OrderStatus, Page, PageKey};
+use crate::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
 
-/// `orders_by_status` read backwards: the orders that wait, the latest due first.
+/// Orders that are read for one page at most, where no index knows all that the page asks for. More would make such a page
+/// dearer than another, fewer would make more pages come back short.
+const WALK_MAX: u32 = 5_000;
+
+/// A page of the index `$index`, read backwards from one place to another: the first is exclusive, the second inclusive.
+macro_rules! page {
+    ($columns:expr, $index:literal, $conditions:literal, $limit:literal) => {
+        concat!(
+            "select ",
+            $columns,
+            " from orders force index (",
+            $index,
+            ") where ",
+            $conditions,
+            r"
+            (created_at < ? or created_at = ? and order_id < ?)
+            and (created_at > ? or created_at = ? and order_id >= ?)
+            order by created_at desc, order_id desc
+            ",
+            $limit
+        )
+    };
+}
+
+/// All orders, or those of them in one status.
+pub(super) const NEWEST: &str = page!(order_columns!(), "orders_by_time", "(? is null or status = ?) and ", "limit ?");
+
+/// A user's orders, or those of them in one status.
+pub(super) const OF_USER: &str =
+    page!(order_columns!(), "orders_by_user", "(? is null or status = ?) and user_id = ? and ", "limit ?");
+
+/// The orders in a status other than PENDING, or those of them that are a user's.
+pub(super) const IN_STATUS: &str = page!(
+    order_columns!(),
+    "orders_by_status",
+    "(? is null or user_id = ?) and status = ? and available_at is null and ",
+    "limit ?"
+);
+
+/// The orders that wait, for a few of them only: their index has them in the order of claiming, so that all are sorted, by what
+/// stands in the index itself.
 pub(super) const WAITING: &str = concat!(
     "select ",
     order_columns!(),
+    " from (",
+    page!("order_id as waiting_id", "orders_by_status", "status = 'PENDING' and ", "limit ?"),
     r"
-    from orders force index (orders_by_status)
-    where status = 'PENDING' and available_at <= ? and (available_at < ? or order_id < ?)
-    order by available_at desc, order_id desc
-    limit ?
+    ) as waiting
+    straight_join orders force index (primary) on orders.order_id = waiting.waiting_id
+    order by created_at desc, order_id desc
     "
 );
 
-/// `orders_by_status` read backwards: the orders of one other status, the newest first.
-pub(super) const OTHERS: &str = concat!(
+/// The orders of a user that wait, where few orders wait at all: all of those are looked at.
+const USERS_WAITING: &str =
+    page!(order_columns!(), "orders_by_status", "user_id = ? and status = 'PENDING' and ", "limit ?");
+
+/// Where a walk of so many orders ends.
+pub(super) const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
+pub(super) const END_OF_USERS_WALK: &str =
+    page!("created_at, order_id", "orders_by_user", "user_id = ? and ", "limit 1 offset ?");
+
+pub(super) const COUNT_UP_TO: &str = r"
+    select count(*)
+    from (select 1 from orders force index (orders_by_status) where status = ? limit ?) as counted
+";
+
+pub(super) const WITH_EXTERNAL_ID: &str = concat!(
     "select ",
     order_columns!(),
-    r"
-    from orders force index (orders_by_status)
-    where status = ? and available_at is null and order_id < ?
-    order by order_id desc
-    limit ?
-    "
+    " from orders where order_id = (select order_id from external_ids where external_id = ?)"
 );
 
 pub(super) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
@@ -46,40 +97,120 @@ impl Store {
         .await
     }
 
-    /// One page of the orders in a status, `limit` of them at most, going on behind `after`.
+    /// One page of the orders that match, newest first: `limit` of them at most, going on behind `after`.
     ///
-    /// Newest first; among the PENDING ones that is the latest due. Each page costs what it holds, wherever it is.
+    /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
+    /// is looked through, so that a page may come back short, or empty, with a next page all the same.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn orders_by_status(
-        &self,
-        status: OrderStatus,
-        after: Option<PageKey>,
-        limit: u16,
-    ) -> Result<Page, StoreError> {
-        let start = after.unwrap_or(PageKey::START);
-        let one_more = u32::from(limit) + 1;
-        let query = match status {
-            OrderStatus::Pending => {
-                // As a DATETIME: bound as a TIMESTAMP, which ends in 2038, the far end of the list would be no time.
-                let available_at =
-                    start.available_at.or(PageKey::START.available_at).map(|available_at| available_at.naive_utc());
-                sqlx::query_as(WAITING).bind(available_at).bind(available_at).bind(start.order_id.uuid()).bind(one_more)
-            }
-            other => sqlx::query_as(OTHERS).bind(other.name()).bind(start.order_id.uuid()).bind(one_more),
-        };
-        let rows: Vec<OrderRow> = self
-            .call("list orders", async {
-                let mut line = self.line().await?;
-                let rows = query.fetch_all(&mut *line).await?;
-                line.done();
-                Ok(rows)
-            })
-            .await?;
-        Ok(row::page(rows, limit.into()))
+    pub async fn orders(&self, filter: &OrderFilter, after: Option<PageKey>, limit: u16) -> Result<Page, StoreError> {
+        self.call("list orders", async {
+            let mut line = self.line().await?;
+            let page = match &filter.external_id {
+                Some(external_id) => the_one(&mut line, filter, external_id, after).await?,
+                None => page(&mut line, filter, after, limit).await?,
+            };
+            line.done();
+            Ok(page)
+        })
+        .await
     }
+}
+
+async fn page(
+    connection: &mut MySqlConnection,
+    filter: &OrderFilter,
+    after: Option<PageKey>,
+    limit: u16,
+) -> Result<Page, sqlx::Error> {
+    let (from, to) = filter.bounds(after);
+    let span = Span { from, to, limit: u32::from(limit) + 1 };
+    let user_id = filter.user_id.map(UserId::get);
+    match (filter.status, user_id) {
+        (Some(OrderStatus::Pending), user_id) if are_few(connection, OrderStatus::Pending).await? => {
+            let query = match user_id {
+                None => sqlx::query_as(WAITING),
+                Some(user_id) => sqlx::query_as(USERS_WAITING).bind(user_id),
+            };
+            return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
+        }
+        (Some(status), user_id)
+            if status != OrderStatus::Pending && (user_id.is_none() || are_few(connection, status).await?) =>
+        {
+            let query = sqlx::query_as(IN_STATUS).bind(user_id).bind(user_id).bind(status.name());
+            return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
+        }
+        _ => {}
+    }
+    let end = if filter.status.is_some() { end_of_walk(connection, user_id, span).await? } else { None };
+    let span = Span { to: end.unwrap_or(to), ..span };
+    let status = filter.status.map(OrderStatus::name);
+    let query = if user_id.is_some() { OF_USER } else { NEWEST };
+    let query = sqlx::query_as(query).bind(status).bind(status);
+    let query = if user_id.is_some() { query.bind(user_id) } else { query };
+    let page = row::page(span.fetch(connection, query).await?, limit.into());
+    Ok(Page { next: page.next.or(end), ..page })
+}
+
+/// Whether there are few enough orders in a status to look through all of them.
+async fn are_few(connection: &mut MySqlConnection, status: OrderStatus) -> Result<bool, sqlx::Error> {
+    let count: i64 =
+        sqlx::query_scalar(COUNT_UP_TO).bind(status.name()).bind(WALK_MAX + 1).fetch_one(connection).await?;
+    Ok(count <= i64::from(WALK_MAX))
+}
+
+/// The last order that the page may look at; `None` when it may look at all that there are.
+async fn end_of_walk(
+    connection: &mut MySqlConnection,
+    user_id: Option<i64>,
+    span: Span,
+) -> Result<Option<PageKey>, sqlx::Error> {
+    let query = sqlx::query_as(if user_id.is_some() { END_OF_USERS_WALK } else { END_OF_WALK });
+    let query = if user_id.is_some() { query.bind(user_id) } else { query };
+    let end: Vec<(DateTime<Utc>, Uuid)> = Span { limit: WALK_MAX - 1, ..span }.fetch(connection, query).await?;
+    Ok(end.first().map(|&(created_at, order_id)| PageKey { created_at, order_id: order_id.into() }))
+}
+
+/// The part of an index that a page is read from.
+#[derive(Clone, Copy)]
+struct Span {
+    from: PageKey,
+    to: PageKey,
+    limit: u32,
+}
+
+type PageQuery<T> = sqlx::query::QueryAs<'static, sqlx::MySql, T, sqlx::mysql::MySqlArguments>;
+
+impl Span {
+    async fn fetch<T>(self, connection: &mut MySqlConnection, query: PageQuery<T>) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::mysql::MySqlRow> + Send + Unpin,
+    {
+        let Self { from, to, limit } = self;
+        // As DATETIMEs: bound as TIMESTAMPs, which end in 2038, the far ends of a list would be no times.
+        let (latest, earliest) = (from.created_at.naive_utc(), to.created_at.naive_utc());
+        let query = query.bind(latest).bind(latest).bind(from.order_id.uuid());
+        query.bind(earliest).bind(earliest).bind(to.order_id.uuid()).bind(limit).fetch_all(connection).await
+    }
+}
+
+/// The order with this external id as a page, if it matches all else.
+async fn the_one(
+    connection: &mut MySqlConnection,
+    filter: &OrderFilter,
+    external_id: &ExternalId,
+    after: Option<PageKey>,
+) -> Result<Page, sqlx::Error> {
+    let row: Option<OrderRow> =
+        sqlx::query_as(WITH_EXTERNAL_ID).bind(external_id.as_str()).fetch_optional(connection).await?;
+    let mut page = row::page(row.into_iter().collect(), 1);
+    page.orders.retain(|order| {
+        let place = PageKey { created_at: order.created_at, order_id: order.order_id };
+        filter.shows(order) && after.is_none_or(|after| place < after)
+    });
+    Ok(page)
 }
 
 /// One order, on a connection that its caller holds.

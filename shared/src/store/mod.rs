@@ -6,9 +6,12 @@ mod connect;
 mod control;
 mod counts;
 mod doctor;
+mod ended;
 mod error;
 mod events;
+mod external_ids;
 mod held;
+mod keys;
 mod leave;
 mod line;
 mod list;
@@ -19,12 +22,16 @@ mod row;
 mod schema;
 mod workers;
 
+#[cfg(feature = "bench")]
+pub use place::bench;
+
 pub use claim::{ClaimError, Claimed};
 pub use complete::{Finished, Partly};
 pub use connect::StoreSettings;
 pub use control::Wish;
 pub use doctor::{Finding, Verdict};
 pub use error::StoreError;
+pub use keys::PRUNE_MAX;
 pub use leave::{Rescued, Settled};
 pub use schema::SchemaState;
 

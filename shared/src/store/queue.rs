@@ -13,8 +13,17 @@ pub(super) const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
     from orders force index (orders_by_status)
     where status = 'PENDING' and available_at <= now(6)
-    order by available_at, order_id
+    order by available_at, created_at, order_id
     limit 1
+";
+
+pub(super) const ANY_DUE: &str = r"
+    select exists (
+        select 1
+        from orders force index (orders_by_status)
+        where status = 'PENDING' and available_at <= now(6)
+            and not exists (select 1 from queue_pauses)
+    )
 ";
 
 /// Reads the index entries in front of the order, up to the limit.
@@ -23,12 +32,28 @@ pub(super) const AHEAD: &str = r"
     from (
         select 1
         from orders force index (orders_by_status)
-        where status = 'PENDING' and available_at <= ? and (available_at < ? or order_id < ?)
+        where status = 'PENDING' and available_at <= ?
+            and (available_at < ? or created_at < ? or (created_at = ? and order_id < ?))
         limit ?
     ) as ahead
 ";
 
 impl Store {
+    /// Whether any order is due, be it locked or not, and the queue not paused. Locks nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn is_any_due(&self) -> Result<bool, StoreError> {
+        self.call("see whether orders are due", async {
+            let mut line = self.line().await?;
+            let is_any_due = sqlx::query_scalar(ANY_DUE).fetch_one(&mut *line).await?;
+            line.done();
+            Ok(is_any_due)
+        })
+        .await
+    }
+
     /// The queue now. Its parts are read one right after the other.
     ///
     /// # Errors
@@ -80,9 +105,12 @@ impl Store {
 
 async fn ahead(connection: &mut MySqlConnection, order: &Order) -> Result<u64, sqlx::Error> {
     let Some(available_at) = order.available_at.map(|at| at.naive_utc()) else { return Ok(0) };
+    let created_at = order.created_at.naive_utc();
     let counted: i64 = sqlx::query_scalar(AHEAD)
         .bind(available_at)
         .bind(available_at)
+        .bind(created_at)
+        .bind(created_at)
         .bind(order.order_id.uuid())
         .bind(Situation::AHEAD_MAX)
         .fetch_one(connection)

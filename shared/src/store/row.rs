@@ -1,13 +1,16 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Amount, ItemIds, Order, OrderId, OrderStatus, Page, PageKey, UserId, WorkerId};
+use crate::domain::{
+    Amount, Currency, ExternalId, ItemIds, Metadata, Order, OrderId, OrderStatus, Page, PageKey, UserId, WorkerId,
+};
 
 /// The columns of an [`OrderRow`], for every query that reads orders.
 macro_rules! order_columns {
     () => {
-        "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, status, \
-         process_after, attempt, rescues, last_error, worker_id, available_at, claimed_at, completed_at, created_at, updated_at"
+        "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, currency, \
+         external_id, cast(metadata as char) as metadata, status, process_after, attempt, rescues, last_error, worker_id, \
+         available_at, claimed_at, completed_at, created_at, updated_at"
     };
 }
 pub(super) use order_columns;
@@ -19,6 +22,9 @@ pub(super) struct OrderRow {
     user_id: i64,
     item_ids: String,
     total_amount: String,
+    currency: Option<String>,
+    external_id: Option<String>,
+    metadata: Option<String>,
     status: String,
     process_after: Option<DateTime<Utc>>,
     attempt: u16,
@@ -61,6 +67,13 @@ impl TryFrom<OrderRow> for Order {
             user_id: UserId::new(row.user_id).ok_or_else(|| unreadable("user_id", &"it is below 1"))?,
             item_ids: ItemIds::new(item_ids).map_err(|why| unreadable("item_ids", &why))?,
             total_amount: row.total_amount.parse::<Amount>().map_err(|why| unreadable("total_amount", &why))?,
+            currency: optional(row.currency, |code| Currency::stored(&code))
+                .map_err(|why| unreadable("currency", &why))?,
+            external_id: optional(row.external_id, |id| ExternalId::new(id).ok())
+                .map_err(|why| unreadable("external_id", &why))?,
+            metadata: optional(row.metadata, |text| serde_json::from_str(&text).map(Metadata::stored).ok())
+                .map_err(|why| unreadable("metadata", &why))?
+                .unwrap_or_default(),
             status: row.status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?,
             process_after: row.process_after,
             attempt: row.attempt,
@@ -76,13 +89,18 @@ impl TryFrom<OrderRow> for Order {
     }
 }
 
+/// The column's meaning, where it has a value.
+fn optional<T>(text: Option<String>, read: impl FnOnce(String) -> Option<T>) -> Result<Option<T>, &'static str> {
+    text.map(|text| read(text).ok_or("it breaks the column's rules")).transpose()
+}
+
 /// The rows as a page of at most `limit` orders, where one more was read to learn whether there is a next page.
 ///
 /// A row that is no order is left out, and logged: the orders beside it are still listed.
 pub(super) fn page(mut rows: Vec<OrderRow>, limit: usize) -> Page {
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let last = rows.last().map(|row| PageKey { available_at: row.available_at, order_id: OrderId::from(row.order_id) });
+    let last = rows.last().map(|row| PageKey { created_at: row.created_at, order_id: OrderId::from(row.order_id) });
     let orders = rows.into_iter().filter_map(|row| {
         let order = Order::try_from(row);
         order.inspect_err(|unreadable| tracing::error!(%unreadable, "an order is left out of its list")).ok()

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::leave::micros;
 use super::{Rescued, Store, StoreError};
-use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, Registration, WorkerId};
+use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, PageKey, Registration, WorkerId};
 
 /// Orders that one commit rescues at most.
 const RESCUE_BATCH_MAX: u32 = 500;
@@ -41,12 +41,12 @@ const BURY: &str = r"
 /// Orders that are claimed by nobody alive, behind one that was seen before. Not locked: whoever changes one meanwhile
 /// changes its token too. `orders_by_status` leads to the claimed ones, which are as many as the workers have slots.
 pub(super) const ORPHANS: &str = r"
-    select orders.order_id, orders.claim_token
+    select orders.order_id, orders.claim_token, orders.created_at
     from orders force index (orders_by_status)
     left join workers on workers.worker_id = orders.worker_id
     where orders.status = 'PROCESSING' and orders.available_at is null and workers.worker_id is null
-        and orders.order_id > ?
-    order by orders.order_id
+        and (orders.created_at > ? or (orders.created_at = ? and orders.order_id > ?))
+    order by orders.created_at, orders.order_id
     limit ?
 ";
 
@@ -145,9 +145,8 @@ impl Store {
     /// # Errors
     ///
     /// When the database is away; then nothing of this batch may have been rescued.
-    pub async fn rescue_orphans(&self, after: Option<OrderId>) -> Result<(Rescued, Option<OrderId>), StoreError> {
-        let orphans = self.orphans(after).await?;
-        let last = orphans.last().filter(|_| orphans.len() >= RESCUE_BATCH_MAX as usize).map(|(order_id, _)| *order_id);
+    pub async fn rescue_orphans(&self, after: Option<PageKey>) -> Result<(Rescued, Option<PageKey>), StoreError> {
+        let (orphans, last) = self.orphans(after).await?;
         let rescued = match self.take_back(orphans.clone()).await {
             Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
             other => other?,
@@ -174,17 +173,25 @@ impl Store {
         Ok(total)
     }
 
-    async fn orphans(&self, after: Option<OrderId>) -> Result<Vec<(OrderId, ClaimToken)>, StoreError> {
-        let rows: Vec<(Uuid, Uuid)> = self
+    /// A batch of orphans, and the last one's place unless there are no more.
+    async fn orphans(
+        &self,
+        after: Option<PageKey>,
+    ) -> Result<(Vec<(OrderId, ClaimToken)>, Option<PageKey>), StoreError> {
+        let after = after.unwrap_or_else(PageKey::end);
+        let rows: Vec<(Uuid, Uuid, DateTime<Utc>)> = self
             .call("look for orders of dead workers", async {
                 let mut line = self.line().await?;
-                let after = after.map_or(Uuid::nil(), OrderId::uuid);
-                let rows = sqlx::query_as(ORPHANS).bind(after).bind(RESCUE_BATCH_MAX).fetch_all(&mut *line).await?;
+                let placed = after.created_at.naive_utc();
+                let orphans = sqlx::query_as(ORPHANS).bind(placed).bind(placed).bind(after.order_id.uuid());
+                let rows = orphans.bind(RESCUE_BATCH_MAX).fetch_all(&mut *line).await?;
                 line.done();
                 Ok(rows)
             })
             .await?;
-        Ok(rows.into_iter().map(|(order_id, token)| (order_id.into(), token.into())).collect())
+        let last = rows.last().filter(|_| rows.len() >= RESCUE_BATCH_MAX as usize);
+        let last = last.map(|&(order_id, _, created_at)| PageKey { created_at, order_id: order_id.into() });
+        Ok((rows.into_iter().map(|(order_id, token, _)| (order_id.into(), token.into())).collect(), last))
     }
 
     /// Every worker that is alive, the longest running first.

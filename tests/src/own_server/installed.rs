@@ -50,6 +50,8 @@ impl Installed {
         };
         // A relative path, because MariaDB's script splits one at its spaces.
         command.current_dir(folder).arg("--datadir=./data").stdin(Stdio::null());
+        // A server that starts clears the temporary folder of what looks like its own tables, also of another's.
+        command.env("TMPDIR", folder);
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         assert!(output.status.success(), "{command:?}: {}", text_of(&output));
     }

@@ -47,10 +47,7 @@ async fn every_accepted_order_reaches_one_end_whatever_fails() {
     stage.heal().await;
     let orders = clients.stop().await;
     eventually("every order has reached an end", SETTLED_WITHIN, || async {
-        // One statement: an order may go back and forth between two.
-        let open = "select count(*) from orders where status in ('PENDING', 'PROCESSING')";
-        let open: i64 = sqlx::query_scalar(open).fetch_one(&server.pool).await.unwrap();
-        (open == 0).then_some(())
+        (server.open_orders().await == 0).then_some(())
     })
     .await;
 

@@ -1,6 +1,7 @@
 //! What people do to orders and to the queue.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::join_all;
 use orders_tests::{Api, Worker, database, eventually};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -82,6 +83,20 @@ async fn what_does_not_exist_is_not_found() {
     }
     for path in ["events", "why"] {
         let _ = api.get(&format!("/orders/{order_id}/{path}")).await.problem(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_can_be_paused_and_resumed_by_many_at_once() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+
+    let wishes = (0..40).map(|wish| if wish % 2 == 0 { "/queue/pause" } else { "/queue/resume" });
+    let answers = join_all(wishes.map(|path| api.post(path, ""))).await;
+
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.json()["paused"] == true, answer.json()["paused_at"].is_string(), "{answer:?}");
     }
 }
 

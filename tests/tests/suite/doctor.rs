@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use orders_tests::{Database, OwnServer, Proxy, WaitingLine, Worker, database, empty_database, eventually, run};
+use sqlx::AssertSqlSafe;
 
 use crate::sample;
 
 /// Every check, in the order of the output.
-const CHECKS: [&str; 23] = [
+const CHECKS: [&str; 34] = [
     "reachable",
     "server",
     "isolation",
@@ -25,12 +26,23 @@ const CHECKS: [&str; 23] = [
     "plan: note events",
     "plan: leave PROCESSING",
     "plan: find orphans",
-    "plan: list PENDING",
-    "plan: list COMPLETED",
+    "plan: list a status",
+    "plan: list all",
+    "plan: list a user's",
+    "plan: count a few",
+    "plan: find an external id",
+    "plan: end a walk",
+    "plan: end a walk of a user's",
     "plan: read an order",
     "plan: read events",
+    "plan: see which orders ended",
+    "plan: find orders placed already",
+    "plan: find external ids",
+    "plan: find idempotency keys",
+    "plan: prune idempotency keys",
     "plan: count orders ahead",
     "plan: find the oldest due",
+    "plan: see whether any is due",
 ];
 
 /// A person waits for it.
@@ -39,7 +51,7 @@ const WITHIN: Duration = Duration::from_secs(15);
 /// 20,000 COMPLETED, 2,000 PENDING, 200 FAILED and 100 PROCESSING orders.
 const HISTORY: &str = "
     insert into orders
-        (order_id, user_id, item_ids, total_amount, status, available_at, claim_token, completed_at)
+        (order_id, user_id, item_ids, total_amount, status, available_at, claim_token, completed_at, created_at)
     with
         digits as (
             select 0 as d union all select 1 union all select 2 union all select 3 union all select 4
@@ -67,7 +79,8 @@ const HISTORY: &str = "
         status,
         if(status = 'PENDING', now(6) - interval (22000 - n) second, null),
         if(status = 'PROCESSING', unhex(repeat('0', 32)), null),
-        if(status = 'COMPLETED', now(6), null)
+        if(status = 'COMPLETED', now(6), null),
+        now(6) - interval (22300 - n) second
     from orders_to_be
 ";
 
@@ -131,17 +144,31 @@ async fn a_database_without_tables_fails_and_the_remedy_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_index_fails_wherever_it_is_needed() {
-    let database = database().await;
-    sqlx::raw_sql("drop index orders_by_status on orders").execute(&database.pool).await.unwrap();
+    for (table, index, checks) in [
+        (
+            "orders",
+            "orders_by_status",
+            [
+                "plan: lock due orders",
+                "plan: find orphans",
+                "plan: list a status",
+                "plan: count a few",
+                "plan: count orders ahead",
+                "plan: find the oldest due",
+                "plan: see whether any is due",
+            ]
+            .as_slice(),
+        ),
+        ("orders", "orders_by_time", &["plan: list all", "plan: end a walk"]),
+        ("orders", "orders_by_user", &["plan: list a user's", "plan: end a walk of a user's"]),
+        ("idempotency_keys", "idempotency_keys_by_age", &["plan: prune idempotency keys"]),
+    ] {
+        let database = database().await;
+        let drop_index = AssertSqlSafe(format!("drop index {index} on {table}"));
+        sqlx::raw_sql(drop_index).execute(&database.pool).await.unwrap();
 
-    diagnose(&database.url).await.fails_at(&[
-        "plan: lock due orders",
-        "plan: find orphans",
-        "plan: list PENDING",
-        "plan: list COMPLETED",
-        "plan: count orders ahead",
-        "plan: find the oldest due",
-    ]);
+        diagnose(&database.url).await.fails_at(checks);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +180,7 @@ async fn an_index_in_another_order_sorts_or_reads_too_much() {
 
     let diagnosis = diagnose(&database.url).await;
 
-    for check in ["plan: lock due orders", "plan: list PENDING", "plan: list COMPLETED", "plan: find the oldest due"] {
+    for check in ["plan: lock due orders", "plan: list a status", "plan: find the oldest due"] {
         assert!(diagnosis.line(check).starts_with("FAIL"), "{}", diagnosis.text);
     }
 }
@@ -174,15 +201,22 @@ async fn settings_and_privileges_that_the_programs_need_are_missed() {
     assert!(statements.line("binlog").starts_with("FAIL"), "{}", statements.text);
 
     server.execute("revoke all on orders.* from 'orders'@'%'").await;
-    server.execute("grant select, insert, delete on orders.* to 'orders'@'%'").await;
+    server.execute("grant select on orders.* to 'orders'@'%'").await;
+    for table in ["orders", "order_events", "workers", "queue_pauses"] {
+        server.execute(&format!("grant insert, delete on orders.{table} to 'orders'@'%'")).await;
+    }
     server.execute("grant update on orders.workers to 'orders'@'%'").await;
     server.execute("grant update on orders.queue_pauses to 'orders'@'%'").await;
     let restricted = diagnose(&server.url).await;
     server.execute("grant update on orders.orders to 'orders'@'%'").await;
+    server.execute("grant insert, delete on orders.idempotency_keys to 'orders'@'%'").await;
+    server.execute("grant insert on orders.external_ids to 'orders'@'%'").await;
     let sufficient = diagnose(&server.url).await;
 
     restricted.fails_at(&["privileges"]);
-    assert!(restricted.line("privileges").contains("has no update on orders: "), "{}", restricted.text);
+    let missing =
+        "has no update on orders, insert on idempotency_keys, delete on idempotency_keys, insert on external_ids: ";
+    assert!(restricted.line("privileges").contains(missing), "{}", restricted.text);
     sufficient.is_sound();
     let line = sufficient.line("privileges");
     assert!(line.starts_with("WARN") && line.contains("create, alter, index, drop"), "{line}");

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use orders_tests::{Api, Database, Proxy, Reply, database, eventually};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::Value;
+use serde_json::{Value, json};
+use sqlx::{MySql, Transaction};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ async fn creates_that_shared_a_commit_which_lost_its_answer_are_each_stored_once
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
     let database = database().await;
-    allow_many_connections();
+    sample::allow_many_connections();
     let api = Arc::new(Api::start(&database.url, &[]).await);
     api.place(&sample::order()).await;
     let mut holder = database.pool.acquire().await.unwrap();
@@ -91,10 +91,63 @@ async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
     api.place(&sample::order()).await;
 }
 
-/// Each post has a connection, and thus a descriptor, in this process and in the API, which inherits the limit.
-fn allow_many_connections() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_waits_for_a_lock_holds_up_no_other() {
+    let database = database().await;
+    let api = Arc::new(Api::start(&database.url, &[]).await);
+    let rival = locked_external_id(&database).await;
+
+    let held_up = tokio::spawn({
+        let api = Arc::clone(&api);
+        let order = json!({"user_id": 1, "item_ids": [1], "total_amount": 1, "external_id": "A"});
+        async move { api.post("/orders", &order.to_string()).await }
+    });
+    // Sooner or later it is in the hands of a writer.
+    for _ in 0..20 {
+        api.place(&sample::order()).await;
+    }
+    let is_held_up = !held_up.is_finished();
+    rival.rollback().await.unwrap();
+
+    assert!(is_held_up, "another order waited for it");
+    assert_eq!(held_up.await.unwrap().status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_waits_for_a_lock_fails_none_that_shares_its_commit() {
+    const POSTS: i64 = 200;
+    let database = database().await;
+    let api = Arc::new(Api::start(&database.url, &[]).await);
+    let rival = locked_external_id(&database).await;
+
+    let mut posts = JoinSet::new();
+    for number in 1..=POSTS {
+        let api = Arc::clone(&api);
+        let mut order = sample::order_of(number);
+        if number == POSTS / 2 {
+            order["external_id"] = json!("A");
+        }
+        posts.spawn(async move { (number, api.post("/orders", &order.to_string()).await) });
+    }
+    let mut answered = 0;
+    while answered < POSTS - 1 {
+        let (number, reply) = posts.join_next().await.unwrap().unwrap();
+        if number != POSTS / 2 {
+            assert_eq!(reply.status, 201, "{reply:?}");
+            answered += 1;
+        }
+    }
+    rival.rollback().await.unwrap();
+
+    assert!(posts.join_all().await.iter().all(|(_, reply)| matches!(reply.status, 201 | 409)));
+}
+
+/// Takes the external id "A", and is not done yet.
+async fn locked_external_id(database: &Database) -> Transaction<'static, MySql> {
+    let mut rival = database.pool.begin().await.unwrap();
+    let taken = "insert into external_ids (external_id, order_id) values ('A', ?)";
+    sqlx::query(taken).bind(Uuid::nil()).execute(&mut *rival).await.unwrap();
+    rival
 }
 
 /// Places an order and tells when the queue was full.

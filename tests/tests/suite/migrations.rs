@@ -1,6 +1,6 @@
 //! The programs and the schema they meet.
 
-use orders_tests::{Api, History, Worker, check, database, empty_database, eventually, run};
+use orders_tests::{Api, History, Worker, check, database, empty_database, run};
 
 use crate::clients::{Addresses, Clients};
 use crate::sample;
@@ -78,9 +78,9 @@ async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
     sample::some_more_are_completed(&database).await;
 
     for sql in [
-        "alter table orders add column priority tinyint not null default 0 after status",
-        "create index orders_by_user on orders (user_id)",
-        "alter table workers add column region varchar(20)",
+        "alter table orders add column of_next_release tinyint not null default 0 after status",
+        "create index orders_of_next_release on orders (user_id)",
+        "alter table workers add column of_next_release varchar(20)",
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values (99999999999999, 'from the next release', true, '', 0)",
     ] {
@@ -93,11 +93,7 @@ async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
         assert!(reply.text.contains("99999999999999"), "{reply:?}");
     }
     let orders = clients.stop().await;
-    eventually("every order has its end", sample::SOON, || async {
-        let open = database.orders_in("PENDING").await + database.orders_in("PROCESSING").await;
-        (open == 0).then_some(())
-    })
-    .await;
+    sample::none_is_open(&database).await;
     let history = History::read(&database.pool).await;
     let summary = check(&history, &orders.accepted, orders.unanswered).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");

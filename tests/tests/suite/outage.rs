@@ -97,6 +97,25 @@ async fn sigterm_ends_both_programs_in_time_while_the_database_is_silent() {
     both_end_in_time_after(Proxy::stall).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_given_up_leave_their_places_to_others() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[("DATABASE_MAX_CONNECTIONS", "2")]).await;
+    let path = format!("/orders/{}", api.place(&sample::order()).await);
+    let mut holder = database.pool.acquire().await.unwrap();
+    sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
+
+    let (one, other) = tokio::join!(api.get(&path), api.get(&path));
+    // The server still has both statements, and answers whoever wants no order.
+    let paused = api.post("/queue/pause", "").await;
+
+    assert_is_away(&one);
+    assert_is_away(&other);
+    assert_eq!(paused.status, 200, "{paused:?}");
+    sqlx::raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
+    assert_eq!(api.get(&path).await.status, 200);
+}
+
 /// Takes the database away from both programs while an order is in work, and ends them.
 async fn both_end_in_time_after(loss: impl Fn(&Proxy)) {
     let database = database().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Database, History, Proxy, Worker, check, database, eventually};
+use orders_tests::{Api, Database, History, Proxy, Release, Worker, check, database, eventually};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -107,18 +107,17 @@ async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_c
     }
     let poison = placed[12];
     let env = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "300"), ("SIMULATED_FAULTS", "kill=user:13")];
-    let mut worker = Worker::start_unready(&database.url, &env).await;
+    let mut worker = Worker::launch(Release::This, &database.url, &env);
     let mut deaths = 0;
 
-    while database.orders_in("PENDING").await + database.orders_in("PROCESSING").await > 0 {
+    while database.open_orders().await > 0 {
         eventually("the worker dies, or all is done", sample::SOON, || async {
-            let open = database.orders_in("PENDING").await + database.orders_in("PROCESSING").await;
-            (worker.ended().is_some() || open == 0).then_some(())
+            (worker.ended().is_some() || database.open_orders().await == 0).then_some(())
         })
         .await;
         if worker.ended().is_some() {
             deaths += 1;
-            worker = Worker::start_unready(&database.url, &env).await;
+            worker = Worker::launch(Release::This, &database.url, &env);
         }
     }
 

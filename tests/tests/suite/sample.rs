@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use orders_tests::{Api, Database, eventually};
+use orders_tests::{Api, Database, Reply, eventually};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,6 +16,24 @@ pub(crate) fn order() -> Value {
 
 pub(crate) fn order_of(user_id: i64) -> Value {
     json!({"user_id": user_id, "item_ids": [1, 2], "total_amount": 100.0})
+}
+
+/// Posts JSON text to a path under an idempotency key.
+pub(crate) async fn post_with_key(api: &Api, path: &str, key: &str, json: &str) -> Reply {
+    let request = api.client().post(api.url(path)).header("content-type", "application/json");
+    api.send(request.header("idempotency-key", key).body(json.to_owned())).await
+}
+
+/// The id of the order that an answer is.
+pub(crate) fn id(order: &Value) -> Uuid {
+    let id = order["order_id"].as_str().unwrap_or_else(|| panic!("no order: {order}"));
+    id.parse().expect("an order id is a UUID")
+}
+
+/// Each request has a connection, and thus a descriptor, in this process and in the API, which inherits the limit.
+pub(crate) fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 /// The story of an order, oldest first.
@@ -57,12 +76,10 @@ pub(crate) async fn is_stored_as(database: &Database, order_id: Uuid, status: &s
 
 /// Waits until every order has reached an end, as long as their number goes down.
 pub(crate) async fn none_is_open(database: &Database) {
-    // One statement: an order may go back and forth between two.
-    let open = "select count(*) from orders where status in ('PENDING', 'PROCESSING')";
     let mut least = i64::MAX;
     while least > 0 {
         least = eventually(&format!("fewer than {least} orders are open"), SOON, || async {
-            let open: i64 = sqlx::query_scalar(open).fetch_one(&database.pool).await.unwrap();
+            let open = database.open_orders().await;
             (open < least).then_some(open)
         })
         .await;

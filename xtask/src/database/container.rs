@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use super::docker::{Engine, MYSQL_IMAGE};
 use super::greeting::server_version;
+use super::program::Maker;
+use super::settings::{Purpose, options};
 use crate::ask::ask;
 use crate::checkout::Checkout;
 use crate::data_dir::{DataDir, random_password};
@@ -24,15 +26,19 @@ const STOP_LIMIT_SECS: &str = "60";
 /// from the data that asks for it. Who may read labels may read the data too.
 const PASSWORD_LABEL: &str = "orders.password";
 
-/// A running container; dropping it stops and removes it and keeps the volume.
+/// A running container; dropping it stops and removes it and keeps its volume, if it has one.
 pub(crate) struct Container {
     engine: Engine,
     name: String,
+    /// Who may do what this run needs.
+    user: &'static str,
     password: String,
     port: u16,
     version: String,
     /// `docker wait`, which ends when the container does.
     watch: Option<Process>,
+    /// Whether the data is in a volume that outlives the container.
+    has_volume: bool,
     /// A volume made by this run, until its data is complete.
     unfinished_volume: bool,
 }
@@ -44,21 +50,46 @@ impl Container {
         let name = format!("orders-up-{}", checkout.id());
         say(format_args!("== starting {MYSQL_IMAGE} in the container {name}"));
         let (password, unfinished_volume) = volume(&engine, &name, interrupt)?;
-        let mut container =
-            Self { engine, name, password, port: 0, version: String::new(), watch: None, unfinished_volume };
+        let mut container = Self::new(engine, name, "orders", password);
+        (container.has_volume, container.unfinished_volume) = (true, unfinished_volume);
         if !container.is_running(interrupt)? {
-            container.run(interrupt)?;
+            container.run(&[], interrupt)?;
         }
-        container.port = container.published_port(interrupt)?;
-        let mut command = Command::new("docker");
-        command.args(["wait", &container.name]).stdout(Stdio::piped());
-        container.watch = Some(Process::start("docker wait", data.mark(&mut command))?);
-        container.wait_ready(interrupt)?;
+        container.watch(data, interrupt)?;
         Ok(container)
     }
 
+    /// Starts MySQL without any data, to be measured, and waits until it answers.
+    pub(crate) fn start_fresh(engine: Engine, name: String, data: &DataDir, interrupt: &Interrupt) -> Result<Self> {
+        say(format_args!("== starting {MYSQL_IMAGE} in the container {name}"));
+        let mut container = Self::new(engine, name, "root", random_password()?);
+        container.run(&options(Maker::MySql, Purpose::Bench), interrupt)?;
+        container.watch(data, interrupt)?;
+        Ok(container)
+    }
+
+    fn new(engine: Engine, name: String, user: &'static str, password: String) -> Self {
+        let (port, version, watch) = (0, String::new(), None);
+        Self { engine, name, user, password, port, version, watch, has_volume: false, unfinished_volume: false }
+    }
+
+    /// Watches the container that was started, until it answers.
+    fn watch(&mut self, data: &DataDir, interrupt: &Interrupt) -> Result<()> {
+        self.port = self.published_port(interrupt)?;
+        let mut command = Command::new("docker");
+        command.args(["wait", &self.name]).stdout(Stdio::piped());
+        self.watch = Some(Process::start("docker wait", data.mark(&mut command))?);
+        self.wait_ready(interrupt)
+    }
+
     pub(crate) fn url(&self) -> String {
-        format!("mysql://orders:{}@127.0.0.1:{}/orders", self.password, self.port)
+        format!("mysql://{}:{}@127.0.0.1:{}/orders", self.user, self.password, self.port)
+    }
+
+    /// The server's process, as this machine numbers it if the engine is here.
+    pub(crate) fn pid(&self, interrupt: &Interrupt) -> Result<Option<u32>> {
+        let answer = self.engine.ask(&["inspect", "--format", "{{.State.Pid}}", &self.name], interrupt)?;
+        Ok(answer.text.parse().ok())
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -90,15 +121,18 @@ impl Container {
         Ok(state.ok && state.text == "true")
     }
 
-    fn run(&self, interrupt: &Interrupt) -> Result<()> {
+    fn run(&self, options: &[&str], interrupt: &Interrupt) -> Result<()> {
         let volume = format!("{}:/var/lib/mysql", self.name);
+        let volume: &[&str] = if self.has_volume { &["--volume", &volume] } else { &[] };
         // The port is free by Docker's own choice; passwords go by the
         // environment, since a command line is everybody's to read.
         let mut command = Command::new("docker");
         command
-            .args(["run", "--detach", "--name", &self.name, "--volume", &volume])
+            .args(["run", "--detach", "--name", &self.name])
+            .args(volume)
             .args(["--publish", "127.0.0.1::3306", "--env", "MYSQL_DATABASE=orders", "--env", "MYSQL_USER=orders"])
             .args(["--env", "MYSQL_PASSWORD", "--env", "MYSQL_ROOT_PASSWORD", MYSQL_IMAGE])
+            .args(options)
             .env("MYSQL_PASSWORD", &self.password)
             .env("MYSQL_ROOT_PASSWORD", &self.password);
         let answer = ask(&mut command, Duration::from_mins(1), interrupt)?;
@@ -139,7 +173,7 @@ impl Container {
 impl Drop for Container {
     fn drop(&mut self) {
         say("== stopping the database");
-        if !self.engine.order(&["stop", "--time", STOP_LIMIT_SECS, &self.name]) {
+        if self.has_volume && !self.engine.order(&["stop", "--time", STOP_LIMIT_SECS, &self.name]) {
             complain(format_args!("warning: Docker could not stop the container {}", self.name));
         }
         self.engine.remove_container(&self.name);

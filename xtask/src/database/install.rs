@@ -32,6 +32,11 @@ pub(super) fn server(url_variable: &str, interrupt: &Interrupt) -> Result<Progra
     Program::find(interrupt)?.context("the packages are installed, but no server is found")
 }
 
+/// Whether a program is installed.
+pub(crate) fn is_there(program: &str) -> bool {
+    installed(program).is_some()
+}
+
 /// Whether packages can be installed without a question.
 pub(crate) fn is_allowed(interrupt: &Interrupt) -> Result<bool> {
     Ok(installed("apt-get").is_some() && (rustix::process::geteuid().is_root() || has_sudo(interrupt)?))

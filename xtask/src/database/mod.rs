@@ -10,7 +10,7 @@ mod settings;
 
 use std::env;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use self::container::Container;
@@ -22,6 +22,7 @@ use crate::checkout::Checkout;
 use crate::data_dir::DataDir;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::output::say;
+use crate::test::run_dir::RunDir;
 
 /// Which database to use.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +74,19 @@ impl Source {
             Self::Private(program) => Database::Server(Server::start(&program, data, Purpose::Use, interrupt)?),
         })
     }
+
+    /// Starts an empty database for `cargo xtask bench`, as durable as that of `up`, which goes with the run.
+    pub(crate) fn start_fresh(self, run_dir: &RunDir, interrupt: &Interrupt) -> Result<Database> {
+        let data = run_dir.data();
+        Ok(match self {
+            Self::Url(_) => bail!("the tables of a database in the environment are not to be emptied"),
+            Self::Docker(engine) => {
+                let name = run_dir.name_container()?;
+                Database::Container(Container::start_fresh(engine, name, data, interrupt)?)
+            }
+            Self::Private(program) => Database::Server(Server::start(&program, data, Purpose::Bench, interrupt)?),
+        })
+    }
 }
 
 /// A database that answers; dropping it stops what was started for it.
@@ -89,6 +103,15 @@ impl Database {
             Self::Elsewhere { url } => url.clone(),
             Self::Container(container) => container.url(),
             Self::Server(server) => server.url(),
+        }
+    }
+
+    /// The server's process, where it runs on this machine; a container's may run on another.
+    pub(crate) fn pid(&self, interrupt: &Interrupt) -> Result<Option<u32>> {
+        match self {
+            Self::Elsewhere { .. } => Ok(None),
+            Self::Container(container) => container.pid(interrupt),
+            Self::Server(server) => Ok(Some(server.pid())),
         }
     }
 

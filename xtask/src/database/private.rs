@@ -98,6 +98,10 @@ impl Server {
         format!("{} on 127.0.0.1:{}: {client} --defaults-extra-file='{options}' orders", self.version, self.port)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn version(&self) -> &str {
         &self.version
     }

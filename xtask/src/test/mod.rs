@@ -3,7 +3,8 @@
 pub(crate) mod chaos;
 mod compose;
 mod faketime;
-mod run_dir;
+mod previous;
+pub(crate) mod run_dir;
 mod summary;
 
 use std::io::{IsTerminal, Read, Write};
@@ -13,7 +14,7 @@ use anyhow::Result;
 
 use self::run_dir::RunDir;
 use self::summary::Summary;
-use crate::binaries::build_for_tests;
+use crate::binaries::Binaries;
 use crate::checkout::Checkout;
 use crate::database::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source};
 use crate::interrupt::Interrupt;
@@ -38,9 +39,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let run_dir = RunDir::create(checkout, interrupt)?;
     let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
+    let no_previous = previous::obstacle(checkout, interrupt)?;
     let obstacles = [
         ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
+        ("versions::", "this release beside the one before", no_previous.clone()),
     ];
     let mut cargo = checkout.cargo();
     cargo.args(["test", "--workspace", "--no-fail-fast", "--"]);
@@ -55,6 +58,9 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         }
     };
     tell_skipped();
+    if no_previous.is_none() {
+        previous::provide(checkout, &mut cargo, interrupt)?;
+    }
     let (is_success, summary) = run_on(source, &run_dir, cargo, &args.passed_on, checkout, interrupt)?;
     tell_skipped();
     say(summary.line(is_success));
@@ -70,7 +76,7 @@ fn run_on(
     checkout: &Checkout,
     interrupt: &Interrupt,
 ) -> Result<(bool, Summary)> {
-    build_for_tests(checkout, interrupt)?;
+    Binaries::build_for_tests(checkout, interrupt)?;
     let database = TestDatabase::provide(source, run_dir, run_dir.mark(&mut cargo), interrupt)?;
     let name = database.name();
     say(format_args!("== testing on {name}"));

@@ -16,14 +16,14 @@ use crate::leftovers;
 const CONTAINER: &str = "container";
 
 /// A fresh folder, removed with the run. Any number of runs may go on at once.
-pub(super) struct RunDir {
+pub(crate) struct RunDir {
     data: DataDir,
     container: String,
 }
 
 impl RunDir {
     /// Makes the folder, and clears away what killed runs left.
-    pub(super) fn create(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
+    pub(crate) fn create(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
         let parent = checkout.target().join("xtask-test");
         let name = std::process::id().to_string();
         let locked = || -> Result<File> {
@@ -44,18 +44,18 @@ impl RunDir {
         Ok(Self { data, container: format!("orders-test-{}-{name}", checkout.id()) })
     }
 
-    pub(super) fn data(&self) -> &DataDir {
+    pub(crate) fn data(&self) -> &DataDir {
         &self.data
     }
 
     /// See [`DataDir::mark`].
-    pub(super) fn mark<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn mark<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         self.data.mark(command)
     }
 
     /// A name for the tests' container and deployment, noted so that a later run can
     /// remove them.
-    pub(super) fn name_container(&self) -> Result<String> {
+    pub(crate) fn name_container(&self) -> Result<String> {
         self.data.write_secret(CONTAINER, &self.container)?;
         Ok(self.container.clone())
     }

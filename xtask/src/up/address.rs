@@ -11,17 +11,17 @@ use anyhow::{Context, Result, bail};
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a program listens, and the variable that says so.
-pub(super) struct Address {
-    pub(super) variable: &'static str,
+pub(crate) struct Address {
+    pub(crate) variable: &'static str,
     /// As the user wrote it; the program reads it by its own rules.
-    pub(super) text: String,
+    pub(crate) text: String,
     socket: SocketAddr,
 }
 
 impl Address {
     /// Reads the address from the environment. The default is on loopback: a
     /// development system is nobody else's to reach.
-    pub(super) fn of(variable: &'static str, default: &str) -> Result<Self> {
+    pub(crate) fn of(variable: &'static str, default: &str) -> Result<Self> {
         let text = env::var(variable).ok().filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned());
         let socket = text
             .to_socket_addrs()
@@ -32,8 +32,15 @@ impl Address {
         Ok(Self { variable, text, socket })
     }
 
+    /// A loopback port that nobody listens on at this moment.
+    pub(crate) fn free(variable: &'static str) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no loopback port is free")?;
+        let socket = listener.local_addr()?;
+        Ok(Self { variable, text: socket.to_string(), socket })
+    }
+
     /// Fails where a program of ours could not listen.
-    pub(super) fn check_free(&self) -> Result<()> {
+    pub(crate) fn check_free(&self) -> Result<()> {
         let Self { variable, text, socket } = self;
         match TcpListener::bind(socket) {
             Ok(_) => Ok(()),
@@ -48,7 +55,7 @@ impl Address {
     }
 
     /// The address as a person on this machine types it.
-    pub(super) fn for_people(&self) -> String {
+    pub(crate) fn for_people(&self) -> String {
         let ip = self.socket.ip();
         if ip.is_loopback() || ip.is_unspecified() {
             return format!("localhost:{}", self.socket.port());
@@ -57,7 +64,7 @@ impl Address {
     }
 
     /// The status line of a GET of `path`; `None` where nobody answers HTTP.
-    pub(super) fn get(&self, path: &str) -> Option<String> {
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect_timeout(&self.reachable(), PROBE_LIMIT).ok()?;
         stream.set_read_timeout(Some(PROBE_LIMIT)).ok()?;
         stream.set_write_timeout(Some(PROBE_LIMIT)).ok()?;

@@ -1,7 +1,7 @@
 //! `cargo xtask up`: database, migrations, API and worker, until Ctrl-C.
 
-mod address;
-mod programs;
+pub(crate) mod address;
+pub(crate) mod programs;
 
 use std::process::ExitCode;
 
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let binaries = Binaries::build(checkout, interrupt)?;
     let mut database = source.start(checkout, &data, interrupt)?;
     migrate(&binaries, &data, &database, interrupt)?;
-    let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], interrupt)?;
+    let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], &[], interrupt)?;
     programs.wait_ready(&mut database)?;
     announce(&api, &worker, &database);
     if let Some(obituary) = watch(&mut programs, &mut database, interrupt)? {

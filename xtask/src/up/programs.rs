@@ -25,7 +25,7 @@ const KILL_MARGIN: Duration = Duration::from_secs(5);
 const DEFAULT_GRACE_SECS: u64 = 25;
 
 /// Brings the database to the schema that the programs expect.
-pub(super) fn migrate(binaries: &Binaries, data: &DataDir, database: &Database, interrupt: &Interrupt) -> Result<()> {
+pub(crate) fn migrate(binaries: &Binaries, data: &DataDir, database: &Database, interrupt: &Interrupt) -> Result<()> {
     say("== migrating the database");
     let mut command = Command::new(&binaries.api);
     command.arg("migrate").env("DATABASE_URL", database.url());
@@ -37,18 +37,19 @@ pub(super) fn migrate(binaries: &Binaries, data: &DataDir, database: &Database, 
 }
 
 /// The API and the worker; dropping them lets both drain at once.
-pub(super) struct Programs<'a> {
+pub(crate) struct Programs<'a> {
     running: Vec<(Process, &'a Address)>,
     interrupt: Interrupt,
 }
 
 impl<'a> Programs<'a> {
-    /// Starts both, with their logs on our output.
-    pub(super) fn start(
+    /// Starts both with these settings and those of our own environment, with their logs on our output.
+    pub(crate) fn start(
         binaries: &Binaries,
         data: &DataDir,
         database: &Database,
         [api, worker]: [&'a Address; 2],
+        settings: &[(&str, &str)],
         interrupt: &Interrupt,
     ) -> Result<Self> {
         say("== starting orders-api and orders-worker");
@@ -58,6 +59,7 @@ impl<'a> Programs<'a> {
         {
             let mut command = Command::new(path);
             command.env("DATABASE_URL", database.url()).env(address.variable, &address.text);
+            command.envs(settings.iter().copied());
             let process = Process::start_labelled(name, data.mark(&mut command), label)?;
             programs.running.push((process, address));
         }
@@ -65,7 +67,7 @@ impl<'a> Programs<'a> {
     }
 
     /// Waits until each answers that it is ready.
-    pub(super) fn wait_ready(&mut self, database: &mut Database) -> Result<()> {
+    pub(crate) fn wait_ready(&mut self, database: &mut Database) -> Result<()> {
         let interrupt = self.interrupt.clone();
         let mut last_answer = String::new();
         let ready = interrupt.wait_for(READY_LIMIT, || {
@@ -85,7 +87,7 @@ impl<'a> Programs<'a> {
     }
 
     /// The end of the first program that has ended.
-    pub(super) fn obituary(&mut self) -> Result<Option<String>> {
+    pub(crate) fn obituary(&mut self) -> Result<Option<String>> {
         for (process, _) in &mut self.running {
             if let Some(obituary) = process.obituary()? {
                 return Ok(Some(obituary));

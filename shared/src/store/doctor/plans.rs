@@ -11,12 +11,17 @@ use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
 use crate::store::claim::{CLAIM, LOCK_DUE};
 use crate::store::complete::COMPLETE;
+use crate::store::ended::ENDED;
 use crate::store::events::EVENTS;
+use crate::store::external_ids::TAKEN;
 use crate::store::held::LOCK_LISTED;
+use crate::store::keys::{PRUNE, USED};
 use crate::store::leave::{LEAVE, NOTE};
-use crate::store::list::{ONE, OTHERS, WAITING};
-use crate::store::place::PLACE;
-use crate::store::queue::{AHEAD, OLDEST_DUE};
+use crate::store::list::{
+    COUNT_UP_TO, END_OF_USERS_WALK, END_OF_WALK, IN_STATUS, NEWEST, OF_USER, ONE, WITH_EXTERNAL_ID,
+};
+use crate::store::place::{PLACE, PLACED_ALREADY};
+use crate::store::queue::{AHEAD, ANY_DUE, OLDEST_DUE};
 use crate::store::workers::ORPHANS;
 use crate::store::{Store, StoreError};
 
@@ -45,6 +50,8 @@ pub(super) struct Hot {
 
 /// A value for a placeholder.
 enum Value {
+    None,
+    Number(i64),
     Limit(u32),
     Time(NaiveDateTime),
     Id(Uuid),
@@ -62,10 +69,21 @@ const BY_ID: Hot = Hot { key: "PRIMARY", access: &["eq_ref"], limit: None, ..BY_
 /// Each statement with its values; `sample` is the id of an order, if there is one.
 fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
     let now = || Value::Time(Utc::now().naive_utc());
-    let start = || Value::Time(PageKey::START.available_at.unwrap_or_default().naive_utc());
-    let last = || Value::Id(PageKey::START.order_id.uuid());
+    let (first, last) = (PageKey::start(), PageKey::end());
+    let early = || Value::Time(last.created_at.naive_utc());
+    let user_id = || Value::Number(1);
+    let page = |mut values: Vec<Value>, limit| {
+        for place in [first, last] {
+            let time = || Value::Time(place.created_at.naive_utc());
+            values.extend([time(), time(), Value::Id(place.order_id.uuid())]);
+        }
+        values.push(limit);
+        values
+    };
     let limit = || Value::Limit(LIMIT);
     let by_status = |check, sql| Hot { check, sql, ..BY_STATUS };
+    let by_time = |check, sql| Hot { check, sql, key: "orders_by_time", ..BY_STATUS };
+    let by_user = |check, sql| Hot { check, sql, key: "orders_by_user", ..BY_STATUS };
     let by_id = |check, sql| Hot { check, sql, ..BY_ID };
     vec![
         (Hot { key: "", ..by_id("plan: place orders", PLACE) }, vec![EMPTY]),
@@ -79,16 +97,52 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (by_id("plan: note events", NOTE), vec![EMPTY]),
         (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
         // Reads every order in work, however few of them are orphans.
-        (Hot { limit: None, ..by_status("plan: find orphans", ORPHANS) }, vec![Value::Id(Uuid::nil()), limit()]),
-        (by_status("plan: list PENDING", WAITING), vec![start(), start(), last(), limit()]),
-        (by_status("plan: list COMPLETED", OTHERS), vec![Value::Text("COMPLETED"), last(), limit()]),
+        (
+            Hot { limit: None, ..by_status("plan: find orphans", ORPHANS) },
+            vec![early(), early(), Value::Id(Uuid::nil()), limit()],
+        ),
+        (
+            by_status("plan: list a status", IN_STATUS),
+            page(vec![Value::None, Value::None, Value::Text("COMPLETED")], limit()),
+        ),
+        (by_time("plan: list all", NEWEST), page(vec![Value::None, Value::None], limit())),
+        (by_user("plan: list a user's", OF_USER), page(vec![Value::None, Value::None, user_id()], limit())),
+        (by_status("plan: count a few", COUNT_UP_TO), vec![Value::Text("COMPLETED"), limit()]),
+        (
+            Hot {
+                table: "external_ids",
+                access: &["const"],
+                limit: Some(1),
+                ..by_id("plan: find an external id", WITH_EXTERNAL_ID)
+            },
+            vec![Value::Text("")],
+        ),
+        (by_time("plan: end a walk", END_OF_WALK), page(vec![], limit())),
+        (by_user("plan: end a walk of a user's", END_OF_USERS_WALK), page(vec![user_id()], limit())),
         (Hot { access: &["const"], limit: Some(1), ..by_id("plan: read an order", ONE) }, vec![Value::Id(sample)]),
         (
             Hot { table: "order_events", access: &["ref", "range"], ..by_id("plan: read events", EVENTS) },
             vec![Value::Id(sample)],
         ),
-        (by_status("plan: count orders ahead", AHEAD), vec![now(), now(), last(), limit()]),
+        (by_id("plan: see which orders ended", ENDED), vec![EMPTY]),
+        (by_id("plan: find orders placed already", PLACED_ALREADY), vec![EMPTY]),
+        (Hot { table: "external_ids", ..by_id("plan: find external ids", TAKEN) }, vec![EMPTY]),
+        (Hot { table: "idempotency_keys", ..by_id("plan: find idempotency keys", USED) }, vec![EMPTY]),
+        (
+            Hot {
+                table: "idempotency_keys",
+                key: "idempotency_keys_by_age",
+                access: &["range"],
+                ..by_id("plan: prune idempotency keys", PRUNE)
+            },
+            vec![limit()],
+        ),
+        (
+            by_status("plan: count orders ahead", AHEAD),
+            vec![now(), now(), now(), now(), Value::Id(last.order_id.uuid()), limit()],
+        ),
         (Hot { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE) }, vec![]),
+        (Hot { limit: Some(1), ..by_status("plan: see whether any is due", ANY_DUE) }, vec![]),
     ]
 }
 
@@ -163,6 +217,8 @@ impl Store {
 
 fn bind<'q>(query: Query<'q, MySql, MySqlArguments>, values: &'q [Value]) -> Query<'q, MySql, MySqlArguments> {
     values.iter().fold(query, |query, value| match value {
+        Value::None => query.bind(None::<i64>),
+        Value::Number(number) => query.bind(number),
         Value::Limit(limit) => query.bind(limit),
         Value::Time(time) => query.bind(time),
         Value::Id(id) => query.bind(id),

@@ -7,7 +7,7 @@ use crate::store::error::number_of;
 use crate::store::{Store, StoreError};
 
 /// What the programs do, done to no row.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 18] = [
     ("select on orders", "select 1 from orders limit 0"),
     (
         "insert on orders",
@@ -35,6 +35,14 @@ const NEEDED: [(&str, &str); 13] = [
     ("insert on queue_pauses", "insert into queue_pauses (pause_id) select 1 from dual where false"),
     ("update on queue_pauses", "update queue_pauses set paused_at = now(6) where false"),
     ("delete on queue_pauses", "delete from queue_pauses where false"),
+    ("select on idempotency_keys", "select 1 from idempotency_keys limit 0"),
+    (
+        "insert on idempotency_keys",
+        "insert into idempotency_keys (key_hash, fingerprint, order_ids) select '', '', '' from dual where false",
+    ),
+    ("delete on idempotency_keys", "delete from idempotency_keys where false"),
+    ("select on external_ids", "select 1 from external_ids limit 0"),
+    ("insert on external_ids", "insert into external_ids (external_id, order_id) select '', '' from dual where false"),
 ];
 
 /// What `orders-api migrate` does, done to tables that are not there: the server looks at privileges first.

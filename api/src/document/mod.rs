@@ -1,0 +1,141 @@
+//! The OpenAPI document: what poem-openapi reads off the code, and what it has no words for.
+//!
+//! All that is added here follows from the operation itself (its body, its parameters), from the code's own constants, or
+//! from a table with a line for each operation. `cargo xtask contract` holds the outcome against the running server.
+
+mod examples;
+mod headers;
+mod limits;
+mod model;
+mod operations;
+mod refusals;
+mod schemas;
+mod service;
+
+use anyhow::Context;
+use poem_openapi::{OpenApi, OpenApiService};
+use serde_json::json;
+
+use self::model::Model;
+
+/// Nullable fields and exact limits are told as JSON Schema tells them, which OpenAPI 3.0 cannot.
+const OPENAPI: &str = "3.1.0";
+
+/// Without it, phones show the page as that of a large screen, made small.
+const HEAD: &str = "<head><meta name=\"viewport\" content=\"width=device-width\">";
+
+/// The document, and the page that shows it.
+pub(crate) struct Document {
+    /// What `/openapi.json` serves.
+    pub(crate) json: String,
+    /// What `/docs` serves: Swagger UI, with the document in it.
+    pub(crate) page: String,
+}
+
+impl Document {
+    /// Completes what `service` says of itself.
+    ///
+    /// # Errors
+    ///
+    /// When poem-openapi writes a document in another form than the one that is known here, or an example is none.
+    pub(crate) fn of<T: OpenApi>(service: &OpenApiService<T, ()>) -> anyhow::Result<Self> {
+        let draft = service.spec();
+        let json = completed(&draft)?;
+        let page = service.swagger_ui_html().replacen(&draft, &json, 1).replacen("Swagger UI", "Orders", 1);
+        Ok(Self { json, page: page.replacen("<head>", HEAD, 1) })
+    }
+}
+
+fn completed(draft: &str) -> anyhow::Result<String> {
+    let mut document: Model = serde_json::from_str(draft).context("the draft of the document has another form")?;
+    OPENAPI.clone_into(&mut document.openapi);
+    document.servers = vec![json!({"url": "/"})];
+    document.info.insert("description".to_owned(), include_str!("introduction.md").into());
+    service::add(&mut document)?;
+    schemas::mend(&mut document);
+    operations::complete(&mut document)?;
+    refusals::add(&mut document)?;
+    headers::add(&mut document);
+    Ok(serde_json::to_string_pretty(&document)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use crate::payload::PROBLEM_JSON;
+    use crate::problems::Kind;
+
+    fn document() -> Value {
+        serde_json::from_str(&crate::openapi_json().unwrap()).unwrap()
+    }
+
+    /// Every operation of the document, with its path and method.
+    fn operations(document: &Value) -> Vec<(String, &Value)> {
+        let paths = document["paths"].as_object().unwrap().iter();
+        paths
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().unwrap().iter();
+                methods.map(move |(method, operation)| (format!("{method} {path}"), operation))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_operation_has_what_a_reader_looks_for() {
+        let document = document();
+
+        for (name, operation) in operations(&document) {
+            for part in ["operationId", "summary"] {
+                assert!(operation[part].as_str().is_some_and(|text| !text.is_empty()), "{name}: {part}");
+            }
+            assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{name}: one tag");
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                assert!(status.parse::<u16>().is_ok(), "{name}: {status} is no status");
+                assert!(response["headers"]["X-Request-Id"].is_object(), "{name} {status}: request id");
+                let json = &response["content"]["application/json"];
+                let is_told = json.is_null() || !json["example"].is_null() || name == "get /openapi.json";
+                assert!(is_told, "{name} {status}: an example in examples.rs");
+            }
+            for parameter in operation["parameters"].as_array().unwrap() {
+                let is_told = !parameter["example"].is_null();
+                assert_eq!(parameter["required"] == true, is_told, "{name}: the example in examples.rs of {parameter}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_problem_is_told_of() {
+        let document = document();
+        let introduction = document["info"]["description"].as_str().unwrap();
+
+        for kind in Kind::ALL {
+            let facts = kind.facts();
+            let is_answered = operations(&document).iter().any(|(_, operation)| {
+                !operation["responses"][facts.status.as_str()]["content"][PROBLEM_JSON]["examples"][facts.slug]
+                    .is_null()
+            });
+            assert!(is_answered || introduction.contains(&kind.uri()), "{}", facts.slug);
+        }
+    }
+
+    #[test]
+    fn operation_ids_are_unique() {
+        let document = document();
+        let mut ids: Vec<&str> =
+            operations(&document).iter().map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
+        let all = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+
+        assert_eq!(ids.len(), all);
+    }
+
+    #[test]
+    fn the_page_shows_the_same_document() {
+        let page = crate::routes::document().unwrap();
+
+        assert!(page.page.contains(&format!("let spec = {};", page.json)));
+        assert_eq!(page.json.matches("</script").count(), 0, "it would end the script that it stands in");
+    }
+}

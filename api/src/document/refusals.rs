@@ -1,0 +1,95 @@
+//! Which operation can answer with which problems.
+
+use indexmap::IndexMap;
+use poem::http::StatusCode;
+use serde_json::json;
+
+use super::model::{Content, Model, Operation, Referable, Response};
+use crate::payload::{PROBLEM_JSON, Problem};
+use crate::problems::Kind;
+
+/// Operations that are carried out whatever the load and whatever the caller accepts.
+const OPS: [&str; 3] = ["check_liveness", "check_readiness", "scrape"];
+
+/// Replaces what the library can say of failures, which is the same for all operations, by what each can answer.
+///
+/// # Errors
+///
+/// When a problem cannot be written.
+pub(super) fn add(document: &mut Model) -> anyhow::Result<()> {
+    let mut used = Vec::new();
+    for operation in document.operations() {
+        let kinds = kinds(operation);
+        operation.responses.retain(|_, response| !response.content.contains_key(PROBLEM_JSON));
+        let mut statuses: Vec<StatusCode> = kinds.iter().map(|kind| kind.facts().status).collect();
+        statuses.dedup();
+        for status in statuses {
+            let of_status = kinds.iter().copied().filter(|kind| kind.facts().status == status);
+            operation.responses.insert(status.as_str().to_owned(), refusal(of_status));
+        }
+        operation.responses.sort_keys();
+        used.extend(kinds);
+    }
+    for kind in Kind::ALL.into_iter().filter(|kind| used.contains(kind)) {
+        let facts = kind.facts();
+        let example = json!({
+            "summary": facts.title,
+            "description": facts.meaning,
+            "value": serde_json::to_value(Problem::example_of(kind))?,
+        });
+        document.components.examples.insert(facts.slug.to_owned(), example);
+    }
+    Ok(())
+}
+
+/// Every problem that an operation can answer with, by status.
+fn kinds(operation: &Operation) -> Vec<Kind> {
+    Kind::ALL.into_iter().filter(|kind| can_answer(operation, *kind)).collect()
+}
+
+fn can_answer(operation: &Operation, kind: Kind) -> bool {
+    let id = operation.id.as_str();
+    let is_ops = OPS.contains(&id);
+    let has = |name| operation.has(name);
+    let has_body = operation.request_body.is_some();
+    match kind {
+        Kind::InternalError => true,
+        Kind::Overloaded | Kind::TimedOut => !is_ops,
+        Kind::NotReady => id == "check_readiness",
+        // Pages take any query and any Accept, and need no database.
+        Kind::InvalidParameter | Kind::NotAcceptable | Kind::DatabaseAway => !is_ops && !operation.is_page(),
+        Kind::MalformedBody
+        | Kind::BodyTooSlow
+        | Kind::BodyTooLarge
+        | Kind::UnsupportedMediaType
+        | Kind::InvalidBody => has_body,
+        Kind::InvalidCursor => has("cursor"),
+        Kind::NoSuchOrder => has("order_id"),
+        Kind::NotFound => has("slug"),
+        Kind::IdempotencyKeyInvalid | Kind::IdempotencyKeyReused | Kind::RequestInProgress => has("Idempotency-Key"),
+        Kind::OrderStatusConflict => ["cancel_order", "retry_order"].contains(&id),
+        Kind::ExternalIdTaken => ["place_order", "place_orders"].contains(&id),
+        // These are for requests that lead to no operation.
+        Kind::MethodNotAllowed | Kind::MalformedRequest | Kind::HeadTooLarge => false,
+    }
+}
+
+/// The answer with a status that these kinds of problem share.
+fn refusal(kinds: impl Iterator<Item = Kind>) -> Response {
+    let kinds: Vec<Kind> = kinds.collect();
+    let described = kinds.iter().map(|kind| format!("[{}]({})", kind.facts().title, kind.uri()));
+    let examples = kinds
+        .iter()
+        .map(|kind| kind.facts().slug)
+        .map(|slug| (slug.to_owned(), Referable::component("examples", slug)));
+    let content = Content {
+        schema: json!({"$ref": "#/components/schemas/Problem"}),
+        example: None,
+        examples: examples.collect(),
+    };
+    Response {
+        description: described.collect::<Vec<_>>().join(", or: ") + ".",
+        content: IndexMap::from([(PROBLEM_JSON.to_owned(), content)]),
+        ..Response::default()
+    }
+}

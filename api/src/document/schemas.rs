@@ -1,0 +1,217 @@
+//! Schemas, told as JSON Schema (OpenAPI 3.1) tells them, with what poem-openapi knows and does not say.
+//!
+//! Three rules of the code make an `Option` say more than "may be missing":
+//! an answer has all its fields, and null where there is nothing; a body may leave out what is optional, or say null, and
+//! has no fields beyond its own; a problem leaves out what does not apply.
+
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Number, Value, json};
+
+use super::limits;
+use super::model::Model;
+
+const JSON: &str = "application/json";
+
+/// Above every integer of 64 bits. Unlike the greatest itself, it has no other digits when read as a float.
+const ABOVE_INT64: u64 = 1 << 63;
+
+/// Mends every schema of the document.
+pub(super) fn mend(document: &mut Model) {
+    let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    for operation in document.operations() {
+        for content in operation.request_body.iter_mut().flat_map(|body| body.content.values_mut()) {
+            plain(&mut content.schema);
+            names(&content.schema, &mut asked);
+        }
+        for response in operation.responses.values_mut() {
+            for (media_type, content) in &mut response.content {
+                plain(&mut content.schema);
+                if media_type == JSON {
+                    names(&content.schema, &mut answered);
+                }
+            }
+            for header in response.headers.values_mut().filter_map(|header| header.here()) {
+                plain(&mut header.schema);
+            }
+        }
+        for parameter in operation.parameters.iter_mut().filter_map(|parameter| parameter.here()) {
+            plain(&mut parameter.schema);
+        }
+    }
+    let schemas = &mut document.components.schemas;
+    schemas.values_mut().for_each(plain);
+    for name in reached(schemas, asked) {
+        object(schemas, &name, close);
+    }
+    for name in reached(schemas, answered) {
+        object(schemas, &name, fill);
+    }
+}
+
+/// The schemas that these ones name, and that those name in turn.
+fn reached(schemas: &IndexMap<String, Value>, mut waiting: BTreeSet<String>) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    while let Some(name) = waiting.pop_first() {
+        if let Some(schema) = schemas.get(&name) {
+            names(schema, &mut waiting);
+        }
+        reached.insert(name);
+        waiting = &waiting - &reached;
+    }
+    reached
+}
+
+/// Adds the names of the schemas that `value` refers to.
+fn names(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            let reference = members.get("$ref").and_then(Value::as_str);
+            found.extend(reference.and_then(|to| to.strip_prefix("#/components/schemas/")).map(str::to_owned));
+            members.values().for_each(|member| names(member, found));
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| names(element, found)),
+        _ => {}
+    }
+}
+
+/// Works on the properties of a schema, where it has any.
+fn object(schemas: &mut IndexMap<String, Value>, name: &str, work: fn(&mut Map<String, Value>)) {
+    if let Some(Value::Object(schema)) = schemas.get_mut(name)
+        && schema.contains_key("properties")
+    {
+        work(schema);
+    }
+}
+
+/// A body: what is optional may be null, and nothing else may be there.
+fn close(schema: &mut Map<String, Value>) {
+    allow_null(schema);
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        properties.iter_mut().for_each(|(name, property)| limits::tell(name, property));
+    }
+    schema.insert("additionalProperties".to_owned(), false.into());
+}
+
+/// An answer: what is optional is null, but it is there.
+fn fill(schema: &mut Map<String, Value>) {
+    allow_null(schema);
+    let all = schema.get("properties").and_then(Value::as_object).map(|all| all.keys().cloned().collect());
+    schema.insert("required".to_owned(), all.unwrap_or_default());
+}
+
+fn allow_null(schema: &mut Map<String, Value>) {
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let is_required = |name: &str| required.as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    for (_, property) in properties.iter_mut().filter(|(name, _)| !is_required(name)) {
+        let Value::Object(members) = property else { continue };
+        if let Some(Value::String(kind)) = members.get("type") {
+            let kinds = json!([kind, "null"]);
+            members.insert("type".to_owned(), kinds);
+        } else {
+            let description = members.shift_remove("description");
+            let mut either = json!({"anyOf": [property.take(), {"type": "null"}]});
+            if let (Value::Object(either), Some(description)) = (&mut either, description) {
+                either.insert("description".to_owned(), description);
+            }
+            *property = either;
+        }
+    }
+}
+
+/// Writes whole numbers without a point, exclusive limits as numbers, what a format implies, and a reference beside its
+/// description. Examples
+/// stay as the server would write them.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.iter_mut().filter(|(name, _)| *name != "example").for_each(|(_, member)| plain(member));
+            for (limit, flag) in [("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")] {
+                if members.get(flag) == Some(&Value::Bool(true))
+                    && let Some(number) = members.shift_remove(limit)
+                {
+                    members.insert(flag.to_owned(), number);
+                }
+            }
+            if members.get("format").is_some_and(|format| format == "int64") {
+                members.insert("exclusiveMaximum".to_owned(), ABOVE_INT64.into());
+            }
+            let parts = members.get_mut("allOf").and_then(Value::as_array_mut);
+            if let Some(Value::Object(reference)) =
+                parts.filter(|parts| parts.len() == 2).and_then(|parts| parts.first_mut())
+                && reference.contains_key("$ref")
+            {
+                let reference = std::mem::take(reference);
+                members.shift_remove("allOf");
+                members.extend(reference);
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(plain),
+        Value::Number(number) => {
+            let whole =
+                number.as_f64().filter(|_| number.is_f64()).and_then(|float| float.to_string().parse::<u64>().ok());
+            *number = whole.map_or_else(|| number.clone(), Number::from);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(work: impl Fn(&mut Map<String, Value>), schema: Value) -> Value {
+        let Value::Object(mut schema) = schema else { panic!("a schema is an object") };
+        work(&mut schema);
+        Value::Object(schema)
+    }
+
+    #[test]
+    fn an_answer_has_all_its_fields_and_a_body_no_others() {
+        let draft = json!({
+            "required": ["a"],
+            "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"$ref": "#/components/schemas/C"}},
+        });
+        let properties = json!({
+            "a": {"type": "string"},
+            "b": {"type": ["string", "null"]},
+            "c": {"anyOf": [{"$ref": "#/components/schemas/C"}, {"type": "null"}]},
+        });
+
+        let answer = json!({"required": ["a", "b", "c"], "properties": properties});
+        assert_eq!(told(fill, draft.clone()), answer);
+        let body = json!({"required": ["a"], "properties": properties, "additionalProperties": false});
+        assert_eq!(told(close, draft), body);
+    }
+
+    #[test]
+    fn a_schema_is_told_plainly() {
+        let told = [
+            (json!({"minimum": 1.0}), json!({"minimum": 1})),
+            (json!({"minimum": 0.5}), json!({"minimum": 0.5})),
+            (json!({"maximum": 1e14, "exclusiveMaximum": true}), json!({"exclusiveMaximum": 100_000_000_000_000_u64})),
+            (json!({"format": "int64"}), json!({"format": "int64", "exclusiveMaximum": 9_223_372_036_854_775_808_u64})),
+            (json!({"allOf": [{"$ref": "#/x"}, {"description": "y"}]}), json!({"$ref": "#/x"})),
+            (json!({"example": {"minimum": 1.0}}), json!({"example": {"minimum": 1.0}})),
+            (json!({"items": [{"minimum": 1.0}]}), json!({"items": [{"minimum": 1}]})),
+        ];
+        for (mut draft, expected) in told {
+            plain(&mut draft);
+
+            assert_eq!(draft, expected);
+        }
+    }
+
+    #[test]
+    fn schemas_are_followed_through_their_references_and_round_their_circles() {
+        let reference = |name: &str| json!({"items": {"$ref": format!("#/components/schemas/{name}")}});
+        let schemas = IndexMap::from([("A", "B"), ("B", "C"), ("C", "A"), ("D", "A")]);
+        let schemas = schemas.into_iter().map(|(name, to)| (name.to_owned(), reference(to))).collect();
+
+        let found = reached(&schemas, BTreeSet::from(["A".to_owned()]));
+
+        assert_eq!(found, ["A", "B", "C"].map(str::to_owned).into());
+    }
+}

@@ -1,0 +1,276 @@
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use orders_shared::domain::{
+    Amount, AmountError, Currency, ExternalId, ItemIds, ItemIdsError, Metadata, NewOrder, OrderId, UserId,
+};
+use poem_openapi::Object;
+use poem_openapi::types::Example;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::payload::{AmountNumber, Fields, Shape, Time, TimeError};
+
+/// Orders that one batch creates at most.
+pub(crate) const BATCH_MAX: usize = 500;
+
+/// An order to create, as the first release of this API had it.
+#[derive(Object)]
+#[oai(example)]
+pub(crate) struct CreateOrder {
+    /// Who places the order.
+    #[oai(validator(minimum(value = "1")))]
+    user_id: i64,
+    /// What is ordered, in any order; a number may stand several times.
+    #[oai(validator(min_items = 1, max_items = 1000))]
+    item_ids: Vec<i64>,
+    /// What it costs.
+    total_amount: AmountNumber,
+    /// When a worker may process the order at the earliest (RFC 3339, from 1970 to 9999, no leap second); at once where it is
+    /// missing or null.
+    process_after: Option<DateTime<Utc>>,
+}
+
+impl Example for CreateOrder {
+    fn example() -> Self {
+        Self { user_id: 1, item_ids: vec![1, 2], total_amount: amount("100.0"), process_after: None }
+    }
+}
+
+fn amount(text: &str) -> AmountNumber {
+    AmountNumber(text.parse().unwrap_or(Amount::MAX))
+}
+
+impl Shape for CreateOrder {
+    type Meaning = NewOrder;
+
+    /// The largest order takes some 21 kB.
+    const BYTES_MAX: usize = 64 << 10;
+
+    fn read(fields: &mut Fields<'_>) -> Option<NewOrder> {
+        read_order(fields, None)
+    }
+}
+
+/// An order without labels, its amount in `currency`.
+fn read_order(fields: &mut Fields<'_>, currency: Option<Currency>) -> Option<NewOrder> {
+    let user_id = fields.required("user_id", read_user_id);
+    let item_ids = fields.required("item_ids", read_item_ids);
+    let total_amount = fields.required("total_amount", |fields, pointer, value| {
+        let amount = read_amount(fields, pointer, value)?;
+        if let Some(currency) = currency
+            && !amount.has_decimals_within(currency.decimals())
+        {
+            let detail = format!("must have at most {} decimals in {currency}", currency.decimals());
+            fields.fault(pointer, "too_many_decimals", detail);
+        }
+        Some(amount)
+    });
+    let process_after = fields.optional("process_after", read_time);
+    Some(NewOrder {
+        order_id: OrderId::new(),
+        user_id: user_id?,
+        item_ids: item_ids?,
+        total_amount: total_amount?,
+        currency,
+        external_id: None,
+        metadata: Metadata::default(),
+        process_after,
+    })
+}
+
+/// An order to create.
+#[derive(Object)]
+#[oai(rename = "NewOrder", example)]
+pub(crate) struct NewOrderBody {
+    /// Who places the order.
+    #[oai(validator(minimum(value = "1")))]
+    user_id: i64,
+    /// What is ordered, in any order; a number may stand several times.
+    #[oai(validator(min_items = 1, max_items = 1000))]
+    item_ids: Vec<i64>,
+    /// What it costs. With a currency it has at most the decimals of that currency: none in JPY, two in EUR.
+    total_amount: AmountNumber,
+    /// In which currency: a code of ISO 4217.
+    #[oai(validator(pattern = "^[A-Z]{3}$"))]
+    currency: Option<String>,
+    /// The caller's own number of the order, which no second order can ever have.
+    #[oai(validator(min_length = 1, max_length = 64))]
+    external_id: Option<String>,
+    /// The caller's own notes: at most 50 entries, keys of 1 to 40 characters, values of at most 500.
+    metadata: Option<HashMap<String, String>>,
+    /// When a worker may process the order at the earliest, such as 2030-01-31T08:00:00Z (RFC 3339, from 1970 to 9999, no leap
+    /// second); at once where it is missing or null.
+    process_after: Option<DateTime<Utc>>,
+}
+
+impl Example for NewOrderBody {
+    fn example() -> Self {
+        Self {
+            user_id: 1,
+            item_ids: vec![1, 2],
+            total_amount: amount("129.9"),
+            currency: Some("EUR".to_owned()),
+            // A second order with it would be refused, and everybody tries the example.
+            external_id: None,
+            metadata: Some(HashMap::from([("channel".to_owned(), "web".to_owned())])),
+            process_after: None,
+        }
+    }
+}
+
+impl Shape for NewOrderBody {
+    type Meaning = NewOrder;
+
+    /// Metadata of the longest entries takes some 108 kB, and three times as many where each character is escaped.
+    const BYTES_MAX: usize = 512 << 10;
+
+    fn read(fields: &mut Fields<'_>) -> Option<NewOrder> {
+        let currency = fields.optional("currency", read_currency);
+        let external_id = fields.optional("external_id", read_external_id);
+        let metadata = fields.optional("metadata", read_metadata);
+        let order = read_order(fields, currency)?;
+        Some(NewOrder { external_id, metadata: metadata.unwrap_or_default(), ..order })
+    }
+}
+
+/// Orders to create together: all of them or none.
+#[derive(Object)]
+#[oai(rename = "NewOrderBatch", example)]
+pub(crate) struct BatchBody {
+    /// The orders.
+    #[oai(validator(min_items = 1, max_items = 500))]
+    orders: Vec<NewOrderBody>,
+}
+
+impl Example for BatchBody {
+    fn example() -> Self {
+        Self { orders: vec![NewOrderBody::example(), NewOrderBody::example()] }
+    }
+}
+
+impl Shape for BatchBody {
+    type Meaning = Vec<NewOrder>;
+
+    /// Room for 8 kB an order; with larger ones a batch has fewer.
+    const BYTES_MAX: usize = 4 << 20;
+
+    fn read(fields: &mut Fields<'_>) -> Option<Vec<NewOrder>> {
+        fields.required("orders", read_orders)
+    }
+}
+
+fn read_orders(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Vec<NewOrder>> {
+    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+        fields.fault(pointer, "not_an_array", "must be an array of orders");
+        return None;
+    };
+    if entries.is_empty() {
+        fields.fault(pointer, "too_few", "must have at least one order");
+    } else if entries.len() > BATCH_MAX {
+        fields.fault(pointer, "too_many", format_args!("must have at most {BATCH_MAX} orders"));
+        return None;
+    }
+    let mut first_with: HashMap<String, usize> = HashMap::new();
+    let mut orders = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let order_pointer = format!("{pointer}/{index}");
+        let order = fields.object(&order_pointer, entry, NewOrderBody::read);
+        if let Some(external_id) = order.as_ref().and_then(|order| order.external_id.as_ref())
+            && let Some(first) = first_with.insert(external_id.as_str().to_owned(), index)
+        {
+            let detail = format!("is that of {pointer}/{first} too");
+            fields.fault(format!("{order_pointer}/external_id"), "duplicate", detail);
+        }
+        orders.extend(order);
+    }
+    Some(orders)
+}
+
+fn read_user_id(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<UserId> {
+    let user_id = UserId::new(fields.integer(pointer, value)?);
+    if user_id.is_none() {
+        fields.fault(pointer, "too_small", "must be at least 1");
+    }
+    user_id
+}
+
+fn read_item_ids(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<ItemIds> {
+    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+        fields.fault(pointer, "not_an_array", "must be an array of integers");
+        return None;
+    };
+    if entries.len() > ItemIds::MAX {
+        fields.fault(pointer, "too_many", ItemIdsError::TooMany);
+        return None;
+    }
+    let mut ids = Vec::with_capacity(entries.len());
+    for (index, entry) in entries.iter().enumerate() {
+        let pointer = format_args!("{pointer}/{index}").to_string();
+        match fields.integer(&pointer, entry) {
+            Some(id) if id < 1 => fields.fault(pointer, "too_small", ItemIdsError::BelowOne(index)),
+            Some(id) => ids.push(id),
+            None => {}
+        }
+    }
+    if ids.len() < entries.len() {
+        return None;
+    }
+    ItemIds::new(ids).map_err(|error| fields.fault(pointer, "too_few", error)).ok()
+}
+
+fn read_amount(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Amount> {
+    value.get().parse().map_err(|error: AmountError| fields.fault(pointer, error.code(), error)).ok()
+}
+
+fn read_currency(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Currency> {
+    let code = fields.text(pointer, value)?;
+    code.parse().map_err(|error| fields.fault(pointer, "not_a_currency", error)).ok()
+}
+
+fn read_external_id(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<ExternalId> {
+    let text = fields.text(pointer, value)?;
+    ExternalId::new(text).map_err(|error| fields.fault(pointer, error.code(), error)).ok()
+}
+
+fn read_metadata(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Metadata> {
+    fields.object(pointer, value, |pairs| {
+        let mut metadata = Metadata::default();
+        for (key, value) in pairs.members() {
+            let pointer = pairs.pointer_to(&key);
+            let Some(value) = pairs.text(&pointer, value) else { continue };
+            if let Err(error) = metadata.insert(key.into_owned(), value) {
+                pairs.fault(pointer, error.code(), error);
+            }
+        }
+        Some(metadata)
+    })
+}
+
+fn read_time(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<DateTime<Utc>> {
+    let text: String = serde_json::from_str(value.get()).unwrap_or_default();
+    text.parse().map(|Time(time)| time).map_err(|error: TimeError| fields.fault(pointer, error.code(), error)).ok()
+}
+
+/// The answer to a new order.
+#[derive(Object, Serialize)]
+pub(crate) struct OrderCreated {
+    /// Always 201.
+    status: u16,
+    /// The order.
+    data: CreatedOrder,
+}
+
+/// A new order.
+#[derive(Object, Serialize)]
+pub(crate) struct CreatedOrder {
+    /// Its id, from now on.
+    order_id: Uuid,
+}
+
+impl OrderCreated {
+    pub(crate) fn new(order_id: OrderId) -> Self {
+        Self { status: 201, data: CreatedOrder { order_id: order_id.uuid() } }
+    }
+}

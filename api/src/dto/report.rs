@@ -1,0 +1,49 @@
+use orders_shared::domain::OrderCounts;
+use poem_openapi::Object;
+use serde::Serialize;
+
+/// The report on the orders. The keys are the old program's, to the letter.
+#[derive(Object, Serialize)]
+pub(crate) struct Report {
+    /// The figures, all of one moment.
+    pub(crate) data: ReportData,
+}
+
+/// The figures of the report.
+#[derive(Object, Serialize)]
+pub(crate) struct ReportData {
+    /// Orders completed.
+    #[oai(rename = "Total orders processed")]
+    #[serde(rename = "Total orders processed")]
+    pub(crate) total: u64,
+    /// Orders that wait.
+    #[oai(rename = "Pending orders:")]
+    #[serde(rename = "Pending orders:")]
+    pub(crate) pending: u64,
+    /// Orders completed.
+    #[oai(rename = "Completed orders:")]
+    #[serde(rename = "Completed orders:")]
+    pub(crate) completed: u64,
+    /// Orders claimed.
+    #[oai(rename = "Processing orders:")]
+    #[serde(rename = "Processing orders:")]
+    pub(crate) processing: u64,
+    /// Mean seconds from creation to completion.
+    #[oai(rename = "Average processing time:")]
+    #[serde(rename = "Average processing time:")]
+    pub(crate) average_secs: f64,
+}
+
+impl From<&OrderCounts> for Report {
+    fn from(counts: &OrderCounts) -> Self {
+        Self {
+            data: ReportData {
+                total: counts.completed,
+                pending: counts.pending,
+                completed: counts.completed,
+                processing: counts.processing,
+                average_secs: counts.average_processing_secs(),
+            },
+        }
+    }
+}

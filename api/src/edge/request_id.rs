@@ -1,0 +1,78 @@
+use std::fmt;
+
+use poem::http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// Names a request in its answer and in every log line that it causes.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Characters of a caller's id at most: room for two UUIDs and a path, too few to fill a log.
+const LENGTH_MAX: usize = 128;
+
+/// The id of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// The caller's, where it is given once and is sane; otherwise a fresh UUID.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let mut given = headers.get_all(X_REQUEST_ID).iter();
+        match (given.next(), given.next()) {
+            (Some(id), None) if is_sane(id.as_bytes()) => Self(id.clone()),
+            _ => Self::fresh(),
+        }
+    }
+
+    /// A fresh UUID.
+    pub(crate) fn fresh() -> Self {
+        let id = Uuid::now_v7().to_string();
+        Self(HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none")))
+    }
+
+    /// The value of its header.
+    pub(crate) fn header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    /// As text.
+    pub(crate) fn text(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// Letters, digits and what usual ids are made of: nothing that a log, a shell or a page could misread.
+fn is_sane(id: &[u8]) -> bool {
+    let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
+    (1..=LENGTH_MAX).contains(&id.len()) && id.iter().all(is_sane)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_for(values: &[&str]) -> String {
+        let headers = values.iter().map(|value| (X_REQUEST_ID, HeaderValue::from_str(value).unwrap()));
+        RequestId::of(&headers.collect()).to_string()
+    }
+
+    #[test]
+    fn a_sane_id_is_kept() {
+        for id in ["7", "01a208b5-d53e-7085-8349-236904852fea", "Root=1-67891233-abcdef", &"x".repeat(LENGTH_MAX)] {
+            assert_eq!(id_for(&[id]), id);
+        }
+    }
+
+    #[test]
+    fn any_other_is_replaced_by_a_uuid() {
+        let too_long = "x".repeat(LENGTH_MAX + 1);
+        for ids in [&[][..], &[""], &["a b"], &["<script>"], &["a\"b"], &[&too_long], &["a", "b"]] {
+            assert!(id_for(ids).parse::<Uuid>().is_ok(), "{ids:?}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+use orders_shared::domain::OrderStatus;
+use poem::Request;
+use poem::http::Method;
+use poem_openapi::registry::{MetaApi, MetaOperation, MetaParamIn, MetaPath, MetaSchema, MetaSchemaRef};
+
+use super::accept::accepts;
+use crate::dto::Status;
+use crate::payload::{Problem, echo};
+use crate::problems::Kind;
+use crate::routes::BATCH;
+
+/// Every path that leads somewhere, with what the OpenAPI document says of it.
+pub(crate) struct Routes(Vec<Route>);
+
+/// One path.
+pub(crate) struct Route {
+    /// As the document has it: `/orders/{order_id}`.
+    pub(crate) path: String,
+    /// Whether operators' tools ask it: it is never turned away, whatever the load and whatever they accept.
+    pub(crate) is_ops: bool,
+    /// Whether it is the same for everybody, and for long.
+    pub(crate) is_page: bool,
+    operations: Vec<Operation>,
+}
+
+/// One method of a path.
+pub(crate) struct Operation {
+    method: Method,
+    /// The media types of its good answers; none when it may answer with any.
+    produces: Vec<&'static str>,
+    /// Its parameters in the query; `None` when nobody looks at the query.
+    query: Option<Vec<Parameter>>,
+    path: Vec<Parameter>,
+    /// Whether it changes many orders at once, so that its answer may be large.
+    pub(crate) is_of_many: bool,
+}
+
+/// One parameter.
+struct Parameter {
+    name: String,
+    /// What its value must be, as the rest of a sentence.
+    rule: String,
+}
+
+impl Routes {
+    /// The documented paths, and beside them `pages` and `ops`, which have GET alone.
+    pub(crate) fn new(apis: Vec<MetaApi>, pages: &[&str], ops: &[&str]) -> Self {
+        let mut routes: Vec<Route> = Vec::new();
+        for MetaPath { path, operations } in apis.into_iter().flat_map(|api| api.paths) {
+            let operations = operations.iter().map(Operation::of);
+            // Each struct of operations tells its own, though they share a path.
+            match routes.iter_mut().find(|route| route.path == path) {
+                Some(route) => route.operations.extend(operations),
+                None => routes.push(Route {
+                    is_ops: ops.contains(&path.as_str()),
+                    is_page: false,
+                    operations: operations.collect(),
+                    path,
+                }),
+            }
+        }
+        for path in pages.iter().chain(ops) {
+            if routes.iter().all(|route| route.path != *path) {
+                let get =
+                    Operation { method: Method::GET, produces: vec![], query: None, path: vec![], is_of_many: false };
+                routes.push(Route {
+                    path: (*path).to_owned(),
+                    is_ops: ops.contains(path),
+                    is_page: pages.contains(path),
+                    operations: vec![get],
+                });
+            }
+        }
+        // A path of names goes before one with a parameter in the same place, as in the router.
+        routes.sort_by_cached_key(|route| route.path.replace('{', "\u{7f}"));
+        Self(routes)
+    }
+
+    /// Where a path leads; empty segments mean nothing.
+    pub(crate) fn find(&self, path: &str) -> Option<&Route> {
+        self.0.iter().find(|route| route.matches(path))
+    }
+}
+
+impl Route {
+    fn matches(&self, path: &str) -> bool {
+        let segments = |path| str::split(path, '/').filter(|segment| !segment.is_empty());
+        let (mut pattern, mut path) = (segments(&self.path), segments(path));
+        loop {
+            match (pattern.next(), path.next()) {
+                (None, None) => return true,
+                (Some(name), Some(segment)) if name == segment || name.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// The operation of a method; HEAD is a GET whose body stays here.
+    pub(crate) fn operation(&self, method: &Method) -> Result<&Operation, Problem> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let found = self.operations.iter().find(|operation| operation.method == *method);
+        found.ok_or_else(|| {
+            let detail = format!("This path has no such method. It has {}.", self.allow());
+            Problem::new(Kind::MethodNotAllowed, detail)
+        })
+    }
+
+    /// The value of the header `Allow`.
+    pub(crate) fn allow(&self) -> String {
+        let mut methods: Vec<&str> = self.operations.iter().map(|operation| operation.method.as_str()).collect();
+        if methods.contains(&"GET") {
+            methods.push("HEAD");
+        }
+        methods.sort_unstable();
+        methods.join(", ")
+    }
+}
+
+impl Operation {
+    fn of(operation: &MetaOperation) -> Self {
+        let good = operation.responses.responses.iter();
+        let good = good.filter(|response| response.status.is_some_and(|status| (200..300).contains(&status)));
+        let produces = good.flat_map(|response| &response.content).map(|content| content.content_type).collect();
+        let parameters = |place: MetaParamIn| {
+            let here = operation.params.iter().filter(move |parameter| parameter.in_type == place);
+            here.map(|found| Parameter { name: found.name.clone(), rule: rule(&found.schema) }).collect::<Vec<_>>()
+        };
+        Self {
+            method: operation.method.clone(),
+            produces,
+            query: Some(parameters(MetaParamIn::Query)),
+            path: parameters(MetaParamIn::Path),
+            is_of_many: operation.operation_id == Some(BATCH),
+        }
+    }
+
+    /// Refuses what this operation cannot answer, and parameters that it does not have.
+    pub(crate) fn check(&self, request: &Request) -> Result<(), Problem> {
+        if !accepts(request.headers(), &self.produces) {
+            let detail = format!("This operation answers with {}.", self.produces.join(" or "));
+            return Err(Problem::new(Kind::NotAcceptable, detail));
+        }
+        let Some(known) = self.query.as_ref().filter(|_| request.uri().query().is_some()) else { return Ok(()) };
+        let mut seen: Vec<String> = Vec::new();
+        for (name, _) in request.params::<Vec<(String, String)>>().unwrap_or_default() {
+            let shown = echo(&name);
+            if known.iter().all(|parameter| parameter.name != name) {
+                let known: Vec<_> = known.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                let detail = format!("There is no parameter `{shown}` in this operation's query; there is {known}.");
+                return Err(Problem::new(Kind::InvalidParameter, detail));
+            }
+            if seen.contains(&name) {
+                let detail = format!("The parameter `{shown}` must be given once.");
+                return Err(Problem::new(Kind::InvalidParameter, detail));
+            }
+            seen.push(name);
+        }
+        Ok(())
+    }
+
+    /// What is to be said when the parameter `name` is invalid; the library does not always know its name.
+    pub(crate) fn invalid(&self, name: &str) -> Problem {
+        let parameters = || self.query.iter().flatten().chain(&self.path);
+        let found = parameters().find(|parameter| parameter.name == name).or_else(|| self.path.first());
+        let detail = match found {
+            Some(Parameter { name, rule }) => format!("The parameter `{name}` {rule}."),
+            None => format!("The parameter `{name}` has a value that it cannot have."),
+        };
+        Problem::new(Kind::InvalidParameter, detail)
+    }
+}
+
+/// What a value must be, as the document has it.
+fn rule(schema: &MetaSchemaRef) -> String {
+    let schema = match schema {
+        MetaSchemaRef::Inline(schema) => schema,
+        MetaSchemaRef::Reference(name) if *name == <Status as poem_openapi::types::Type>::name() => {
+            return format!("must be one of {}", OrderStatus::ALL.map(OrderStatus::name).join(", "));
+        }
+        MetaSchemaRef::Reference(_) => return NO_RULE.to_owned(),
+    };
+    let MetaSchema { ty, format, minimum, maximum, min_length, max_length, .. } = **schema;
+    match (ty, format, minimum, maximum) {
+        ("integer", _, Some(least), Some(most)) => format!("must be an integer from {least} to {most}"),
+        ("integer", _, Some(least), None) => format!("must be an integer of at least {least}"),
+        ("integer", ..) => "must be an integer".to_owned(),
+        ("boolean", ..) => "must be true or false".to_owned(),
+        ("string", Some("uuid"), ..) => "must be a UUID".to_owned(),
+        ("string", Some("date-time"), ..) => "must be a time of RFC 3339, such as 2030-01-31T08:00:00Z".to_owned(),
+        ("string", ..) => match (min_length, max_length) {
+            (Some(least), Some(most)) => format!("must have {least} to {most} characters"),
+            (None, Some(most)) => format!("must have at most {most} characters"),
+            _ => NO_RULE.to_owned(),
+        },
+        _ => NO_RULE.to_owned(),
+    }
+}
+
+const NO_RULE: &str = "has a value that it cannot have; GET /docs shows what it takes";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        Routes::new(vec![], &["/orders/{order_id}", "/orders/batch", "/orders", "/"], &["/livez"])
+    }
+
+    #[test]
+    fn a_path_leads_to_the_route_with_the_most_names_and_slashes_mean_nothing() {
+        for (path, route) in [
+            ("/orders/17", Some("/orders/{order_id}")),
+            ("/orders/batch", Some("/orders/batch")),
+            ("//orders//batch/", Some("/orders/batch")),
+            ("/orders/", Some("/orders")),
+            ("/", Some("/")),
+            ("/orders/17/18", None),
+            ("/Orders", None),
+        ] {
+            assert_eq!(routes().find(path).map(|route| route.path.as_str()), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_tools_ask_is_known_as_such() {
+        let is_ops = |path| routes().find(path).is_some_and(|route| route.is_ops);
+
+        assert!(is_ops("/livez"));
+        assert!(!is_ops("/orders"));
+    }
+}

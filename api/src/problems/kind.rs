@@ -1,0 +1,308 @@
+use poem::http::StatusCode;
+
+/// A kind of problem, as its `type` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    MalformedRequest,
+    MalformedBody,
+    InvalidParameter,
+    InvalidCursor,
+    IdempotencyKeyInvalid,
+    NoSuchOrder,
+    NotFound,
+    MethodNotAllowed,
+    NotAcceptable,
+    BodyTooSlow,
+    OrderStatusConflict,
+    ExternalIdTaken,
+    RequestInProgress,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    InvalidBody,
+    IdempotencyKeyReused,
+    HeadTooLarge,
+    InternalError,
+    NotReady,
+    DatabaseAway,
+    Overloaded,
+    TimedOut,
+}
+
+/// What is to be said of a kind of problem.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// The kind's name in its page's path.
+    pub(crate) slug: &'static str,
+    /// The kind in a few words.
+    pub(crate) title: &'static str,
+    pub(crate) status: StatusCode,
+    /// What has happened.
+    pub(crate) meaning: &'static str,
+    /// What to do about it.
+    pub(crate) remedy: &'static str,
+    /// A `detail` such as it has.
+    pub(crate) example: &'static str,
+}
+
+impl Kind {
+    /// Every kind, by status.
+    pub(crate) const ALL: [Self; 23] = [
+        Self::MalformedRequest,
+        Self::MalformedBody,
+        Self::InvalidParameter,
+        Self::InvalidCursor,
+        Self::IdempotencyKeyInvalid,
+        Self::NoSuchOrder,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::BodyTooSlow,
+        Self::OrderStatusConflict,
+        Self::ExternalIdTaken,
+        Self::RequestInProgress,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::InvalidBody,
+        Self::IdempotencyKeyReused,
+        Self::HeadTooLarge,
+        Self::InternalError,
+        Self::NotReady,
+        Self::DatabaseAway,
+        Self::Overloaded,
+        Self::TimedOut,
+    ];
+
+    /// The kind with this name.
+    pub(crate) fn of_slug(slug: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.facts().slug == slug)
+    }
+
+    /// The kind's URI reference: the path of its page.
+    pub(crate) fn uri(self) -> String {
+        format!("/problems/{}", self.facts().slug)
+    }
+
+    /// What is to be said of it.
+    #[expect(clippy::too_many_lines, reason = "a table, which reads best in one piece")]
+    pub(crate) const fn facts(self) -> Facts {
+        match self {
+            Self::MalformedRequest => Facts {
+                slug: "malformed-request",
+                title: "The request is not HTTP",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "The request line or the headers could not be read as HTTP/1.1 (RFC 9112), so that nothing \
+                          more is known of the request. Nothing was changed, and the connection is closed.",
+                remedy: "Use an HTTP library, and plain HTTP/1.1 on this port: neither TLS nor HTTP/2.",
+                example: "The head of the request is not HTTP/1.1.",
+            },
+            Self::MalformedBody => Facts {
+                slug: "malformed-body",
+                title: "The body is not JSON",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "The body could not be read as one JSON text in UTF-8 (RFC 8259), or it ended too early. \
+                          Nothing was changed.",
+                remedy: "Mend the body at the line and column that the detail names. A JSON library writes none of \
+                         these faults; text that was put together by hand often does.",
+                example: "The body must be a JSON object: EOF while parsing an object at line 1 column 14.",
+            },
+            Self::InvalidParameter => Facts {
+                slug: "invalid-parameter",
+                title: "A parameter is invalid",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "A parameter in the path, the query or a header has a value that it cannot have, is given \
+                          twice, or is one that this operation does not have. A misspelt name is refused, since to \
+                          ignore it would answer another question than the one that was asked.",
+                remedy: "The detail names the parameter. Look it up at /docs and send the request again.",
+                example: "The parameter `limit` must be an integer from 1 to 200.",
+            },
+            Self::InvalidCursor => Facts {
+                slug: "invalid-cursor",
+                title: "The cursor is invalid",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "The cursor is none that a page of this list, with these filters, has given out. A cursor is \
+                          opaque: it cannot be changed, or used with other filters.",
+                remedy: "Begin again without a cursor, and ask for the next page with the cursor as it is given.",
+                example: "The parameter `cursor` is not one that a page of this list has given.",
+            },
+            Self::IdempotencyKeyInvalid => Facts {
+                slug: "idempotency-key-invalid",
+                title: "The Idempotency-Key is invalid",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "The header Idempotency-Key must be given once, with 1 to 255 visible ASCII characters, \
+                          quoted or bare. Nothing was changed.",
+                remedy: "Send another key. A fresh UUID is a good one.",
+                example: "The header Idempotency-Key must have 1 to 255 characters.",
+            },
+            Self::NoSuchOrder => Facts {
+                slug: "no-such-order",
+                title: "There is no such order",
+                status: StatusCode::NOT_FOUND,
+                meaning: "No order has the id in the path. Orders are never deleted, so there has never been one in \
+                          this database.",
+                remedy: "Check the id, and that you ask the deployment in which the order was placed.",
+                example: "There is no order with this id.",
+            },
+            Self::NotFound => Facts {
+                slug: "not-found",
+                title: "There is nothing at this path",
+                status: StatusCode::NOT_FOUND,
+                meaning: "No operation has this path.",
+                remedy: "All paths are listed at /docs, and in /openapi.json for programs.",
+                example: "There is nothing at this path. GET /docs shows what there is.",
+            },
+            Self::MethodNotAllowed => Facts {
+                slug: "method-not-allowed",
+                title: "The path has no such method",
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                meaning: "The path exists, and this method is not one of its methods. The header Allow lists those \
+                          that are. Nothing was changed.",
+                remedy: "Use one of the methods in Allow.",
+                example: "This path has no such method. It has GET, HEAD.",
+            },
+            Self::NotAcceptable => Facts {
+                slug: "not-acceptable",
+                title: "No form of the answer is acceptable",
+                status: StatusCode::NOT_ACCEPTABLE,
+                meaning: "The header Accept excludes every media type that this operation answers with. The \
+                          operation was not carried out.",
+                remedy: "Accept one of the types that the detail names, or send no Accept at all.",
+                example: "This operation answers with application/json.",
+            },
+            Self::BodyTooSlow => Facts {
+                slug: "body-too-slow",
+                title: "The body took too long",
+                status: StatusCode::REQUEST_TIMEOUT,
+                meaning: "The body did not arrive in time. Nothing was changed.",
+                remedy: "Send the request again, with the whole body at once. If the body is complete, compare its \
+                         length with the header Content-Length.",
+                example: "The body did not arrive within 10 seconds.",
+            },
+            Self::OrderStatusConflict => Facts {
+                slug: "order-status-conflict",
+                title: "The order's status does not allow this",
+                status: StatusCode::CONFLICT,
+                meaning: "Only a PENDING order can be canceled, and only a FAILED one retried. The member \
+                          `order_status` has the order's status; nothing was changed.",
+                remedy: "Read the order. One that is PROCESSING can be neither canceled nor retried until it has ended; one \
+                         that is COMPLETED or CANCELED stays so.",
+                example: "Only a PENDING order can be canceled; this one is COMPLETED.",
+            },
+            Self::ExternalIdTaken => Facts {
+                slug: "external-id-taken",
+                title: "The external id is taken",
+                status: StatusCode::CONFLICT,
+                meaning: "An order with this `external_id` exists already. The member `order_id` names it. Nothing \
+                          was changed.",
+                remedy: "If that is the order that you meant to place, it is placed. Otherwise use another \
+                         external id: each is unique for ever.",
+                example: "There is an order with this external_id already.",
+            },
+            Self::RequestInProgress => Facts {
+                slug: "request-in-progress",
+                title: "Another request with this key is in progress",
+                status: StatusCode::CONFLICT,
+                meaning: "Another request, not done yet, uses the same Idempotency-Key or the same `external_id`. This \
+                          one has waited for it for some seconds and gave up; the other one, which may be an earlier \
+                          try of this one, may still take effect.",
+                remedy: "Send the same request again after the seconds in Retry-After: once the other one is done, it \
+                         is carried out, or gets that one's answer where it has the same key; with an `external_id` \
+                         alone it may be told that the id is taken, and by which order.",
+                example: "Another request with this key or external id is not done yet. Try again.",
+            },
+            Self::BodyTooLarge => Facts {
+                slug: "body-too-large",
+                title: "The body is too large",
+                status: StatusCode::PAYLOAD_TOO_LARGE,
+                meaning: "The body has more bytes than this operation reads. Nothing was changed.",
+                remedy: "Send fewer things at once; the detail has the limit.",
+                example: "The body must be at most 65536 bytes.",
+            },
+            Self::UnsupportedMediaType => Facts {
+                slug: "unsupported-media-type",
+                title: "The body has the wrong media type",
+                status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                meaning: "Bodies must be JSON, declared as such, and not compressed. Nothing was changed.",
+                remedy: "Send `Content-Type: application/json`, and no Content-Encoding.",
+                example: "The body must be JSON: send `Content-Type: application/json`.",
+            },
+            Self::InvalidBody => Facts {
+                slug: "invalid-body",
+                title: "The body is invalid",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                meaning: "The body is JSON, and its content is not what it must be. The member `errors` lists the \
+                          faults, all at once up to 50: where each one is (`pointer`, a JSON Pointer of RFC 6901), a \
+                          `code` for programs and a `detail` for people. Nothing was changed.",
+                remedy: "Mend every fault in `errors` and send the request again.",
+                example: "/user_id must be at least 1; 1 more in `errors`",
+            },
+            Self::IdempotencyKeyReused => Facts {
+                slug: "idempotency-key-reused",
+                title: "The Idempotency-Key was used for another request",
+                status: StatusCode::UNPROCESSABLE_ENTITY,
+                meaning: "The header Idempotency-Key has been sent before, with another body or to another \
+                          operation. Nothing was changed by this request.",
+                remedy: "To repeat a request, send the same body. For another request make another key.",
+                example: "This Idempotency-Key was sent before with another body, or to another operation. Nothing was \
+                          placed: send the request as it was, or with a new key.",
+            },
+            Self::HeadTooLarge => Facts {
+                slug: "head-too-large",
+                title: "The head is too large",
+                status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                meaning: "The request line and the headers together have more than 16 KiB, or there are more than 100 \
+                          headers. Nothing was changed, and the connection is closed.",
+                remedy: "Send fewer and shorter headers. Cookies are the usual reason, and this API needs none.",
+                example: "The head of the request has more than 16 KiB or more than 100 headers.",
+            },
+            Self::InternalError => Facts {
+                slug: "internal-error",
+                title: "Something went wrong here",
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                meaning: "A fault of this server. Its cause is in the log, under the `request_id`. Whether the \
+                          request took effect is not known.",
+                remedy: "Tell whoever runs the server the `request_id`. Repeating the request is unlikely to help.",
+                example: "Something went wrong here. It has been logged.",
+            },
+            Self::NotReady => Facts {
+                slug: "not-ready",
+                title: "The process is not ready",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                meaning: "This process should be sent no requests for now: the database is away, its schema is not this \
+                          program's, or the process is about to end. The detail says which.",
+                remedy: "Send requests to another process, and ask again. If the schema is the reason, run \
+                         `orders-api migrate`.",
+                example: "the database is away",
+            },
+            Self::DatabaseAway => Facts {
+                slug: "database-away",
+                title: "The database is away",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                meaning: "The database does not answer, or refuses for the moment. A request that only reads has no \
+                          effect. One that creates or changes something is not confirmed: if the connection broke in \
+                          the middle of its commit, it has taken effect.",
+                remedy: "Try again after the seconds in Retry-After, and wait longer each time. To create \
+                         something once, repeat the request with the same Idempotency-Key.",
+                example: "The database is away. Try again.",
+            },
+            Self::Overloaded => Facts {
+                slug: "overloaded",
+                title: "Too much at once",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                meaning: "The server has as much to do as it can bear, and turned this request away before it had \
+                          any effect.",
+                remedy: "Try again after the seconds in Retry-After, and wait longer each time.",
+                example: "Too many requests are being answered. Try again.",
+            },
+            Self::TimedOut => Facts {
+                slug: "timed-out",
+                title: "The answer took too long",
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                meaning: "The server gave the request up. One that creates or changes something may have taken \
+                          effect, or may do so yet.",
+                remedy: "Find out whether it has, or repeat it with the same Idempotency-Key. A request that only \
+                         reads can be repeated at once.",
+                example: "There was no answer within 40 seconds. The request may take effect all the same.",
+            },
+        }
+    }
+}

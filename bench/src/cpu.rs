@@ -1,0 +1,43 @@
+//! Where the processor's time of an order goes.
+
+use std::fs;
+
+use crate::Bench;
+use crate::programs::Program;
+use crate::report::quotient;
+
+/// Linux counts a process's time in hundredths of a second, for programs that read it.
+const TICK_MICROS: f64 = 10_000.0;
+
+/// Microseconds an order, of each part of the system.
+pub(crate) type Shares = Vec<(&'static str, f64)>;
+
+/// The time that each process has taken so far.
+pub(crate) struct Meter(Vec<(&'static str, u32, u64)>);
+
+impl Meter {
+    /// Begins to count, for these programs, the database server where its process is known, and the load itself.
+    pub(crate) fn start(bench: &Bench, programs: &[Program]) -> Self {
+        let ours = programs.iter().map(|program| (program.name, program.id()));
+        let server = bench.server_pid.map(|id| ("the database server", id));
+        let all = ours.chain(server).chain([("the clients", std::process::id())]);
+        Self(all.filter_map(|(name, id)| Some((name, id, ticks(id)?))).collect())
+    }
+
+    /// What was taken since the start, shared among so many orders.
+    pub(crate) fn shares(&self, orders: u64) -> Shares {
+        let taken = |(name, id, before): &(&'static str, u32, u64)| {
+            let ticks = ticks(*id)?.saturating_sub(*before);
+            Some((*name, quotient(ticks, quotient(orders, 1.0)) * TICK_MICROS))
+        };
+        self.0.iter().filter_map(taken).collect()
+    }
+}
+
+/// In the programs themselves and in the kernel for them.
+fn ticks(id: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name, in parentheses, may hold spaces; the times are the 14th and 15th field, the 12th and 13th after it.
+    let mut times = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some(times.next()?.parse::<u64>().ok()? + times.next()?.parse::<u64>().ok()?)
+}

@@ -1,0 +1,103 @@
+//! As little HTTP as a client needs that shares the machine with the server.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Room for the answers to single orders, and for a part of a larger one.
+const BUFFER: usize = 64 * 1024;
+
+/// A request that creates orders, with its body.
+pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {length}");
+    format!("{head}\r\n\r\n{body}").into_bytes()
+}
+
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes()
+}
+
+/// The start of an answer: its status, and how many bytes it has in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) length: usize,
+    body_from: usize,
+}
+
+/// Reads a head; `None` while it is not complete. The servers name each body's length.
+pub(crate) fn head(answer: &[u8]) -> Result<Option<Head>> {
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(answer.get(..end).unwrap_or_default()).context("a head is no text")?;
+    let status = text.get(9..12).and_then(|status| status.parse().ok()).context("a head has no status")?;
+    let length = text.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let length: usize = length.context("an answer does not tell its length")?;
+    Ok(Some(Head { status, length: end + 4 + length, body_from: end + 4 }))
+}
+
+/// A connection that is kept for many requests, one at a time.
+pub(crate) struct Line {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Line {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, answer: Vec::with_capacity(BUFFER) })
+    }
+
+    /// Sends a request and returns the status of its answer, once that is complete.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<u16> {
+        Ok(self.exchange(request).await?.status)
+    }
+
+    /// The body of what a GET of `path` answers.
+    pub(crate) async fn read(&mut self, path: &str) -> Result<String> {
+        let head = self.exchange(&get(path)).await?;
+        if head.status != 200 {
+            bail!("GET {path} answered {}", head.status);
+        }
+        Ok(String::from_utf8_lossy(self.answer.get(head.body_from..).unwrap_or_default()).into_owned())
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> Result<Head> {
+        self.answer.clear();
+        self.stream.write_all(request).await?;
+        let mut known = None;
+        loop {
+            if self.stream.read_buf(&mut self.answer).await? == 0 {
+                bail!("the connection was closed before the answer was complete");
+            }
+            if known.is_none() {
+                known = head(&self.answer)?;
+            }
+            if let Some(head) = known
+                && self.answer.len() >= head.length
+            {
+                return Ok(head);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_measured_by_its_head() {
+        let answer = b"HTTP/1.1 201 Created\r\ncontent-type: x\r\ncontent-length: 7\r\n\r\n{}";
+
+        assert_eq!(head(answer).unwrap(), Some(Head { status: 201, length: 67, body_from: 60 }));
+        assert_eq!(head(answer.get(..50).unwrap()).unwrap(), None);
+        assert!(head(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
+}

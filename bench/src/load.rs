@@ -1,0 +1,175 @@
+//! Load on the API: as much as it takes, or what arrives on a fixed schedule.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::http::{Line, head};
+
+/// Connections of a closed loop, as the targets are defined.
+pub(crate) const CONNECTIONS: u32 = 256;
+
+/// Connections of an open loop, in turn: each is free again long before its next request is due, unless an answer takes
+/// longer than 64 ms at a thousand a second. What is sent late by that counts as waiting too.
+const OPEN_CONNECTIONS: u32 = 64;
+
+/// The API answers within 40 seconds, or never.
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
+
+/// Answers that are waited for however long they take: a median wants three.
+const ASKED_MIN: u64 = 3;
+
+/// Microseconds, to three digits.
+const DIGITS: u8 = 3;
+
+/// What a closed loop came to.
+pub(crate) struct Load {
+    pub(crate) answered: u64,
+    pub(crate) elapsed: Duration,
+}
+
+impl Load {
+    /// Answers a second.
+    pub(crate) fn rate(&self) -> f64 {
+        crate::report::quotient(self.answered, self.elapsed.as_secs_f64())
+    }
+}
+
+/// Has [`CONNECTIONS`] clients send `request` again and again, each as soon as it has its answer, and waits for the last.
+/// A request needs a permit, which is not given back: who gives none limits nothing but to what there is.
+///
+/// # Errors
+/// Where an answer is not 201.
+pub(crate) async fn closed(
+    address: SocketAddr,
+    request: Vec<u8>,
+    during: Duration,
+    permits: Arc<Semaphore>,
+) -> Result<Load> {
+    let request: Arc<[u8]> = request.into();
+    let mut lines = Vec::new();
+    for _ in 0..CONNECTIONS {
+        lines.push(Line::open(address).await?);
+    }
+    let started = Instant::now();
+    let mut clients = JoinSet::new();
+    for mut line in lines {
+        let (request, permits) = (Arc::clone(&request), Arc::clone(&permits));
+        clients.spawn(async move {
+            let mut answered = 0_u64;
+            while started.elapsed() < during
+                && let Ok(permit) = permits.acquire().await
+            {
+                permit.forget();
+                check(line.ask(&request).await?)?;
+                answered += 1;
+            }
+            anyhow::Ok(answered)
+        });
+    }
+    let mut answered = 0;
+    while let Some(client) =
+        timeout(during + ANSWER_LIMIT, clients.join_next()).await.context("an order has no answer")?
+    {
+        answered += client??;
+    }
+    Ok(Load { answered, elapsed: started.elapsed() })
+}
+
+/// As many permits as nobody uses up.
+pub(crate) fn no_limit() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))
+}
+
+/// Sends `request` `per_second` times a second, whatever becomes of the answers, and returns the microseconds from the
+/// moment that each was due to its answer. So what waits behind a slow answer is counted with its wait.
+///
+/// Blocks: a thread that sleeps is more exact than a timer of the runtime, which has milliseconds.
+pub(crate) fn open(address: SocketAddr, request: &[u8], per_second: u32, during: Duration) -> Result<Histogram<u64>> {
+    let total = u32::try_from(during.as_secs())?.saturating_mul(per_second);
+    let interval = Duration::from_secs(1) / per_second;
+    let started = Instant::now() + Duration::from_millis(200);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..OPEN_CONNECTIONS)
+            .map(|first| {
+                scope.spawn(move || -> Result<Histogram<u64>> {
+                    let mut stream = TcpStream::connect(address)?;
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+                    let mut latencies = Histogram::new(DIGITS)?;
+                    for turn in (first..total).step_by(OPEN_CONNECTIONS as usize) {
+                        let due = started + interval * turn;
+                        thread::sleep(due.saturating_duration_since(Instant::now()));
+                        exchange(&mut stream, request)?;
+                        latencies.record(micros(due.elapsed()))?;
+                    }
+                    Ok(latencies)
+                })
+            })
+            .collect();
+        let mut all = Histogram::new(DIGITS)?;
+        for client in clients {
+            let latencies = client.join().ok().context("a client ended in a panic")??;
+            all.add(latencies)?;
+        }
+        Ok(all)
+    })
+}
+
+/// Microseconds that each of the requests takes, one after the other, in turn, for about as long as said; `None` where an
+/// answer is not 200.
+pub(crate) async fn one_by_one(
+    line: &mut Line,
+    requests: &[Vec<u8>],
+    during: Duration,
+) -> Result<Option<Histogram<u64>>> {
+    let mut latencies = Histogram::new(DIGITS)?;
+    let started = Instant::now();
+    for request in requests.iter().cycle() {
+        if started.elapsed() >= during && latencies.len() >= ASKED_MIN {
+            break;
+        }
+        let sent = Instant::now();
+        if line.ask(request).await? != 200 {
+            return Ok(None);
+        }
+        latencies.record(micros(sent.elapsed()))?;
+    }
+    Ok(Some(latencies))
+}
+
+pub(crate) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
+    stream.write_all(request)?;
+    let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let count = stream.read(&mut chunk)?;
+        if count == 0 {
+            bail!("the connection was closed before the answer was complete");
+        }
+        answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if let Some(head) = head(&answer)?
+            && answer.len() >= head.length
+        {
+            return check(head.status);
+        }
+    }
+}
+
+fn check(status: u16) -> Result<()> {
+    if status != 201 {
+        bail!("an order was answered with {status}");
+    }
+    Ok(())
+}

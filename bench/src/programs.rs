@@ -1,0 +1,114 @@
+//! The programs that are measured.
+
+use std::cell::Cell;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::Line;
+
+/// A program is ready within a second or two of its start, or never.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Between two looks whether it is ready.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Orders that a worker works on at once. No work is done on them, so that the slots say only how many one claim and one
+/// commit can take: two claims of the largest size.
+const SLOTS: &str = "1000";
+
+/// How the programs are started, and the most memory that any of them had.
+pub(crate) struct Programs {
+    api: PathBuf,
+    worker: PathBuf,
+    database_url: String,
+    pub(crate) api_peak: Rc<Cell<u64>>,
+    pub(crate) worker_peak: Rc<Cell<u64>>,
+}
+
+impl Programs {
+    pub(crate) fn new(api: PathBuf, worker: PathBuf, database_url: String) -> Self {
+        Self { api, worker, database_url, api_peak: Rc::default(), worker_peak: Rc::default() }
+    }
+
+    pub(crate) async fn api(&self) -> Result<Program> {
+        self.start("orders-api", &self.api, "API_LISTEN", &self.api_peak).await
+    }
+
+    pub(crate) async fn worker(&self) -> Result<Program> {
+        self.start("orders-worker", &self.worker, "WORKER_LISTEN", &self.worker_peak).await
+    }
+
+    async fn start(&self, name: &'static str, path: &Path, listen: &str, peak: &Rc<Cell<u64>>) -> Result<Program> {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let child = Command::new(path)
+            .env("DATABASE_URL", &self.database_url)
+            .env(listen, address.to_string())
+            .envs([("WORKER_CONCURRENCY", SLOTS), ("SIMULATED_PROCESSING_MS", "0"), ("SHUTDOWN_GRACE_SECS", "2")])
+            .env("RUST_LOG", "error")
+            .spawn()
+            .with_context(|| format!("cannot start {}", path.display()))?;
+        let program = Program { name, child, address, peak: Rc::clone(peak) };
+        let started = Instant::now();
+        while !is_ready(address).await {
+            if started.elapsed() > READY_LIMIT {
+                bail!("{name} is not ready within {} s", READY_LIMIT.as_secs());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(program)
+    }
+}
+
+async fn is_ready(address: SocketAddr) -> bool {
+    match Line::open(address).await {
+        Ok(mut line) => line.read("/readyz").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+/// A program that runs; dropping it stops it.
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    child: Child,
+    pub(crate) address: SocketAddr,
+    peak: Rc<Cell<u64>>,
+}
+
+impl Program {
+    pub(crate) async fn line(&self) -> Result<Line> {
+        Line::open(self.address).await
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The most bytes that it had resident.
+    fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.peak.set(self.peak.get().max(self.peak_bytes().unwrap_or(0)));
+        // Its own grace period is the limit of this wait.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
+
+/// Orders that a worker has completed so far, by its own count.
+pub(crate) async fn completed(line: &mut Line) -> Result<u64> {
+    let metrics = line.read("/metrics/prometheus").await?;
+    let count = metrics.lines().find_map(|line| line.strip_prefix("orders_completed_total ")?.parse().ok());
+    count.context("the worker does not count what it completes")
+}

@@ -1,0 +1,72 @@
+//! The database server: whether it is durable, and what it has done.
+
+use anyhow::{Context, Result, bail};
+use sqlx::mysql::MySqlPoolOptions;
+use sqlx::{Executor, MySqlConnection, MySqlPool};
+
+/// For all that is not under load itself.
+const CONNECTIONS: u32 = 4;
+
+pub(crate) async fn connect(url: &str) -> Result<MySqlPool> {
+    pool(url, CONNECTIONS).await
+}
+
+/// Connections that are open already, as the programs have them: READ COMMITTED.
+pub(crate) async fn pool(url: &str, connections: u32) -> Result<MySqlPool> {
+    let isolation = "set session transaction isolation level read committed";
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(connections)
+        .after_connect(move |connection, _| Box::pin(async move { connection.execute(isolation).await.map(drop) }))
+        .connect(url)
+        .await
+        .context("cannot reach the database")
+}
+
+/// Refuses a server that may lose what it has committed: its figures would be of something else.
+pub(crate) async fn check_durable(pool: &MySqlPool) -> Result<()> {
+    for (setting, wanted) in [("sync_binlog", 1), ("innodb_flush_log_at_trx_commit", 1), ("log_bin", 1)] {
+        let found = number(pool, format!("select cast(@@global.{setting} as signed)")).await?;
+        if found != wanted {
+            bail!("the database has {setting} = {found}; only figures with {setting} = {wanted} say something");
+        }
+    }
+    // A commit that writes, on either server. Off by default, and of no cost that could be seen.
+    pool.execute("set global innodb_monitor_enable = 'trx_rw_commits'").await?;
+    Ok(())
+}
+
+pub(crate) async fn date_and_version(pool: &MySqlPool) -> Result<(String, String)> {
+    // MySQL does not say its own name.
+    let sql = "
+        select date_format(utc_timestamp(), '%Y-%m-%d %H:%i UTC'),
+            concat(if(version() like '%MariaDB%', '', 'MySQL '), version())
+    ";
+    Ok(sqlx::query_as(sql).fetch_one(pool).await?)
+}
+
+/// Transactions that were committed and had written something.
+pub(crate) async fn commits(pool: &MySqlPool) -> Result<i64> {
+    let sql = "select cast(count as signed) from information_schema.innodb_metrics where name = 'trx_rw_commits'";
+    number(pool, sql.to_owned()).await
+}
+
+/// Bytes of the whole binary log.
+pub(crate) async fn binlog_bytes(pool: &MySqlPool) -> Result<u64> {
+    use sqlx::Row;
+
+    let files = pool.fetch_all("show binary logs").await?;
+    files.iter().map(|file| Ok(file.try_get_unchecked::<u64, _>("File_size")?)).sum()
+}
+
+/// Statements that clients have sent so far.
+pub(crate) async fn questions(connection: &mut MySqlConnection) -> Result<u64> {
+    use sqlx::Row;
+
+    let row = connection.fetch_one("show global status like 'Questions'").await?;
+    Ok(row.try_get_unchecked::<String, _>("Value")?.parse()?)
+}
+
+async fn number(pool: &MySqlPool, sql: String) -> Result<i64> {
+    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(pool).await?)
+}

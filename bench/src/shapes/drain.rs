@@ -1,0 +1,72 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::cpu::{Meter, Shares};
+use crate::programs::{Program, completed};
+use crate::report::{Report, Target, quotient};
+use crate::seed::Orders;
+use crate::{Bench, seed};
+
+/// Between two looks at what is completed. Each costs the worker a moment; the drain takes seconds.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A drain takes half a minute; one that stands still should not stand for ever.
+const STILL: Duration = Duration::from_secs(30);
+
+pub(super) async fn one_worker(bench: &Bench, report: &mut Report) -> Result<()> {
+    let (rate, cpu) = drain(bench, 0, 1).await?;
+    report.rate("drain: claim and complete, one worker", rate, Target::AtLeast(4.0));
+    report.cpu("drain", cpu);
+    Ok(())
+}
+
+pub(super) async fn behind_future(bench: &Bench, report: &mut Report) -> Result<()> {
+    let (rate, _) = drain(bench, bench.sizes.future, 1).await?;
+    report.rate("drain behind orders scheduled for later", rate, Target::None);
+    Ok(())
+}
+
+pub(super) async fn four_workers(bench: &Bench, report: &mut Report) -> Result<()> {
+    let (rate, _) = drain(bench, 0, 4).await?;
+    report.rate("drain by four workers", rate, Target::None);
+    Ok(())
+}
+
+async fn drain(bench: &Bench, future: u64, workers: usize) -> Result<(f64, Shares)> {
+    seed::clear(&bench.pool).await?;
+    seed::add(&bench.url, Orders::Future, future).await?;
+    seed::add(&bench.url, Orders::Waiting, bench.sizes.drained).await?;
+    rate(bench, workers, bench.sizes.drained).await
+}
+
+/// Orders a second that workers complete, from the first on until `count` are, and what each takes of the
+/// processor.
+pub(super) async fn rate(bench: &Bench, workers: usize, count: u64) -> Result<(f64, Shares)> {
+    let mut running: Vec<Program> = Vec::new();
+    for _ in 0..workers {
+        running.push(bench.programs.worker().await?);
+    }
+    let mut lines = Vec::new();
+    for worker in &running {
+        lines.push(worker.line().await?);
+    }
+    let meter = Meter::start(bench, &running);
+    let (mut first, mut last) = (None, (Instant::now(), 0));
+    while last.1 < count {
+        tokio::time::sleep(LOOK).await;
+        let mut done = 0;
+        for line in &mut lines {
+            done += completed(line).await?;
+        }
+        let now = Instant::now();
+        if done > last.1 {
+            last = (now, done);
+            first = first.or(Some(last));
+        } else if now - last.0 > STILL {
+            bail!("the workers completed {done} of {count} orders, and then none for {} s", STILL.as_secs());
+        }
+    }
+    let first = first.unwrap_or(last);
+    Ok((quotient(last.1 - first.1, (last.0 - first.0).as_secs_f64()), meter.shares(last.1)))
+}

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+
+use super::intake::ORDER;
+use super::latency::at;
+use crate::http::post;
+use crate::report::{Base, Report, Target, quotient};
+use crate::{Bench, seed, server};
+
+/// Between two orders: prime, so that they fall anywhere between two looks of the worker.
+const PAUSE: Duration = Duration::from_millis(83);
+
+/// A worker's first second is no idle one.
+const SETTLES: Duration = Duration::from_secs(1);
+
+/// Microseconds from each order's creation to its claim.
+const WAITS: &str = "
+    select timestampdiff(microsecond, created_at, claimed_at) from orders where claimed_at is not null
+";
+
+pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
+    seed::clear(&bench.pool).await?;
+    let worker = bench.programs.worker().await?;
+    tokio::time::sleep(SETTLES).await;
+    let mut connection = bench.pool.acquire().await?;
+    let before = server::questions(&mut connection).await?;
+    tokio::time::sleep(bench.sizes.idle).await;
+    // The question itself is counted before it is answered.
+    let questions = server::questions(&mut connection).await?.saturating_sub(before + 1);
+    let rate = quotient(questions, bench.sizes.idle.as_secs_f64());
+    report.add("queries of an idle worker", rate, "1/s", Base::None, Target::AtMost(25.0));
+
+    let api = bench.programs.api().await?;
+    let mut line = api.line().await?;
+    let request = post("/order/create-order", ORDER);
+    for _ in 0..bench.sizes.wakeups {
+        tokio::time::sleep(PAUSE).await;
+        ensure!(line.ask(&request).await? == 201, "an order was not placed");
+    }
+    tokio::time::sleep(SETTLES).await;
+    drop((api, worker));
+    let waits: Vec<i64> = sqlx::query_scalar(WAITS).fetch_all(&bench.pool).await?;
+    ensure!(waits.len() == usize::try_from(bench.sizes.wakeups)?, "only {} orders were claimed", waits.len());
+    let mut all = Histogram::<u64>::new(3)?;
+    for wait in waits {
+        all.record(u64::try_from(wait)?)?;
+    }
+    report.add("wake-up: created to claimed, p50", at(&all, 0.5), "ms", Base::None, Target::AtMost(5.0));
+    report.add("wake-up: created to claimed, p99", at(&all, 0.99), "ms", Base::None, Target::AtMost(25.0));
+    Ok(())
+}

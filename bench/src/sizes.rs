@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Of each of the two measurements of R0.
+    pub(crate) r0: Duration,
+    /// Of each load, where nothing else is said.
+    pub(crate) load: Duration,
+    /// Of posts with completions, and of the read view that is held open.
+    pub(crate) both: Duration,
+    /// Of the arrivals on a fixed schedule.
+    pub(crate) latency: Duration,
+    /// Orders that wait before a drain.
+    pub(crate) drained: u64,
+    /// Orders placed one by one on an idle system.
+    pub(crate) wakeups: u32,
+    /// How long the questions of an idle worker are counted.
+    pub(crate) idle: Duration,
+    /// Orders scheduled for later, placed before those that are drained.
+    pub(crate) future: u64,
+    /// Orders of the large table.
+    pub(crate) finished: u64,
+    pub(crate) waiting: u64,
+    /// Orders claimed and completed, on a small table and on the large one.
+    pub(crate) claimed: u64,
+}
+
+impl Sizes {
+    pub(crate) const FULL: Self = Self {
+        r0: Duration::from_secs(30),
+        load: Duration::from_secs(30),
+        both: Duration::from_mins(1),
+        latency: Duration::from_mins(1),
+        drained: 300_000,
+        wakeups: 500,
+        idle: Duration::from_secs(20),
+        future: 100_000,
+        finished: 10_000_000,
+        waiting: 1_000_000,
+        claimed: 100_000,
+    };
+
+    pub(crate) const QUICK: Self = Self {
+        r0: Duration::from_secs(5),
+        load: Duration::from_secs(5),
+        both: Duration::from_secs(9),
+        latency: Duration::from_secs(8),
+        drained: 20_000,
+        wakeups: 50,
+        idle: Duration::from_secs(3),
+        future: 20_000,
+        finished: 100_000,
+        waiting: 30_000,
+        claimed: 15_000,
+    };
+}

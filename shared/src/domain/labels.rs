@@ -1,0 +1,177 @@
+//! What a caller may attach to an order for itself.
+
+use std::collections::BTreeMap;
+
+/// The caller's own number of an order: 1 to [`ExternalId::MAX`] characters, none of them a control character, with no
+/// space at either end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ExternalId(String);
+
+/// Why a text is no [`ExternalId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExternalIdError {
+    /// It has no character.
+    #[error("must have at least 1 character")]
+    Empty,
+    /// More than [`ExternalId::MAX`].
+    #[error("must have at most {} characters", ExternalId::MAX)]
+    TooLong,
+    /// Two that look alike must not be two.
+    #[error("must have no control character, and no space at either end")]
+    BadCharacter,
+}
+
+impl ExternalIdError {
+    /// The kind of fault, for programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Empty => "too_short",
+            Self::TooLong => "too_long",
+            Self::BadCharacter => "bad_character",
+        }
+    }
+}
+
+impl ExternalId {
+    /// Characters at most: those of the column.
+    pub const MAX: usize = 64;
+
+    /// Checks the text.
+    ///
+    /// # Errors
+    ///
+    /// When it is empty, too long, or has a character that it must not have.
+    pub fn new(text: String) -> Result<Self, ExternalIdError> {
+        if text.is_empty() {
+            Err(ExternalIdError::Empty)
+        } else if text.chars().nth(Self::MAX).is_some() {
+            Err(ExternalIdError::TooLong)
+        } else if text.trim() != text || text.chars().any(char::is_control) {
+            Err(ExternalIdError::BadCharacter)
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The caller's own notes on an order: at most [`Metadata::MAX`] pairs of strings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata(BTreeMap<String, String>);
+
+/// Why an entry is none of [`Metadata`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// More than [`Metadata::MAX`] pairs.
+    #[error("must have at most {} entries", Metadata::MAX)]
+    TooMany,
+    /// A key of no character.
+    #[error("must have a key of at least 1 character")]
+    EmptyKey,
+    /// A key of more than [`Metadata::KEY_MAX`] characters.
+    #[error("must have a key of at most {} characters", Metadata::KEY_MAX)]
+    LongKey,
+    /// A value of more than [`Metadata::VALUE_MAX`] characters.
+    #[error("must have at most {} characters", Metadata::VALUE_MAX)]
+    LongValue,
+    /// The key is there already.
+    #[error("appears more than once")]
+    Duplicate,
+}
+
+impl MetadataError {
+    /// The kind of fault, for programs.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::TooMany => "too_many",
+            Self::EmptyKey => "too_short",
+            Self::LongKey | Self::LongValue => "too_long",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl Metadata {
+    /// Pairs at most. With the two lengths it bounds a row.
+    pub const MAX: usize = 50;
+
+    /// Characters of a key at most.
+    pub const KEY_MAX: usize = 40;
+
+    /// Characters of a value at most; none is a value too.
+    pub const VALUE_MAX: usize = 500;
+
+    /// Adds one pair.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks a limit or its key is there already.
+    pub fn insert(&mut self, key: String, value: String) -> Result<(), MetadataError> {
+        if key.is_empty() {
+            Err(MetadataError::EmptyKey)
+        } else if key.chars().nth(Self::KEY_MAX).is_some() {
+            Err(MetadataError::LongKey)
+        } else if value.chars().nth(Self::VALUE_MAX).is_some() {
+            Err(MetadataError::LongValue)
+        } else if self.0.contains_key(&key) {
+            Err(MetadataError::Duplicate)
+        } else if self.0.len() == Self::MAX {
+            Err(MetadataError::TooMany)
+        } else {
+            self.0.insert(key, value);
+            Ok(())
+        }
+    }
+
+    /// What an order's row says.
+    pub(crate) fn stored(pairs: BTreeMap<String, String>) -> Self {
+        Self(pairs)
+    }
+
+    /// The pairs, by key.
+    #[must_use]
+    pub fn pairs(&self) -> &BTreeMap<String, String> {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_id_is_1_to_64_plain_characters() {
+        let number = |text: &str| ExternalId::new(text.to_owned()).map(|id| id.as_str().to_owned());
+
+        for text in ["A", "2026/11-0815", "ä ö", &"€".repeat(64)] {
+            assert_eq!(number(text).as_deref(), Ok(text));
+        }
+        assert_eq!(number(""), Err(ExternalIdError::Empty));
+        assert_eq!(number(&"a".repeat(65)), Err(ExternalIdError::TooLong));
+        for text in [" a", "a ", "a\u{a0}", "a\nb", "\0"] {
+            assert_eq!(number(text), Err(ExternalIdError::BadCharacter), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_ends_at_its_limits() {
+        let mut metadata = Metadata::default();
+        let mut insert = |key: &str, value: &str| metadata.insert(key.to_owned(), value.to_owned());
+
+        assert_eq!(insert("", "x"), Err(MetadataError::EmptyKey));
+        assert_eq!(insert(&"k".repeat(41), ""), Err(MetadataError::LongKey));
+        assert_eq!(insert("k", &"ü".repeat(501)), Err(MetadataError::LongValue));
+        for entry in 0..50 {
+            assert_eq!(insert(&format!("{entry:€>40}"), &"ü".repeat(500)), Ok(()));
+        }
+        assert_eq!(insert(&format!("{:€>40}", 0), ""), Err(MetadataError::Duplicate));
+        assert_eq!(insert("one more", ""), Err(MetadataError::TooMany));
+    }
+}

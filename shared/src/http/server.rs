@@ -1,0 +1,266 @@
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use poem::endpoint::BoxEndpoint;
+use poem::http::uri::Scheme;
+use poem::http::{HeaderValue, header};
+use poem::web::{LocalAddr, RemoteAddr};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Listener;
+use super::pace::{Pace, Paced, Patience};
+use super::refuse::{Refusal, Refusing};
+
+/// Connections of one process at most, where it may have that many descriptors. Each takes some 20 kB at rest. Fewer would
+/// turn clients away while there is room; more could take the memory that the process needs.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// Of the descriptors that a process may have, one in so many is not for connections: the database's, logs, a file.
+const KEPT_ONE_IN: usize = 4;
+
+/// Connections beyond those, so that a full server still says that it is full, and that it is alive. Each serves one request.
+const SPARE: usize = 256;
+
+/// Bytes of a request's head at most. Any client's fits; each connection may hold as much.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// Bytes that a connection reads or writes ahead at most.
+const BUFFER_MAX: usize = 64 * 1024;
+
+/// Once the port is closed, how long a connection that was just made has to bring a request.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(250);
+
+/// The window in which a server that is told to stop still takes connections is this part of its grace period.
+const WINDOW_PART: u32 = 5;
+
+/// Longer than it takes for load balancers to hear that a server is not ready, where they ask every second or two. Longer
+/// windows only make stops take longer.
+const WINDOW_MAX: Duration = Duration::from_secs(5);
+
+/// Marks a request of a connection beyond those that a process wants to have: only what must answer under any load should
+/// be answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowded;
+
+/// How a server ends.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    stop: CancellationToken,
+    window: Duration,
+    grace: Duration,
+}
+
+impl Ending {
+    /// From `stop` on, connections are still taken for a moment, so that those who send requests here can hear that they
+    /// should not. Then the port is closed. Requests under way have `grace` to finish, counted from `stop`.
+    #[must_use]
+    pub fn after_a_window(stop: CancellationToken, grace: Duration) -> Self {
+        Self { stop, window: (grace / WINDOW_PART).min(WINDOW_MAX), grace }
+    }
+
+    /// The port is closed at `stop`; requests under way have `grace` to finish.
+    #[must_use]
+    pub fn at_once(stop: CancellationToken, grace: Duration) -> Self {
+        Self { stop, window: Duration::ZERO, grace }
+    }
+}
+
+/// Serves `endpoint` over HTTP/1.1 until the end, and answers every request whose head was read by then, in full, unless
+/// that takes longer than the grace period. A request whose head cannot be read gets the `refusal`, or a bare status.
+pub async fn serve(
+    listener: Listener,
+    endpoint: impl IntoEndpoint<Endpoint: 'static>,
+    refusal: Option<Refusal>,
+    ending: Ending,
+) {
+    serve_with(listener, endpoint, refusal, ending, places()).await;
+}
+
+async fn serve_with(
+    listener: Listener,
+    endpoint: impl IntoEndpoint<Endpoint: 'static>,
+    refusal: Option<Refusal>,
+    ending: Ending,
+    places: usize,
+) {
+    let Ending { stop, window, grace } = ending;
+    let connections = TaskTracker::new();
+    let (closing, over) = (CancellationToken::new(), CancellationToken::new());
+    // Whoever drops this future ends all its connections.
+    let _end = (closing.clone().drop_guard(), over.clone().drop_guard());
+    let door = Door {
+        http: http(),
+        endpoint: Arc::new(endpoint.into_endpoint().map_to_response().boxed()),
+        refusal,
+        local: listener.address(),
+        places: Arc::new(Semaphore::new(places)),
+        spare: Arc::new(Semaphore::new(SPARE)),
+        connections: connections.clone(),
+        stop: stop.clone(),
+        closing: closing.clone(),
+        over: over.clone(),
+    };
+    tracing::info!(address = %listener.address(), "listening");
+
+    let mut closed = pin!(async {
+        stop.cancelled().await;
+        tokio::time::sleep(window).await;
+    });
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut closed => break,
+            (stream, remote) = listener.accept() => door.admit(stream, remote),
+        }
+    }
+    // To their clients these are connected already.
+    for (stream, remote) in listener.close() {
+        door.admit(stream, remote);
+    }
+    drop(door);
+    closing.cancel();
+    connections.close();
+    if tokio::time::timeout(grace.saturating_sub(window), connections.wait()).await.is_err() {
+        tracing::warn!(connections = connections.len(), "the grace period is over: cut");
+        over.cancel();
+        connections.wait().await;
+    }
+}
+
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // Deadlines are the stream's: the builder knows one time for both a head and a rest.
+    http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
+    http
+}
+
+/// How many connections the process can have, once it may have as many descriptors as the system lets it.
+fn places() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, the limit stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let descriptors = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+    let places = descriptors.map_or(CONNECTIONS_MAX, |most| most.saturating_sub(most / KEPT_ONE_IN + SPARE).max(1));
+    places.min(CONNECTIONS_MAX)
+}
+
+/// What every connection is given.
+struct Door {
+    http: http1::Builder,
+    endpoint: Arc<BoxEndpoint<'static, Response>>,
+    refusal: Option<Refusal>,
+    local: SocketAddr,
+    places: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    closing: CancellationToken,
+    over: CancellationToken,
+}
+
+impl Door {
+    /// Serves a connection in a task of its own, where there is room for it.
+    fn admit(&self, stream: TcpStream, remote: SocketAddr) {
+        let room = Arc::clone(&self.places).try_acquire_owned().ok();
+        let is_crowded = room.is_none();
+        let Some(room) = room.or_else(|| Arc::clone(&self.spare).try_acquire_owned().ok()) else { return };
+        let pace = Pace::new(if is_crowded { Patience::SHORT } else { Patience::USUAL });
+        let service = service_fn({
+            let (endpoint, pace, stop) = (Arc::clone(&self.endpoint), pace.clone(), self.stop.clone());
+            let (local, remote) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()));
+            move |mut request: hyper::Request<Incoming>| {
+                pace.answering();
+                if is_crowded {
+                    request.extensions_mut().insert(Crowded);
+                }
+                let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
+                let (endpoint, pace, stop) = (Arc::clone(&endpoint), pace.clone(), stop.clone());
+                async move {
+                    let mut response = endpoint.get_response(request).await;
+                    if is_crowded || stop.is_cancelled() {
+                        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    pace.answered();
+                    Ok::<_, Infallible>(hyper::Response::from(response))
+                }
+            }
+        });
+        let stream = Refusing::new(Paced::new(stream, pace.clone()), self.refusal.clone());
+        let connection = self.http.serve_connection(TokioIo::new(stream), service);
+        let (closing, over) = (self.closing.clone(), self.over.clone());
+        self.connections.spawn(async move {
+            let _room = room;
+            let mut connection = pin!(connection);
+            tokio::select! {
+                // How a client goes away, or fails to speak HTTP, is its own affair.
+                _ = connection.as_mut() => return,
+                () = closing.cancelled() => {}
+            }
+            pace.hurry(LAST_REQUEST_WITHIN);
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = connection => {}
+                () = over.cancelled() => {}
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use poem::handler;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[handler]
+    fn is_crowded(request: &Request) -> String {
+        request.data::<Crowded>().is_some().to_string()
+    }
+
+    /// A server with one place, at this address.
+    async fn start(stop: &CancellationToken) -> SocketAddr {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let address = listener.address();
+        let ending = Ending::at_once(stop.clone(), Duration::from_secs(10));
+        tokio::spawn(serve_with(listener, is_crowded, None, ending, 1));
+        address
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+        let mut answer = [0; 4096];
+        let length = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn beyond_its_places_a_server_still_answers_once_and_says_that_it_is_crowded() {
+        let stop = CancellationToken::new();
+        let address = start(&stop).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut first).await.ends_with("false"));
+
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let answer = ask(&mut second).await;
+
+        assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("true"), "{answer}");
+        assert_eq!(second.read(&mut [0]).await.unwrap(), 0);
+        assert!(ask(&mut first).await.ends_with("false"), "who has a place keeps it");
+        stop.cancel();
+    }
+}

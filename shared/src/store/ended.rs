@@ -1,0 +1,26 @@
+use uuid::Uuid;
+
+use super::place::{json_of_ids, orders_by_id};
+use super::{Store, StoreError};
+use crate::domain::OrderId;
+
+pub(super) const ENDED: &str =
+    concat!("select orders.order_id", orders_by_id!(), "where orders.status in ('COMPLETED', 'FAILED', 'CANCELED')");
+
+impl Store {
+    /// Those of the orders with which nothing more will happen by itself: COMPLETED, FAILED or CANCELED.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn ended(&self, order_ids: &[OrderId]) -> Result<Vec<OrderId>, StoreError> {
+        let listed = json_of_ids(order_ids.iter().copied());
+        self.call("see which orders ended", async {
+            let mut line = self.line().await?;
+            let ended: Vec<Uuid> = sqlx::query_scalar(ENDED).bind(listed).fetch_all(&mut *line).await?;
+            line.done();
+            Ok(ended.into_iter().map(OrderId::from).collect())
+        })
+        .await
+    }
+}

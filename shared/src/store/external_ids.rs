@@ -1,0 +1,80 @@
+//! External ids: written beside their orders, so that each is one order's for ever.
+
+use std::collections::HashMap;
+
+use sqlx::MySqlConnection;
+use uuid::Uuid;
+
+use crate::domain::{ExternalId, OrderId, Placed, Placement};
+
+/// External ids travel in hexadecimal, so that their characters are the column's and its index serves.
+pub(super) const TAKEN: &str = r"
+    select external_ids.external_id, external_ids.order_id
+    from (
+        select convert(unhex(external_id) using utf8mb4) collate utf8mb4_bin as external_id
+        from json_table(?, '$[*]' columns (external_id varchar(512) path '$')) as wanted
+    ) as listed
+    straight_join external_ids force index (primary) on external_ids.external_id = listed.external_id
+";
+
+const INSERT: &str = r"
+    insert into external_ids (external_id, order_id)
+    select convert(unhex(taken.external_id) using utf8mb4), unhex(taken.order_id)
+    from json_table(?, '$[*]' columns (
+        external_id varchar(512) path '$[0]' error on error,
+        order_id char(32) path '$[1]' error on error
+    )) as taken
+";
+
+/// External ids in use, those of the batch at hand included.
+pub(super) struct Taken(HashMap<String, OrderId>);
+
+impl Taken {
+    /// Takes all external ids of the placement; none when one of them is another order's, which is told.
+    pub(super) fn take(&mut self, placement: &Placement) -> Option<Placed> {
+        for (index, order) in placement.orders.iter().enumerate() {
+            let Some(external_id) = &order.external_id else { continue };
+            match self.0.get(external_id.as_str()) {
+                Some(&order_id) if order_id != order.order_id => {
+                    return Some(Placed::ExternalIdTaken { index, order_id });
+                }
+                _ => {}
+            }
+        }
+        self.0.extend(wanted([placement]).map(|(external_id, order_id)| (external_id.as_str().to_owned(), order_id)));
+        None
+    }
+}
+
+/// Those of the placements' external ids that are taken.
+pub(super) async fn taken(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<Taken, sqlx::Error> {
+    let wanted: Vec<_> = wanted(placements).map(|(external_id, _)| hex::encode(external_id.as_str())).collect();
+    if wanted.is_empty() {
+        return Ok(Taken(HashMap::new()));
+    }
+    let rows: Vec<(String, Uuid)> =
+        sqlx::query_as(TAKEN).bind(serde_json::json!(wanted).to_string()).fetch_all(connection).await?;
+    Ok(Taken(rows.into_iter().map(|(external_id, order_id)| (external_id, order_id.into())).collect()))
+}
+
+/// Writes the external ids of these placements.
+pub(super) async fn insert<'a>(
+    connection: &mut MySqlConnection,
+    placements: impl IntoIterator<Item = &'a Placement>,
+) -> Result<(), sqlx::Error> {
+    let mut rows: Vec<_> = wanted(placements)
+        .map(|(external_id, order_id)| [hex::encode(external_id.as_str()), order_id.uuid().simple().to_string()])
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    // Two writers of the same ids take them in the same order, so that one waits for the other and never both.
+    rows.sort_unstable();
+    sqlx::query(INSERT).bind(serde_json::json!(rows).to_string()).execute(connection).await?;
+    Ok(())
+}
+
+fn wanted<'a>(placements: impl IntoIterator<Item = &'a Placement>) -> impl Iterator<Item = (&'a ExternalId, OrderId)> {
+    let orders = placements.into_iter().flat_map(|placement| &placement.orders);
+    orders.filter_map(|order| order.external_id.as_ref().map(|external_id| (external_id, order.order_id)))
+}

@@ -1,0 +1,170 @@
+//! Clients that take their time, or never end.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use orders_tests::{Api, database};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::sample;
+
+const HEAD: &str = "POST /order/create-order HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
+
+/// Of each kind of slow client.
+const EACH: usize = 1_250;
+
+/// What a slow client may cost, in bytes: its connection, with the buffers of a head and of an unoptimised program.
+const EACH_MAX: u64 = 64 * 1024;
+
+/// A few milliseconds on a quiet machine; in any case well before the slow ones are given up.
+const FAST: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_slow_clients_do_not_stop_a_fast_one() {
+    let database = database().await;
+    allow_many_connections();
+    let api = Api::start(&database.url, &[]).await;
+    api.place(&sample::order()).await;
+    let before = api.memory();
+    let slow_body = format!("{HEAD}content-length: 100\r\n\r\n{{\"user_id\": ");
+    let kinds = ["", "GET /livez HT", HEAD, &slow_body];
+
+    let slow = join_all(kinds.iter().flat_map(|sent| (0..EACH).map(|_| connect(&api, sent.as_bytes())))).await;
+    for _ in 0..50 {
+        let asked = Instant::now();
+        api.place(&sample::order()).await;
+        assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
+    }
+
+    let grown = api.memory().saturating_sub(before);
+    let clients = slow.len() as u64;
+    assert!(grown < clients * EACH_MAX, "{grown} bytes for {clients} clients");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_that_never_end_take_no_more_than_their_share_and_leave_room_for_small_ones() {
+    const CLIENTS: usize = 40;
+    const SENT: usize = 3 << 20;
+    /// What the API keeps of all large bodies.
+    const ROOM: usize = 64 << 20;
+    /// A body that grows keeps up to twice its bytes.
+    const ALL_MAX: u64 = 2 * ROOM as u64 + CLIENTS as u64 * 2 * EACH_MAX;
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    api.place(&sample::order()).await;
+    let before = api.memory();
+    let head = HEAD.replace("/order/create-order", "/orders/batch");
+    let sent = format!("{head}content-length: {}\r\n\r\n{}", SENT + 1, " ".repeat(SENT));
+
+    let mut slow = join_all((0..CLIENTS).map(|_| connect(&api, sent.as_bytes()))).await;
+    let asked = Instant::now();
+    api.place(&sample::order()).await;
+    let took = asked.elapsed();
+
+    let grown = api.memory().saturating_sub(before);
+    assert!(took < FAST, "{took:?}");
+    assert!(grown < ALL_MAX, "{grown} bytes");
+    let answers = join_all(slow.iter_mut().map(read_all)).await;
+    // A client that is turned away while it still sends may lose the answer to a reset.
+    let too_slow = answers.iter().filter(|answer| answer.contains("/problems/body-too-slow")).count();
+    assert!((1..=ROOM / SENT).contains(&too_slow), "{too_slow} of {CLIENTS} had room");
+    assert!(answers.iter().any(|answer| answer.contains("/problems/overloaded")), "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_finishes_is_hung_up_on() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let slow_body = format!("{HEAD}content-length: 100\r\n\r\n{{");
+
+    let start = Instant::now();
+    let mut clients = join_all(["", "GET /livez HT", &slow_body].map(|sent| connect(&api, sent.as_bytes()))).await;
+    let answers = join_all(clients.iter_mut().map(read_all)).await;
+
+    assert_eq!(&answers[..2], ["", ""]);
+    assert!(answers[2].starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{}", answers[2]);
+    assert!(answers[2].contains("/problems/body-too-slow"), "{}", answers[2]);
+    assert!((Duration::from_secs(9)..Duration::from_secs(30)).contains(&start.elapsed()), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_none_or_too_large_is_refused_by_a_problem() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let large = |bytes| format!("GET /livez HTTP/1.1\r\nhost: test\r\nx-large: {}\r\n\r\n", "x".repeat(bytes));
+    let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "x-one: 1\r\n".repeat(101));
+    let two_lengths = format!("{HEAD}content-length: 1\r\ncontent-length: 2\r\n\r\n");
+
+    for (sent, status, kind) in [
+        ("nonsense\r\n\r\n", "400 Bad Request", "malformed-request"),
+        (&two_lengths, "400 Bad Request", "malformed-request"),
+        (&large(20_000), "431 Request Header Fields Too Large", "head-too-large"),
+        (&large(2_000_000), "431 Request Header Fields Too Large", "head-too-large"),
+        (&many, "431 Request Header Fields Too Large", "head-too-large"),
+    ] {
+        let mut client = connect(&api, sent.as_bytes()).await;
+
+        let answer = read_all(&mut client).await;
+
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+        assert!(head.contains("\r\ncontent-type: application/problem+json"), "{answer}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{answer}");
+        let problem: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(problem["type"], format!("/problems/{kind}"));
+        assert!(head.contains(&format!("\r\nx-request-id: {}", problem["request_id"].as_str().unwrap())), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_request_behind_a_good_one_takes_nothing_from_it() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+
+    let mut client = connect(&api, b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\nnonsense\r\n\r\n").await;
+    let answers = read_all(&mut client).await;
+
+    assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
+    let (_, second) = answers.split_once("\r\n\r\nlive\n").unwrap();
+    assert!(second.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answers}");
+    assert!(second.contains("/problems/malformed-request"), "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_client_that_goes_on_sending_is_hung_up_on() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let mut client = connect(&api, b"nonsense\r\n\r\n").await;
+    let answer = read_all(&mut client).await;
+
+    let start = Instant::now();
+    while client.write_all(&[b'x'; 4096]).await.is_ok() {
+        assert!(start.elapsed() < sample::SOON, "it still reads");
+    }
+
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+/// Sends what it is told, as far as the API reads it.
+async fn connect(api: &Api, sent: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(api.address()).await.unwrap();
+    let _ = stream.write_all(sent).await;
+    stream
+}
+
+/// All that comes until the API hangs up.
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A connection that was ended with unread bytes ends with a reset, after what was said.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+/// Each client has a descriptor in this process and in the API.
+fn allow_many_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask bench`: how fast Orders is, on a database of its own that goes with the run.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+
+use crate::binaries::Binaries;
+use crate::checkout::Checkout;
+use crate::database::install;
+use crate::database::{Choice, Source};
+use crate::interrupt::Interrupt;
+use crate::output::say;
+use crate::process::{Process, ending};
+use crate::test::run_dir::RunDir;
+use crate::up::programs::migrate;
+
+/// What `bench` can be told on its command line.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the database comes from; one in the environment is left alone, as the run empties its tables
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    database: Choice,
+    /// Small tables and short loads: all in three minutes
+    #[arg(long)]
+    quick: bool,
+    /// Measure only this, such as `intake`; may stand several times
+    #[arg(long, value_name = "SHAPE")]
+    only: Vec<String>,
+}
+
+/// Builds what is to be measured, starts a database, and has `orders-bench` measure.
+pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
+    provide_sysbench(interrupt)?;
+    let source = Source::find(args.database, "", interrupt)?;
+    let binaries = Binaries::build(checkout, interrupt)?;
+    let bench = Binaries::build_bench(checkout, interrupt)?;
+    let run_dir = RunDir::create(checkout, interrupt)?;
+    let database = source.start_fresh(&run_dir, interrupt)?;
+    migrate(&binaries, run_dir.data(), &database, interrupt)?;
+
+    let mut command = Command::new(bench);
+    command.env("DATABASE_URL", database.url()).arg("--api").arg(&binaries.api).arg("--worker").arg(&binaries.worker);
+    command.args(database.pid(interrupt)?.map(|pid| format!("--server-pid={pid}")));
+    command.arg("--out").arg(checkout.target().join("bench"));
+    command.args(args.quick.then_some("--quick")).args(args.only.iter().flat_map(|shape| ["--only", shape]));
+    // What it starts is in its process group, and ends with it.
+    let status = Process::start("orders-bench", run_dir.mark(&mut command))?.wait(interrupt)?;
+    if !status.success() {
+        bail!("orders-bench {}", ending(status));
+    }
+    say("== measured");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs sysbench where it is missing and the user may.
+fn provide_sysbench(interrupt: &Interrupt) -> Result<()> {
+    if install::is_there("sysbench") {
+        return Ok(());
+    }
+    if !install::is_allowed(interrupt)? {
+        bail!("sysbench is not installed, which measures what the database server can do: install it");
+    }
+    install::packages(&["sysbench"], interrupt)
+}

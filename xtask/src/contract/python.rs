@@ -1,0 +1,77 @@
+//! The Python tools of the checks, in a virtual environment of their own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::ask::ask;
+use crate::checkout::Checkout;
+use crate::interrupt::Interrupt;
+use crate::output::say;
+
+/// Some 60 packages over a slow line.
+const INSTALL_LIMIT: Duration = Duration::from_mins(10);
+
+/// An index that answers at all does so well within this.
+const PROBE_LIMIT: Duration = Duration::from_mins(1);
+
+/// A virtual environment with exactly the packages of `tests/contract/requirements.txt`.
+pub(super) struct Python {
+    folder: PathBuf,
+}
+
+impl Python {
+    /// Makes the environment, unless an earlier run has. The inner error is what stands in the way on a machine that
+    /// reaches no package index.
+    pub(super) fn prepare(checkout: &Checkout, interrupt: &Interrupt) -> Result<Result<Self, String>> {
+        let python = Self { folder: checkout.target().join("contract/venv") };
+        let requirements = checkout.root().join("tests/contract/requirements.txt");
+        let wanted = fs::read_to_string(&requirements).context("cannot read tests/contract/requirements.txt")?;
+        let installed = python.folder.join("installed.txt");
+        if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
+            return Ok(Ok(python));
+        }
+        say("== installing the Python tools of tests/contract/requirements.txt");
+        let made =
+            ask(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&python.folder), INSTALL_LIMIT, interrupt)?;
+        if !made.ok {
+            bail!("python3 cannot make a virtual environment (Debian and Ubuntu: python3-venv): {}", made.text);
+        }
+        if let Some(failure) = python.install(&requirements, interrupt)? {
+            if python.reaches_an_index(interrupt)? {
+                bail!("pip cannot install the tools: {failure}");
+            }
+            return Ok(Err("pip reaches no package index".to_owned()));
+        }
+        fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))?;
+        Ok(Ok(python))
+    }
+
+    /// A tool of the environment.
+    pub(super) fn tool(&self, name: &str) -> Command {
+        let mut tool = Command::new(self.folder.join("bin").join(name));
+        // The tools call one another, and must find those of this environment.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths([self.folder.join("bin")].into_iter().chain(std::env::split_paths(&path)));
+        tool.env("PATH", path.unwrap_or_default()).env("PYTHONDONTWRITEBYTECODE", "1");
+        tool
+    }
+
+    /// Installs the packages; says what went wrong, if anything did.
+    fn install(&self, requirements: &Path, interrupt: &Interrupt) -> Result<Option<String>> {
+        let mut pip = self.tool("pip");
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]);
+        let answer = ask(pip.arg("--requirement").arg(requirements), INSTALL_LIMIT, interrupt)?;
+        Ok((!answer.ok).then_some(answer.text))
+    }
+
+    /// Whether a package that every index has can be fetched.
+    fn reaches_an_index(&self, interrupt: &Interrupt) -> Result<bool> {
+        let mut pip = self.tool("pip");
+        pip.args(["download", "--quiet", "--disable-pip-version-check", "--retries", "1", "--no-deps", "--dest"]);
+        Ok(ask(pip.arg(self.folder.join("probe")).arg("pip"), PROBE_LIMIT, interrupt)?.ok)
+    }
+}
