@@ -1,8 +1,10 @@
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
 use poem::http::header;
 use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
@@ -18,6 +20,11 @@ use crate::problems::Kind;
 /// How long a body may take to arrive. Less would fail lines that are merely bad, more would let idle senders keep what
 /// they hold for longer.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Of a body that is too large, so many more bytes are read and thrown away, for this long. Its sender is still sending, and
+/// reads the answer only then; whoever sends more finds the connection closed.
+const DISCARDED_MAX: usize = 16 << 20;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Bytes of each body that need no room of [`Bodies`]: so many a usual order has. So those who send much, slowly, never
 /// keep out those who send little.
@@ -89,11 +96,20 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
 /// Reads a body to its end, within its limits. While it arrives, the request leaves its place to others.
 async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
     let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > bytes_max as u64) {
+    let is_too_large = declared.is_some_and(|length| length > bytes_max as u64);
+    if is_too_large && request.header(header::EXPECT).is_some() {
+        // It waits for leave to send (RFC 9110, section 10.1.1).
         return Err(too_large(bytes_max));
     }
     let bodies = request.data::<Bodies>().cloned().unwrap_or_else(Bodies::new);
-    let arriving = timeout(BODY_WITHIN, gather(body, bodies, bytes_max));
+    let arriving = timeout(BODY_WITHIN, async {
+        let chunks = pin!(body.into_bytes_stream());
+        if is_too_large {
+            discard(chunks).await;
+            return Err(too_large(bytes_max));
+        }
+        gather(chunks, bodies, bytes_max).await
+    });
     let arrived = match request.data::<Turn>() {
         Some(turn) => {
             let arrived = turn.aside(BODY_WITHIN, arriving).await;
@@ -113,13 +129,18 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
 /// What a body takes of the common memory.
 type Room = Option<OwnedSemaphorePermit>;
 
-async fn gather(body: poem::Body, bodies: Bodies, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
-    let mut chunks = pin!(body.into_bytes_stream());
+async fn gather(
+    mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    bodies: Bodies,
+    bytes_max: usize,
+) -> Result<(Vec<u8>, Room), Problem> {
     let (mut bytes, mut room) = (Vec::new(), Room::None);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Kind::MalformedBody, "The body did not arrive in full."))?;
         let length = bytes.len() + chunk.len();
         if length > bytes_max {
+            drop((bytes, room));
+            discard(chunks).await;
             return Err(too_large(bytes_max));
         }
         let beyond = length.saturating_sub(FREE.max(bytes.len()));
@@ -132,6 +153,18 @@ async fn gather(body: poem::Body, bodies: Bodies, bytes_max: usize) -> Result<(V
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes, room))
+}
+
+/// Reads what else comes, in bounds.
+async fn discard(mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin) {
+    let reading = async {
+        let mut left = DISCARDED_MAX;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else { return };
+            left = rest;
+        }
+    };
+    let _ = timeout(DISCARDED_WITHIN, reading).await;
 }
 
 fn too_large(bytes_max: usize) -> Problem {
