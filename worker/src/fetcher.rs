@@ -5,6 +5,7 @@ use orders_shared::domain::{Claim, Suspects, WorkerId};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{ClaimError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::desk::Desk;
@@ -13,6 +14,10 @@ use crate::metrics::WorkerMetrics;
 
 /// Orders that one claim takes at most. More would hold row locks for longer than other claimers should skip.
 const CLAIM_BATCH_MAX: usize = 500;
+
+/// Claims under way at once, where one cannot take all that is due: while one waits for its commit, the other's statement
+/// runs. More would pass over one another's locks.
+const CLAIMS_MAX: usize = 2;
 
 /// Wait after a claim that the database refused or did not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -34,10 +39,26 @@ pub(crate) struct Fetcher {
     next_claim: Instant,
     /// Whether the last claim found nothing.
     is_idle: bool,
+    /// Whether the last claim took as many as one can.
+    is_plenty: bool,
+    claims: JoinSet<Fetched>,
     /// Since when it claims nothing in order to be idle for a suspect.
     waits_since: Option<Instant>,
     /// Does not wait for suspects before then.
     waits_again: Instant,
+}
+
+/// A claim that is through, with the slots that it was made for.
+struct Fetched {
+    worker_id: WorkerId,
+    slots: OwnedSemaphorePermit,
+    claimed: Result<Claimed, ClaimError>,
+}
+
+/// What the fetcher does next.
+enum Next {
+    Claim(WorkerId, OwnedSemaphorePermit),
+    Claimed(Fetched),
 }
 
 impl Fetcher {
@@ -58,6 +79,8 @@ impl Fetcher {
             known_as: None,
             next_claim: now,
             is_idle: false,
+            is_plenty: false,
+            claims: JoinSet::new(),
             waits_since: None,
             waits_again: now,
         }
@@ -65,9 +88,21 @@ impl Fetcher {
 
     /// Claims until the shutdown begins, then waits for the orders under way until it is over, and ends the rest.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
-        while let Some((worker_id, slots)) = self.ready(&shutdown).await {
-            self.fetch(worker_id, slots, &shutdown).await;
+        while let Some(next) = self.next(&shutdown).await {
+            match next {
+                Next::Claim(worker_id, slots) => self.claim(worker_id, slots),
+                Next::Claimed(fetched) => self.take(fetched, false),
+            }
         }
+        // A claim that was begun is waited for: dropped halfway it could hold orders that nobody works on.
+        while let Some(Ok(fetched)) = tokio::select! {
+            biased;
+            fetched = self.claims.join_next() => fetched,
+            () = shutdown.over() => None,
+        } {
+            self.take(fetched, true);
+        }
+        self.claims.shutdown().await;
         tokio::select! {
             () = self.desk.drained() => return,
             () = shutdown.over() => self.desk.give_up(),
@@ -75,8 +110,8 @@ impl Fetcher {
         self.desk.drained().await;
     }
 
-    /// Waits until it is time to claim, with free slots; `None` when the shutdown begins.
-    async fn ready(&mut self, shutdown: &Shutdown) -> Option<(WorkerId, OwnedSemaphorePermit)> {
+    /// Waits until it is time to claim, with free slots, or until a claim is through; `None` when the shutdown begins.
+    async fn next(&mut self, shutdown: &Shutdown) -> Option<Next> {
         loop {
             let worker_id = self.identity.borrow_and_update().map(|identity| identity.worker_id);
             if worker_id != self.known_as {
@@ -84,6 +119,7 @@ impl Fetcher {
                 self.desk.give_up();
                 self.known_as = worker_id;
             }
+            let may_claim = self.claims.len() < if self.is_plenty { CLAIMS_MAX } else { 1 };
             tokio::select! {
                 biased;
                 () = shutdown.begun() => return None,
@@ -92,26 +128,41 @@ impl Fetcher {
                     shutdown.begun().await;
                     return None;
                 },
+                Some(Ok(fetched)) = self.claims.join_next() => return Some(Next::Claimed(fetched)),
                 slots = async {
                     tokio::time::sleep_until(self.next_claim).await;
                     self.desk.free_slots().await
-                }, if worker_id.is_some() => return Some((worker_id?, slots?)),
+                }, if may_claim && worker_id.is_some() => return Some(Next::Claim(worker_id?, slots?)),
             }
         }
     }
 
-    /// Claims once.
-    async fn fetch(&mut self, worker_id: WorkerId, slots: OwnedSemaphorePermit, shutdown: &Shutdown) {
-        let limit = slots.num_permits().min(CLAIM_BATCH_MAX);
+    /// Begins to claim.
+    fn claim(&mut self, worker_id: WorkerId, mut slots: OwnedSemaphorePermit) {
         let suspects = self.suspects(&slots);
-        // A claim that was begun is waited for: dropped halfway it could hold orders that nobody works on.
-        let claimed = tokio::select! {
-            biased;
-            claimed = self.claim(worker_id, limit, suspects) => claimed,
-            () = shutdown.over() => return,
-        };
+        let asked = slots.num_permits().min(CLAIM_BATCH_MAX);
+        if suspects != Suspects::Take {
+            // What this claim cannot use is for the next one. A suspect needs them all.
+            drop(slots.split(slots.num_permits() - asked));
+        }
+        let (store, peeks) = (self.store.clone(), self.is_idle);
+        self.claims.spawn(async move {
+            let limit = u32::try_from(asked).unwrap_or(u32::MAX);
+            // To look takes one statement, a claim three.
+            let claimed = match if peeks { store.is_any_due().await } else { Ok(true) } {
+                Ok(true) => store.claim(worker_id, limit, suspects).await,
+                Ok(false) => Ok(Claimed::Orders(Vec::new())),
+                Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),
+            };
+            Fetched { worker_id, slots, claimed }
+        });
+    }
+
+    /// Starts what was claimed, and decides when to claim again.
+    fn take(&mut self, Fetched { worker_id, slots, claimed }: Fetched, is_ending: bool) {
         self.next_claim = Instant::now();
         self.is_idle = matches!(&claimed, Ok(Claimed::Orders(claims)) if claims.is_empty());
+        self.is_plenty = matches!(&claimed, Ok(Claimed::Orders(claims)) if claims.len() == CLAIM_BATCH_MAX);
         if !matches!(claimed, Ok(Claimed::WaitUntilIdle)) {
             self.waits_since = None;
         }
@@ -119,8 +170,7 @@ impl Fetcher {
             Ok(Claimed::Orders(claims)) if claims.is_empty() => self.next_claim += self.poll,
             Ok(Claimed::Orders(claims)) => {
                 self.metrics.claimed(claims.len());
-                let too_late = shutdown.has_begun() || self.known() != Some(worker_id);
-                self.give_out(claims, slots, too_late);
+                self.give_out(claims, slots, is_ending || self.known() != Some(worker_id));
             }
             Ok(Claimed::WaitUntilIdle) => self.wait_until_idle(),
             Err(ClaimError { error, doubtful }) => {
@@ -130,18 +180,6 @@ impl Fetcher {
                 self.give_out(doubtful, slots, true);
             }
         }
-    }
-
-    /// Claims, unless the last claim found nothing and there is nothing to claim yet: to look takes one statement, a claim three.
-    async fn claim(&self, worker_id: WorkerId, limit: usize, suspects: Suspects) -> Result<Claimed, ClaimError> {
-        if self.is_idle {
-            match self.store.is_any_due().await {
-                Ok(true) => {}
-                Ok(false) => return Ok(Claimed::Orders(Vec::new())),
-                Err(error) => return Err(ClaimError { error, doubtful: Vec::new() }),
-            }
-        }
-        self.store.claim(worker_id, u32::try_from(limit).unwrap_or(u32::MAX), suspects).await
     }
 
     /// What to do about suspects. One worker at a time gets idle for them, so that the others go on.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orders_shared::domain::{Claim, FailedAttempt};
 use orders_shared::store::{Partly, Store, StoreError};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 use crate::desk::{Ending, Outcome};
@@ -21,10 +21,17 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Wait before an outcome is tried again that the database refuses for a reason that does not pass by itself.
 const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// Finishers of one worker. While one waits for its commit, the other's statement runs; more would only make the batches
+/// smaller.
+pub(crate) const FINISHERS: usize = 2;
+
+/// Where finishers find what has ended.
+pub(crate) type Endings = Arc<Mutex<mpsc::UnboundedReceiver<Ending>>>;
+
 /// Commits outcomes in batches: each commit takes all that have come in since the one before.
 pub(crate) struct Finisher {
     store: Store,
-    endings: mpsc::UnboundedReceiver<Ending>,
+    endings: Endings,
     health: Arc<Health>,
     metrics: Arc<WorkerMetrics>,
     done: Outcomes<Claim>,
@@ -42,12 +49,7 @@ struct Outcomes<T> {
 }
 
 impl Finisher {
-    pub(crate) fn new(
-        store: Store,
-        endings: mpsc::UnboundedReceiver<Ending>,
-        health: Arc<Health>,
-        metrics: Arc<WorkerMetrics>,
-    ) -> Self {
+    pub(crate) fn new(store: Store, endings: Endings, health: Arc<Health>, metrics: Arc<WorkerMetrics>) -> Self {
         let (done, handed_back, failed) = (Outcomes::default(), Outcomes::default(), Outcomes::default());
         Self { store, endings, health, metrics, done, handed_back, failed }
     }
@@ -60,12 +62,15 @@ impl Finisher {
         loop {
             if self.waits() {
                 tokio::time::sleep(RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
-                while let Ok(ending) = self.endings.try_recv() {
-                    batch.push(ending);
+                // Locked, it is the other one who waits for more.
+                if let Ok(mut endings) = self.endings.try_lock() {
+                    while let Ok(ending) = endings.try_recv() {
+                        batch.push(ending);
+                    }
                 }
             } else if more || self.is_refused() {
                 tokio::select! {
-                    received = self.endings.recv_many(&mut batch, FINISH_BATCH_MAX), if more => more = received > 0,
+                    received = receive(&self.endings, &mut batch), if more => more = received > 0,
                     () = tokio::time::sleep_until(try_refused_at), if self.is_refused() => {}
                 }
             } else {
@@ -107,6 +112,11 @@ impl Finisher {
             }
         }
     }
+}
+
+/// Waits until something has ended, and takes it; nothing, once nothing will come any more.
+async fn receive(endings: &Endings, batch: &mut Vec<Ending>) -> usize {
+    endings.lock().await.recv_many(batch, FINISH_BATCH_MAX).await
 }
 
 impl<T> Outcomes<T> {

@@ -16,18 +16,19 @@ mod simulated;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
 use orders_shared::http::{Ending, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use poem::{EndpointExt, Response, Route, get, handler, web::Data};
 use prometheus::Registry;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::{Desk, Rules};
 use crate::fetcher::Fetcher;
-use crate::finisher::Finisher;
+use crate::finisher::{FINISHERS, Finisher};
 use crate::health::Health;
 use crate::heart::Heart;
 use crate::metrics::WorkerMetrics;
@@ -76,14 +77,14 @@ pub async fn run(
     let (line, store) = (Store::new(database.single()), Store::new(database));
     let registry = orders_shared::metrics::registry()?;
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
-    let health = Arc::new(Health::default());
+    let health = [(); FINISHERS].map(|()| Arc::new(Health::default()));
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
     // The ops endpoints answer, and the heart beats, until the last order is finished or handed back.
     let drained = CancellationToken::new();
 
     let readiness = Readiness::new(store.clone(), stop.clone()).and({
-        let health = Arc::clone(&health);
-        move || health.fault()
+        let health = health.clone();
+        move || health.iter().find_map(|health| health.fault())
     });
     let ending = Ending::at_once(drained.clone(), LAST_STEP);
     let mut ops = tokio::spawn(serve(listener, routes(readiness, registry), None, ending));
@@ -94,7 +95,9 @@ pub async fn run(
     let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
 
     let (ended, endings) = mpsc::unbounded_channel();
-    let finisher = Finisher::new(store.clone(), endings, health, Arc::clone(&metrics));
+    let endings = Arc::new(Mutex::new(endings));
+    let finishers =
+        health.map(|health| Finisher::new(store.clone(), Arc::clone(&endings), health, Arc::clone(&metrics)).run());
     let WorkerSettings { concurrency, timeout, retries, .. } = settings;
     let desk = Desk::new(processor, ended, Rules { concurrency, timeout, retries }, Arc::clone(&metrics));
     let fetcher = Fetcher::new(store.clone(), desk, identity, settings.poll, metrics);
@@ -102,8 +105,9 @@ pub async fn run(
         shutdown.over().await;
         tokio::time::sleep(LAST_COMMITS).await;
     };
-    let work =
-        Box::pin(async { tokio::join!(fetcher.run(shutdown.clone()), finisher.run(), rescuer.run(shutdown.clone())) });
+    let work = Box::pin(async {
+        tokio::join!(fetcher.run(shutdown.clone()), join_all(finishers), rescuer.run(shutdown.clone()))
+    });
     tokio::select! {
         _ = work => {}
         () = too_late => tracing::error!("the database did not take the last outcomes; their orders will be rescued"),
