@@ -19,8 +19,8 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Orders that a worker works on at once. No work is done on them, so that the slots say only how many one claim and one
-/// commit can take: two claims of the largest size.
-const SLOTS: &str = "1000";
+/// commit can take: two claims of the largest size, and as many orders that wait for their commits.
+const SLOTS: &str = "2000";
 
 /// How the programs are started, and the most memory that any of them had.
 pub(crate) struct Programs {

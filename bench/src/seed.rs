@@ -36,6 +36,14 @@ impl Orders {
             Self::Waiting => "'PENDING', 0, at, null, null",
         }
     }
+
+    /// What `order_counts` holds for so many of them: pending, completed, and microseconds of processing.
+    const fn counts(self, orders: u64) -> (u64, u64, u64) {
+        match self {
+            Self::Finished => (0, orders, orders * 5_000),
+            Self::Future | Self::Waiting => (orders, 0, 0),
+        }
+    }
 }
 
 /// Makes the table of numbers.
@@ -52,13 +60,13 @@ pub(crate) async fn prepare(pool: &MySqlPool) -> Result<()> {
 
 /// Empties every table that grows.
 pub(crate) async fn clear(pool: &MySqlPool) -> Result<()> {
-    for table in ["orders", "order_events", "idempotency_keys", "external_ids", "workers"] {
+    for table in ["orders", "order_counts", "order_events", "idempotency_keys", "external_ids", "workers"] {
         pool.execute(AssertSqlSafe(format!("truncate table {table}"))).await?;
     }
     Ok(())
 }
 
-/// Adds orders, past the binary log, which would only fill the disk.
+/// Adds orders, each kind once, past the binary log, which would only fill the disk.
 pub(crate) async fn add(url: &str, orders: Orders, count: u64) -> Result<()> {
     let mut connection = MySqlConnection::connect(url).await?;
     connection.execute("set session sql_log_bin = 0").await?;
@@ -85,6 +93,14 @@ pub(crate) async fn add(url: &str, orders: Orders, count: u64) -> Result<()> {
         let rows = CHUNK.min(count - first);
         sqlx::query(AssertSqlSafe(sql.as_str())).bind(before).bind(rows).execute(&mut connection).await?;
     }
+    let (pending, completed, processing_us) = orders.counts(count);
+    // The programs count in lower shards.
+    let counts = "
+        insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
+        values (?, ?, 0, ?, 0, 0, ?)
+    ";
+    let shard = 100 + orders as u8;
+    sqlx::query(counts).bind(shard).bind(pending).bind(completed).bind(processing_us).execute(&mut connection).await?;
     connection.execute("analyze table orders").await?;
     connection.close().await?;
     Ok(())

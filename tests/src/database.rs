@@ -58,6 +58,11 @@ impl Database {
         Self { url, pool: pool(root), _leftover: None }
     }
 
+    /// Runs `orders-api migrate`, which also counts what a test put into the tables by itself.
+    pub async fn migrate(&self) {
+        migrate(&self.url).await;
+    }
+
     /// How many orders there are.
     pub async fn orders(&self) -> i64 {
         sqlx::query_scalar("select count(*) from orders").fetch_one(&self.pool).await.expect("the table can be read")

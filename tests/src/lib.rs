@@ -8,6 +8,7 @@
     reason = "it serves tests only, which fail by panicking"
 )]
 
+mod counts;
 mod database;
 mod eventually;
 mod history;
@@ -19,6 +20,7 @@ mod reply;
 mod server;
 mod waiting_line;
 
+pub use counts::assert_counts_are_exact;
 pub use database::{Database, database, empty_database};
 pub use eventually::eventually;
 pub use history::{Change, History, Rule, Status, Summary, Violation, check};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-/// How long an answer may take, time spent aside not counted. Longer than every limit inside, of which counting all
-/// orders has the largest with 30 s, so that it shows only what forgot to have one. Lower, it would give up what is about
-/// to be answered; higher, a fault of ours would hold its caller for longer.
+/// How long an answer may take, time spent aside not counted. Longer than every limit inside, of which the state of the
+/// queue has the largest, three calls of 5 s, so that it shows only what forgot to have one. Lower, it would give up what is
+/// about to be answered; higher, a fault of ours would hold its caller for longer.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
 /// A request's place among those that are being answered, and the time by which it must be.

@@ -32,16 +32,6 @@ impl OrderCounts {
         }
     }
 
-    pub(crate) fn of_mut(&mut self, status: OrderStatus) -> &mut u64 {
-        match status {
-            OrderStatus::Pending => &mut self.pending,
-            OrderStatus::Processing => &mut self.processing,
-            OrderStatus::Completed => &mut self.completed,
-            OrderStatus::Failed => &mut self.failed,
-            OrderStatus::Canceled => &mut self.canceled,
-        }
-    }
-
     /// Mean seconds from creation to completion; 0.0 when nothing was completed.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a mean of counts below 2^53 loses nothing that shows")]

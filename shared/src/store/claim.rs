@@ -1,6 +1,7 @@
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
+use super::counts::Moves;
 use super::held::as_json;
 use super::leave::short;
 use super::row::{OrderRow, Unreadable, order_columns};
@@ -96,21 +97,22 @@ impl Store {
                 .await?;
             let locked = rows.len();
             let mut due = readable(&mut transaction, rows).await?;
-            match share(&due, suspects == Suspects::Take) {
-                Share::Take(0) if locked == 0 => transaction.rollback().await?,
-                Share::Take(count) => {
-                    due.truncate(count);
-                    doubtful = take(&mut transaction, due, worker_id).await?;
-                    transaction.commit().await?;
-                }
-                Share::WaitUntilIdle => {
-                    transaction.commit().await?;
-                    line.done();
-                    return Ok(false);
-                }
+            let set_aside = locked - due.len();
+            let share = share(&due, suspects == Suspects::Take);
+            due.truncate(if let Share::Take(count) = share { count } else { 0 });
+            if !due.is_empty() {
+                doubtful = take(&mut transaction, due, worker_id).await?;
             }
+            if set_aside > 0 || !doubtful.is_empty() {
+                Moves::default()
+                    .and(OrderStatus::Pending, OrderStatus::Failed, set_aside as u64)
+                    .and(OrderStatus::Pending, OrderStatus::Processing, doubtful.len() as u64)
+                    .count(&mut transaction)
+                    .await?;
+            }
+            transaction.commit().await?;
             line.done();
-            Ok(true)
+            Ok(share != Share::WaitUntilIdle)
         });
         match claimed.await {
             Ok(true) => Ok(Claimed::Orders(doubtful)),
@@ -125,9 +127,6 @@ async fn take(
     due: Vec<Order>,
     worker_id: WorkerId,
 ) -> Result<Vec<Claim>, sqlx::Error> {
-    if due.is_empty() {
-        return Ok(Vec::new());
-    }
     let token = ClaimToken::fresh();
     let locked = as_json(due.iter().map(|order| (order.order_id, token)));
     sqlx::query(CLAIM).bind(locked).bind(worker_id.uuid()).execute(connection).await?;

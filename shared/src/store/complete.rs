@@ -1,7 +1,9 @@
 use std::collections::HashSet;
 
-use sqlx::Connection;
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, MySqlConnection};
 
+use super::counts::Moves;
 use super::held::{Listed, as_json};
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, OrderId};
@@ -53,21 +55,28 @@ impl Store {
     /// that was completed after all counts as stale then.
     pub async fn complete(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
         let listed = Listed::new(pairs(&claims));
-        let changed = self.call("complete orders", async {
+        let all = self.call("complete orders", async {
             let mut line = self.line().await?;
-            let changed = sqlx::query(COMPLETE).bind(listed.json()).execute(&mut *line).await?.rows_affected();
+            let mut transaction = line.begin().await?;
+            let all = complete_all(&mut transaction, listed.json(), &since(&claims)).await?;
+            if all {
+                transaction.commit().await?;
+            } else {
+                transaction.rollback().await?;
+            }
             line.done();
-            Ok(changed)
+            Ok(all)
         });
-        match changed.await {
-            Ok(changed) => Ok(Partly::finished(claims.len(), changed, Vec::new())),
-            Err(error) if error.is_lock_wait() => self.complete_unlocked(claims, &listed).await,
+        match all.await {
+            Ok(true) => Ok(Partly::finished(claims.len(), claims.len() as u64, Vec::new())),
+            Ok(false) => self.complete_held(claims, &listed).await,
+            Err(error) if error.is_lock_wait() => self.complete_held(claims, &listed).await,
             Err(error) => Err((claims, error)),
         }
     }
 
-    /// Completes those that nobody else has locked.
-    async fn complete_unlocked(
+    /// Completes those whose claim holds and that nobody else has locked.
+    async fn complete_held(
         &self,
         claims: Vec<Claim>,
         listed: &Listed,
@@ -77,8 +86,14 @@ impl Store {
             let mut transaction = line.begin().await?;
             let (held, busy) = listed.lock(&mut transaction).await?;
             let held: HashSet<OrderId> = held.into_iter().map(|held| held.order_id.into()).collect();
-            let had = as_json(pairs(&claims).into_iter().filter(|(order_id, _)| held.contains(order_id)));
-            sqlx::query(COMPLETE).bind(had).execute(&mut *transaction).await?;
+            let held: Vec<&Claim> = claims.iter().filter(|claim| held.contains(&claim.order_id())).collect();
+            if !held.is_empty() {
+                let had = as_json(held.iter().map(|claim| (claim.order_id(), claim.token())));
+                if !complete_all(&mut transaction, &had, &since(held.iter().copied())).await? {
+                    // Cannot be: nobody else changes what is locked here.
+                    return Err(sqlx::Error::RowNotFound);
+                }
+            }
             transaction.commit().await?;
             line.done();
             Ok((held.len() as u64, busy))
@@ -92,6 +107,25 @@ impl Store {
             Err(error) => Err((claims, error)),
         }
     }
+}
+
+/// Completes these claims, and counts them; `false`, and not counted, where not all of them hold.
+async fn complete_all(
+    connection: &mut MySqlConnection,
+    claims: &str,
+    since: &[(OrderId, DateTime<Utc>)],
+) -> Result<bool, sqlx::Error> {
+    let changed = sqlx::query(COMPLETE).bind(claims).execute(&mut *connection).await?.rows_affected();
+    let all = changed == since.len() as u64;
+    if all {
+        Moves::completed(since).count(connection).await?;
+    }
+    Ok(all)
+}
+
+/// When each of these was placed.
+fn since<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Vec<(OrderId, DateTime<Utc>)> {
+    claims.into_iter().map(|claim| (claim.order_id(), claim.order().created_at)).collect()
 }
 
 pub(super) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {

@@ -1,9 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
-use tokio::sync::Semaphore;
 use tracing::log::LevelFilter;
 
 use super::{Store, StoreError};
@@ -97,7 +95,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(settings.options);
-        Self { pool, counting: Arc::new(Semaphore::new(1)) }
+        Self { pool }
     }
 
     /// Asks the database for an answer.

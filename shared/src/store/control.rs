@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
+use super::counts::Moves;
 use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, OrderStatus};
 
@@ -78,6 +79,9 @@ impl Store {
                 note.execute(&mut *transaction).await?;
             }
             let order = list::read(&mut transaction, order_id).await?;
+            if changes {
+                Moves::default().and(from, to, 1).count(&mut transaction).await?;
+            }
             transaction.commit().await?;
             line.done();
             Ok(match order {

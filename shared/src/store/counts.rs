@@ -1,44 +1,273 @@
+//! How many orders stand where: kept in the transactions that move them, summed up by whoever asks.
+
+use std::fmt;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use sqlx::MySqlConnection;
+
 use super::{Store, StoreError};
-use crate::domain::{OrderCounts, OrderStatus};
+use crate::domain::{OrderCounts, OrderId, OrderStatus};
 
-/// Counting reads the whole table.
-const COUNT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a full count may take, which reads the whole table: a hundred million orders.
+const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
-/// One statement, hence one moment. Reads every row: exact, at a cost that grows with the table.
-const COUNTS: &str = r"
-    select
-        status,
-        count(*) as orders,
-        cast(coalesce(sum(timestampdiff(microsecond, created_at, completed_at)), 0) as signed) as processing_us
-    from orders
-    group by status
+/// The last statement of a transaction, so that nobody who waits for a row of it holds up a third.
+///
+/// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
+const MOVE: &str = r"
+    insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
+    select moved.shard, moved.pending, moved.processing, moved.completed, moved.failed, moved.canceled, moved.processing_us
+    from (
+        select
+            mod(connection_id(), 64) as shard,
+            cast(? as signed) as pending,
+            cast(? as signed) as processing,
+            cast(? as signed) as completed,
+            cast(? as signed) as failed,
+            cast(? as signed) as canceled,
+            cast(? as decimal(30, 0)) + cast(? as decimal(30, 0)) * coalesce((
+                select timestampdiff(microsecond, created_at, completed_at) from orders where order_id = ?
+            ), 0) as processing_us
+    ) as moved
+    on duplicate key update
+        pending = order_counts.pending + moved.pending,
+        processing = order_counts.processing + moved.processing,
+        completed = order_counts.completed + moved.completed,
+        failed = order_counts.failed + moved.failed,
+        canceled = order_counts.canceled + moved.canceled,
+        processing_us = order_counts.processing_us + moved.processing_us
 ";
 
+/// One statement, hence one moment.
+const KEPT: &str = r"
+    select
+        cast(coalesce(sum(pending), 0) as signed),
+        cast(coalesce(sum(processing), 0) as signed),
+        cast(coalesce(sum(completed), 0) as signed),
+        cast(coalesce(sum(failed), 0) as signed),
+        cast(coalesce(sum(canceled), 0) as signed),
+        cast(coalesce(sum(processing_us), 0) as char)
+    from order_counts
+";
+
+/// Reads every row of both tables, at the same moment, as it is one statement.
+const MISCOUNTED: &str = r"
+    select
+        cast(found.pending - kept.pending as signed),
+        cast(found.processing - kept.processing as signed),
+        cast(found.completed - kept.completed as signed),
+        cast(found.failed - kept.failed as signed),
+        cast(found.canceled - kept.canceled as signed),
+        cast(found.processing_us - kept.processing_us as char)
+    from (
+        select
+            count(case when status = 'PENDING' then 1 end) as pending,
+            count(case when status = 'PROCESSING' then 1 end) as processing,
+            count(case when status = 'COMPLETED' then 1 end) as completed,
+            count(case when status = 'FAILED' then 1 end) as failed,
+            count(case when status = 'CANCELED' then 1 end) as canceled,
+            coalesce(sum(timestampdiff(microsecond, created_at, completed_at)), 0) as processing_us
+        from orders
+    ) as found
+    cross join (
+        select
+            coalesce(sum(pending), 0) as pending,
+            coalesce(sum(processing), 0) as processing,
+            coalesce(sum(completed), 0) as completed,
+            coalesce(sum(failed), 0) as failed,
+            coalesce(sum(canceled), 0) as canceled,
+            coalesce(sum(processing_us), 0) as processing_us
+        from order_counts
+    ) as kept
+";
+
+type Row = (i64, i64, i64, i64, i64, String);
+
 impl Store {
-    /// How many orders stand where, all at the same moment.
+    /// How many orders stand where, all at the same moment. Costs the same however many there are.
     ///
     /// # Errors
     ///
     /// When the database is away.
     pub async fn order_counts(&self) -> Result<OrderCounts, StoreError> {
-        let rows: Vec<(String, i64, i64)> = self
-            .long_call("count orders", COUNT_LIMIT, async {
-                let _counting = self.counting.acquire().await.map_err(|_| sqlx::Error::PoolClosed)?;
-                let mut line = self.line().await?;
-                let rows = sqlx::query_as(COUNTS).fetch_all(&mut *line).await?;
-                line.done();
-                Ok(rows)
-            })
-            .await?;
-        let mut counts = OrderCounts::default();
-        for (status, orders, processing_us) in rows {
-            if let Ok(status) = status.parse::<OrderStatus>() {
-                *counts.of_mut(status) = u64::try_from(orders).unwrap_or_default();
-            }
-            counts.processing_time += Duration::from_micros(u64::try_from(processing_us).unwrap_or_default());
+        self.call("count orders", async {
+            let mut line = self.line().await?;
+            let kept = counted(&mut line, KEPT).await?;
+            line.done();
+            Ok(kept.into())
+        })
+        .await
+    }
+
+    /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
+    /// own, a release of before there were counts among it, makes them so. Reads the whole table and locks nothing.
+    pub(super) async fn miscounted(&self) -> Result<Moves, StoreError> {
+        self.long_call("count all orders", FULL_COUNT_LIMIT, async {
+            let mut line = self.line().await?;
+            let miscounted = counted(&mut line, MISCOUNTED).await?;
+            line.done();
+            Ok(miscounted)
+        })
+        .await
+    }
+
+    /// Sets the counts right, while others go on counting. By one process at a time.
+    pub(super) async fn correct_counts(&self) -> Result<(), StoreError> {
+        let miscounted = self.miscounted().await?;
+        if miscounted == Moves::default() {
+            return Ok(());
         }
-        Ok(counts)
+        tracing::info!(%miscounted, "the counts of orders are set right");
+        self.call("set the counts right", async {
+            let mut line = self.line().await?;
+            miscounted.count(&mut line).await?;
+            line.done();
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Result<Moves, sqlx::Error> {
+    let row: Row = sqlx::query_as(count).fetch_one(connection).await?;
+    let (pending, processing, completed, failed, canceled, processing_us) = row;
+    let processing_us = processing_us.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Moves { pending, processing, completed, failed, canceled, processing_us, timed: None })
+}
+
+/// Orders that get to a status (more than zero) and that leave it (less), and their processing time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moves {
+    pending: i64,
+    processing: i64,
+    completed: i64,
+    failed: i64,
+    canceled: i64,
+    processing_us: i128,
+    /// Add the processing time of this order so many times.
+    timed: Option<(OrderId, i64)>,
+}
+
+impl Moves {
+    /// Orders that were not there before.
+    pub(super) fn placed(orders: u64) -> Self {
+        let mut moves = Self::default();
+        *moves.of_mut(OrderStatus::Pending) += signed(orders);
+        moves
+    }
+
+    /// Orders that go from one status to another; COMPLETED ones go by [`Moves::completed`].
+    pub(super) fn and(mut self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
+        *self.of_mut(from) -= signed(orders);
+        *self.of_mut(to) += signed(orders);
+        self
+    }
+
+    /// Orders that were claimed, and completed at the same moment: since when each was there.
+    pub(super) fn completed(orders: &[(OrderId, DateTime<Utc>)]) -> Self {
+        let Some(&(sample, since)) = orders.first() else { return Self::default() };
+        let longer = |created_at: &DateTime<Utc>| (since - created_at).num_microseconds().unwrap_or_default();
+        Self {
+            processing_us: orders.iter().map(|(_, created_at)| i128::from(longer(created_at))).sum(),
+            timed: Some((sample, signed(orders.len() as u64))),
+            ..Self::default().and(OrderStatus::Processing, OrderStatus::Completed, orders.len() as u64)
+        }
+    }
+
+    fn of_mut(&mut self, status: OrderStatus) -> &mut i64 {
+        match status {
+            OrderStatus::Pending => &mut self.pending,
+            OrderStatus::Processing => &mut self.processing,
+            OrderStatus::Completed => &mut self.completed,
+            OrderStatus::Failed => &mut self.failed,
+            OrderStatus::Canceled => &mut self.canceled,
+        }
+    }
+
+    /// Counts them, in the transaction that moves them.
+    pub(super) async fn count(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        let (sample, times) = self.timed.unwrap_or((OrderId::FIRST, 0));
+        sqlx::query(MOVE)
+            .bind(self.pending)
+            .bind(self.processing)
+            .bind(self.completed)
+            .bind(self.failed)
+            .bind(self.canceled)
+            .bind(self.processing_us.to_string())
+            .bind(times)
+            .bind(sample.uuid())
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// What the counts lack, or have too much.
+impl fmt::Display for Moves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pending, processing, completed, failed, canceled, processing_us, .. } = self;
+        write!(
+            f,
+            "by {pending:+} PENDING, {processing:+} PROCESSING, {completed:+} COMPLETED, {failed:+} FAILED, \
+             {canceled:+} CANCELED and {processing_us:+} microseconds of processing"
+        )
+    }
+}
+
+impl From<Moves> for OrderCounts {
+    fn from(moves: Moves) -> Self {
+        // Fewer than none, if something else took orders away.
+        let orders = |moved: i64| u64::try_from(moved).unwrap_or_default();
+        let micros = moves.processing_us.max(0).unsigned_abs();
+        let seconds = u64::try_from(micros / 1_000_000).unwrap_or(u64::MAX);
+        Self {
+            pending: orders(moves.pending),
+            processing: orders(moves.processing),
+            completed: orders(moves.completed),
+            failed: orders(moves.failed),
+            canceled: orders(moves.canceled),
+            processing_time: Duration::from_secs(seconds)
+                + Duration::from_micros(u64::try_from(micros % 1_000_000).unwrap_or_default()),
+        }
+    }
+}
+
+fn signed(orders: u64) -> i64 {
+    i64::try_from(orders).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn the_processing_times_of_a_batch_are_those_of_its_first_order_and_what_they_differ() {
+        let since = DateTime::from_timestamp(1_000_000, 5_000).unwrap_or_default();
+        let orders = [0, 1_500_000, -3].map(|later| (OrderId::new(), since + TimeDelta::microseconds(later)));
+
+        let moves = Moves::completed(&orders);
+
+        assert_eq!(moves.timed, Some((orders[0].0, 3)));
+        assert_eq!(moves.processing_us, -1_500_000 + 3);
+        assert_eq!((moves.processing, moves.completed), (-3, 3));
+    }
+
+    #[test]
+    fn orders_that_only_move_stay_as_many() {
+        let moves = Moves::placed(5).and(OrderStatus::Pending, OrderStatus::Processing, 3);
+
+        let counts = OrderCounts::from(moves);
+
+        assert_eq!(counts, OrderCounts { pending: 2, processing: 3, ..OrderCounts::default() });
+    }
+
+    #[test]
+    fn fewer_than_none_are_none() {
+        let moves = Moves::default().and(OrderStatus::Pending, OrderStatus::Failed, 1);
+
+        assert_eq!(OrderCounts::from(moves), OrderCounts { failed: 1, ..OrderCounts::default() });
     }
 }

@@ -8,9 +8,10 @@ use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
 use super::complete::{Finished, Partly, pairs};
+use super::counts::Moves;
 use super::held::{Held, Listed};
 use super::{Store, StoreError};
-use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, RESCUES_MAX, Verdict};
+use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, OrderStatus, RESCUES_MAX, Verdict};
 
 macro_rules! left {
     () => {
@@ -184,8 +185,13 @@ fn count_failed(gone: &[Leaving]) -> u64 {
 async fn settle(connection: &mut MySqlConnection, leaving: &[Leaving]) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(leaving).map_err(|error| sqlx::Error::Encode(error.into()))?;
     sqlx::query(LEAVE).bind(&json).execute(&mut *connection).await?;
-    sqlx::query(NOTE).bind(&json).execute(connection).await?;
-    Ok(())
+    sqlx::query(NOTE).bind(&json).execute(&mut *connection).await?;
+    let failed = count_failed(leaving);
+    Moves::default()
+        .and(OrderStatus::Processing, OrderStatus::Failed, failed)
+        .and(OrderStatus::Processing, OrderStatus::Pending, leaving.len() as u64 - failed)
+        .count(connection)
+        .await
 }
 
 impl Held {

@@ -42,6 +42,4 @@ pub use schema::SchemaState;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: sqlx::MySqlPool,
-    /// Held by whoever counts: counting reads the whole table, and must not take every connection.
-    counting: std::sync::Arc<tokio::sync::Semaphore>,
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
+use super::counts::Moves;
 use super::{Store, StoreError, external_ids, keys};
 use crate::domain::{NewOrder, OrderId, Placed, Placement};
 
@@ -84,15 +85,14 @@ impl Store {
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
         self.call("place orders", async {
             let mut line = self.line().await?;
+            let mut transaction = line.begin().await?;
             let placed = if again || placements.iter().any(Placement::looks_back) {
-                let mut transaction = line.begin().await?;
-                let placed = sort_out(&mut transaction, placements, again).await?;
-                transaction.commit().await?;
-                placed
+                sort_out(&mut transaction, placements, again).await?
             } else {
-                let created_at = insert(&mut line, placements.iter()).await?;
+                let created_at = insert(&mut transaction, placements.iter()).await?;
                 placements.iter().map(|_| Placed::New { created_at }).collect()
             };
+            transaction.commit().await?;
             line.done();
             Ok(placed)
         })
@@ -150,16 +150,18 @@ async fn sort_out(
     Ok(outcomes.into_iter().filter_map(placed).collect())
 }
 
-/// Inserts the orders and returns when that was.
+/// Inserts the orders, counts them, and returns when that was.
 async fn insert<'a>(
     connection: &mut MySqlConnection,
     placements: impl Iterator<Item = &'a Placement> + Clone,
 ) -> Result<DateTime<Utc>, sqlx::Error> {
-    let mut orders = placements.clone().flat_map(|placement| &placement.orders);
+    let mut orders = placements.flat_map(|placement| &placement.orders);
     let json = as_json(orders.clone());
-    sqlx::query(PLACE).bind(json).execute(&mut *connection).await?;
+    let count = sqlx::query(PLACE).bind(json).execute(&mut *connection).await?.rows_affected();
     let first = orders.next().map_or(OrderId::FIRST, |order| order.order_id);
-    sqlx::query_scalar(PLACED_AT).bind(first.uuid()).fetch_one(connection).await
+    let created_at = sqlx::query_scalar(PLACED_AT).bind(first.uuid()).fetch_one(&mut *connection).await?;
+    Moves::placed(count).count(connection).await?;
+    Ok(created_at)
 }
 
 fn first_id(placement: &Placement) -> OrderId {

@@ -49,13 +49,14 @@ impl fmt::Display for SchemaState {
 }
 
 impl Store {
-    /// Brings the schema to what this binary knows. Several at once wait for one another.
+    /// Brings the schema to what this binary knows, and the counts of orders to what a full count gives: it reads the
+    /// whole table. Several at once wait for one another.
     ///
     /// # Errors
     ///
     /// When the database is away, the schema is newer, or a migration fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        self.migrate_alone().await.map_err(|error| {
+        let lock = self.migrate_alone().await.map_err(|error| {
             let cause = match error {
                 MigrateError::Execute(cause) => cause,
                 MigrateError::VersionMissing(version) => configuration(SchemaState::Newer(version)),
@@ -63,14 +64,18 @@ impl Store {
                 other => sqlx::Error::Migrate(Box::new(other)),
             };
             StoreError::when("migrate the database")(cause)
-        })
+        })?;
+        self.correct_counts().await?;
+        drop(lock);
+        Ok(())
     }
 
-    async fn migrate_alone(&self) -> Result<(), MigrateError> {
-        // Closing the connection, not returning it, gives the lock back in every case.
+    /// Gives the connection that keeps others from it. Closing that one, not returning it, gives the lock back in every case.
+    async fn migrate_alone(&self) -> Result<MySqlConnection, MigrateError> {
         let mut connection = self.pool.acquire().await?.detach();
         lock(&mut connection).await?;
-        MIGRATIONS.run_direct(None, connection.acquire().await?, false).await
+        MIGRATIONS.run_direct(None, connection.acquire().await?, false).await?;
+        Ok(connection)
     }
 
     /// Compares the database's schema with what this binary knows.

@@ -9,7 +9,7 @@ mod stage;
 use std::env;
 use std::time::{Duration, Instant};
 
-use orders_tests::{Change, History, OwnServer, Proxy, Violation, check, eventually};
+use orders_tests::{Change, History, OwnServer, Proxy, Violation, assert_counts_are_exact, check, eventually};
 use uuid::Uuid;
 
 use self::dice::Dice;
@@ -51,6 +51,7 @@ async fn every_accepted_order_reaches_one_end_whatever_fails() {
     })
     .await;
 
+    assert_counts_are_exact(&server.pool).await;
     let history = History::read(&server.pool).await;
     let summary = check(&history, &orders.accepted, orders.unanswered)
         .unwrap_or_else(|violations| panic!("seed {seed}: {}", told(&history, &violations)));

@@ -6,7 +6,9 @@ mod read_view;
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Database, History, OwnServer, Proxy, Worker, check, database, eventually};
+use orders_tests::{
+    Api, Database, History, OwnServer, Proxy, Worker, assert_counts_are_exact, check, database, eventually,
+};
 use uuid::Uuid;
 
 use crate::clients::{Addresses, Clients};
@@ -55,6 +57,7 @@ impl<'a> Scene<'a> {
         self.goes_on().await;
         let orders = self.clients.stop().await;
         sample::none_is_open(self.database).await;
+        assert_counts_are_exact(&self.database.pool).await;
         let history = History::read(&self.database.pool).await;
         let summary = check(&history, &orders.accepted, orders.unanswered)
             .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));

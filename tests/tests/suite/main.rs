@@ -14,6 +14,7 @@ mod clients;
 mod compose;
 mod control;
 mod cost;
+mod counts;
 mod create;
 mod doctor;
 mod edge;

@@ -36,6 +36,7 @@ async fn the_report_counts_orders_by_status_and_averages_their_time() {
     for _ in 0..3 {
         api.place(&sample::order()).await;
     }
+    database.migrate().await;
 
     let report = api.get("/metrics").await;
     let slashed = api.get("/metrics/").await;

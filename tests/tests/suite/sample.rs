@@ -85,3 +85,17 @@ pub(crate) async fn none_is_open(database: &Database) {
         .await;
     }
 }
+
+/// What the server, which has nothing else to do, reads during a request.
+pub(crate) async fn reads_of(server: &Database, request: impl Future<Output = ()>) -> u64 {
+    // To look reads something too.
+    let (start, before) = (reads(server).await, reads(server).await);
+    request.await;
+    (reads(server).await - before).saturating_sub(before - start)
+}
+
+async fn reads(server: &Database) -> u64 {
+    let counters = sqlx::query_as(r"show global status like 'handler\_read\_%'").fetch_all(&server.pool);
+    let counters: Vec<(String, String)> = counters.await.unwrap();
+    counters.iter().map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use orders_tests::Release::{Previous, This};
 use orders_tests::{
-    Api, Database, History, Release, Status, Summary, Worker, check, database, empty_database, eventually, run_release,
+    Api, Database, History, Release, Status, Summary, Worker, assert_counts_are_exact, check, database, empty_database,
+    eventually, run_release,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -45,6 +46,9 @@ async fn two_releases_share_the_orders_and_complete_each_once() {
     let summary = sound(&database, &orders.accepted, orders.unanswered).await;
     assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");
     assert_eq!(completed_by(&database).await.len(), 2);
+    // The release before kept no counts.
+    database.migrate().await;
+    assert_counts_are_exact(&database.pool).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

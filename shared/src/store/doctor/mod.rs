@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection};
 
+use super::counts::Moves;
 use super::{SchemaState, Store, StoreError};
 use crate::domain::{Registration, WorkerId};
 
@@ -55,6 +56,7 @@ impl Store {
             if goes_on {
                 findings.push(Box::pin(self.skip_locked()).await);
                 findings.extend(Box::pin(self.plans()).await);
+                findings.push(self.counts().await);
             }
         }
         findings
@@ -109,6 +111,18 @@ impl Store {
                 "a locked row was not passed over, so several workers would get the same order or wait for one \
                  another: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node",
             ),
+            Err(error) => check.failed(Causes(&error)),
+        }
+    }
+
+    async fn counts(&self) -> Finding {
+        let check = Check("counts");
+        match self.miscounted().await {
+            Ok(by) if by == Moves::default() => check.ok("the counts that are kept equal a full count"),
+            Ok(by) => check.warning(format!(
+                "the counts that are kept are wrong, {by}, as after changes by SQL of one's own or beside a release that \
+                 kept none: run `orders-api migrate`"
+            )),
             Err(error) => check.failed(Causes(&error)),
         }
     }

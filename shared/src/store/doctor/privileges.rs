@@ -7,7 +7,7 @@ use crate::store::error::number_of;
 use crate::store::{Store, StoreError};
 
 /// What the programs do, done to no row.
-const NEEDED: [(&str, &str); 18] = [
+const NEEDED: [(&str, &str); 21] = [
     ("select on orders", "select 1 from orders limit 0"),
     (
         "insert on orders",
@@ -41,6 +41,17 @@ const NEEDED: [(&str, &str); 18] = [
         "insert into idempotency_keys (key_hash, fingerprint, order_ids) select '', '', '' from dual where false",
     ),
     ("delete on idempotency_keys", "delete from idempotency_keys where false"),
+    ("select on order_counts", "select 1 from order_counts limit 0"),
+    (
+        "insert on order_counts",
+        r"
+        insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
+        select 0, 0, 0, 0, 0, 0, 0
+        from dual
+        where false
+        ",
+    ),
+    ("update on order_counts", "update order_counts set pending = 0 where false"),
     ("select on external_ids", "select 1 from external_ids limit 0"),
     ("insert on external_ids", "insert into external_ids (external_id, order_id) select '', '' from dual where false"),
 ];

@@ -1,8 +1,9 @@
 //! What a page costs: the rows and index entries that the server reads for it.
 
-use orders_tests::{Api, Database, OwnServer};
+use orders_tests::{Api, OwnServer};
 
 use super::seeds::{Filter, insert, page, read};
+use crate::sample::reads_of;
 
 /// More than the limit of any query that reads ahead of it, and what else the server reads for a request.
 const SLACK: u64 = 100;
@@ -57,18 +58,4 @@ async fn costs(server: &OwnServer, api: &Api, filters: &[Filter]) -> Vec<u64> {
             next => cursor = next,
         }
     }
-}
-
-/// What the server, which has nothing else to do, reads during a request.
-async fn reads_of(server: &Database, request: impl Future<Output = ()>) -> u64 {
-    // To look reads something too.
-    let (start, before) = (reads(server).await, reads(server).await);
-    request.await;
-    (reads(server).await - before).saturating_sub(before - start)
-}
-
-async fn reads(server: &Database) -> u64 {
-    let counters = sqlx::query_as(r"show global status like 'handler\_read\_%'").fetch_all(&server.pool);
-    let counters: Vec<(String, String)> = counters.await.unwrap();
-    counters.iter().map(|(_, count)| count.parse::<u64>().unwrap()).sum()
 }

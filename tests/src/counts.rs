@@ -1,0 +1,21 @@
+use sqlx::MySqlPool;
+
+/// By status, and the microseconds of processing: what is stored less what is counted.
+const DIFFERENCE: &str = "
+    select cast(concat_ws(' ',
+        (select count(*) from orders where status = 'PENDING') - coalesce(sum(pending), 0),
+        (select count(*) from orders where status = 'PROCESSING') - coalesce(sum(processing), 0),
+        (select count(*) from orders where status = 'COMPLETED') - coalesce(sum(completed), 0),
+        (select count(*) from orders where status = 'FAILED') - coalesce(sum(failed), 0),
+        (select count(*) from orders where status = 'CANCELED') - coalesce(sum(canceled), 0),
+        (select coalesce(sum(timestampdiff(microsecond, created_at, completed_at)), 0) from orders)
+            - coalesce(sum(processing_us), 0)
+    ) as char)
+    from order_counts
+";
+
+/// Proves that the counts that are kept equal a full count at this moment, whatever is under way.
+pub async fn assert_counts_are_exact(pool: &MySqlPool) {
+    let difference: String = sqlx::query_scalar(DIFFERENCE).fetch_one(pool).await.unwrap();
+    assert_eq!(difference, "0 0 0 0 0 0", "orders that are not counted");
+}
