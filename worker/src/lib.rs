@@ -125,6 +125,7 @@ fn registration(settings: WorkerSettings) -> Registration {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: settings.concurrency,
+        bell: None,
         dead_after: settings.dead_after,
     }
 }
