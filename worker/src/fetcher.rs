@@ -7,6 +7,7 @@ use orders_shared::store::{ClaimError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
+use crate::bell::Bell;
 use crate::desk::Desk;
 use crate::heart::Identity;
 use crate::metrics::WorkerMetrics;
@@ -26,6 +27,7 @@ pub(crate) struct Fetcher {
     desk: Desk,
     /// Who this worker is; nobody until it is registered, and after it was declared dead.
     identity: watch::Receiver<Option<Identity>>,
+    bell: Bell,
     poll: Duration,
     metrics: Arc<WorkerMetrics>,
     /// Who it was when it last looked.
@@ -45,6 +47,7 @@ impl Fetcher {
         store: Store,
         desk: Desk,
         identity: watch::Receiver<Option<Identity>>,
+        bell: Bell,
         poll: Duration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
@@ -53,6 +56,7 @@ impl Fetcher {
             store,
             desk,
             identity,
+            bell,
             poll,
             metrics,
             known_as: None,
@@ -93,7 +97,11 @@ impl Fetcher {
                     return None;
                 },
                 slots = async {
-                    tokio::time::sleep_until(self.next_claim).await;
+                    tokio::select! {
+                        () = tokio::time::sleep_until(self.next_claim) => {}
+                        // Whoever rings says that orders are there: no need to look before the claim.
+                        () = self.bell.rung(), if self.is_idle => self.is_idle = false,
+                    }
                     self.desk.free_slots().await
                 }, if worker_id.is_some() => return Some((worker_id?, slots?)),
             }
