@@ -46,7 +46,8 @@ LABEL org.opencontainers.image.vendor="Orders" \
 
 FROM runtime AS worker
 COPY --from=build /src/target/release/orders-worker /usr/local/bin/
-EXPOSE 9100
+# Health and metrics, and the bell.
+EXPOSE 9100 9100/udp
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["orders-worker", "healthcheck"]
 ENTRYPOINT ["orders-worker"]
 ARG VERSION=unknown

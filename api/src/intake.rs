@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::bell::Bell;
 use crate::metrics::ApiMetrics;
 
 /// Requests that wait to be written. Full means that the database is slower than the clients: more waiting would only
@@ -71,12 +72,12 @@ struct Waiting {
 
 impl Intake {
     /// An intake with its writers, which end when the last clone of the intake is dropped.
-    pub(crate) fn start(store: &Store, metrics: &Arc<ApiMetrics>) -> (Self, JoinSet<()>) {
+    pub(crate) fn start(store: &Store, bell: &Bell, metrics: &Arc<ApiMetrics>) -> (Self, JoinSet<()>) {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
-            writers.spawn(write(store.clone(), Arc::clone(&waiting), Arc::clone(metrics)));
+            writers.spawn(write(store.clone(), Arc::clone(&waiting), bell.clone(), Arc::clone(metrics)));
         }
         (Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)) }, writers)
     }
@@ -112,7 +113,7 @@ fn length(text: &str) -> usize {
 }
 
 /// One writer: takes what waits, writes it, answers.
-async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, metrics: Arc<ApiMetrics>) {
+async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, bell: Bell, metrics: Arc<ApiMetrics>) {
     loop {
         // A statement of its own: it lets go of the queue, so that the other writer gathers while this one writes.
         let gathered = gather(&mut *waiting.lock().await).await;
@@ -122,16 +123,22 @@ async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, metri
         match place(&store, &placements, TRY_FOR).await {
             // One order that is bad, or waits for a lock, must not fail its neighbours.
             Err(refused @ (Refused::Broken | Refused::Locked)) if placements.len() > 1 => {
-                place_alone(&store, placements.into_iter().zip(answers).collect(), refused, &metrics).await;
+                place_alone(&store, placements.into_iter().zip(answers).collect(), refused, &bell, &metrics).await;
             }
-            placed => tell(&placements, answers, placed, &metrics),
+            placed => tell(&placements, answers, placed, &bell, &metrics),
         }
     }
 }
 
 /// Places each alone, those first that can wait for nobody. What waits for a lock has waited long enough already, and is
 /// tried once more; when the database goes away, it is away for all that are left.
-async fn place_alone(store: &Store, mut batch: Vec<(Placement, Answer)>, why: Refused, metrics: &ApiMetrics) {
+async fn place_alone(
+    store: &Store,
+    mut batch: Vec<(Placement, Answer)>,
+    why: Refused,
+    bell: &Bell,
+    metrics: &ApiMetrics,
+) {
     batch.sort_by_key(|(placement, _)| placement.looks_back());
     let try_for = if why == Refused::Locked { Duration::ZERO } else { TRY_FOR };
     let mut is_away = false;
@@ -139,7 +146,7 @@ async fn place_alone(store: &Store, mut batch: Vec<(Placement, Answer)>, why: Re
         let placements = [placement];
         let placed = if is_away { Err(Refused::DatabaseAway) } else { place(store, &placements, try_for).await };
         is_away = matches!(placed, Err(Refused::DatabaseAway));
-        tell(&placements, [answer], placed, metrics);
+        tell(&placements, [answer], placed, bell, metrics);
     }
 }
 
@@ -164,13 +171,21 @@ fn tell(
     placements: &[Placement],
     answers: impl IntoIterator<Item = Answer>,
     placed: Result<Vec<Placed>, Refused>,
+    bell: &Bell,
     metrics: &ApiMetrics,
 ) {
     let refused = placed.as_ref().err().copied();
     let placed = placed.unwrap_or_default();
-    let is_new = |placed: &Placed| matches!(placed, Placed::New { .. });
-    let new = placements.iter().zip(&placed).filter(|(_, placed)| is_new(placed));
-    let orders: usize = new.map(|(placement, _)| placement.orders.len()).sum();
+    let (mut orders, mut is_any_due) = (0, false);
+    for (placement, placed) in placements.iter().zip(&placed) {
+        if let Placed::New { created_at } = placed {
+            orders += placement.orders.len();
+            is_any_due |= placement.is_any_due(*created_at);
+        }
+    }
+    if is_any_due {
+        bell.ring();
+    }
     if orders > 0 {
         metrics.placed(orders);
     }

@@ -1,5 +1,6 @@
 //! The HTTP API: takes orders in, shows them, reports on them.
 
+mod bell;
 #[cfg(feature = "bench")]
 pub mod bench;
 pub mod config;
@@ -24,6 +25,7 @@ use orders_shared::store::Store;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::bell::Bell;
 pub use crate::doctor::doctor;
 use crate::ends::Ends;
 use crate::intake::Intake;
@@ -42,14 +44,16 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 pub async fn serve(store: Store, listener: Listener, grace: Duration, stop: CancellationToken) -> anyhow::Result<()> {
     let registry = orders_shared::metrics::registry()?;
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
-    let (intake, writers) = Intake::start(&store, &metrics);
+    let (bell, ringer) = Bell::new();
+    let (intake, writers) = Intake::start(&store, &bell, &metrics);
     let ends = Ends::new(stop.clone());
     let mut tasks = JoinSet::new();
+    tasks.spawn(ringer.run(store.clone(), Arc::clone(&metrics)));
     tasks.spawn(pruner::prune(store.clone(), stop.clone()));
     tasks.spawn(ends.clone().watch(store.clone()));
     let readiness = Readiness::new(store.clone(), stop.clone());
     let (endpoint, refusal) =
-        routes::endpoint(Parts { store: store.clone(), intake, ends, readiness, registry, metrics })?;
+        routes::endpoint(Parts { store: store.clone(), intake, bell, ends, readiness, registry, metrics })?;
 
     orders_shared::http::serve(listener, endpoint, Some(refusal), Ending::after_a_window(stop, grace)).await;
     // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.

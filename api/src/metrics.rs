@@ -12,6 +12,7 @@ pub(crate) struct ApiMetrics {
     requests: HistogramVec,
     placed: IntCounter,
     batch: Histogram,
+    bells: IntGauge,
     orders: IntGaugeVec,
     oldest_due: GaugeVec,
     queue_paused: IntGaugeVec,
@@ -32,6 +33,7 @@ impl ApiMetrics {
                 HistogramOpts::new("intake_batch_orders", "Orders that one commit placed.")
                     .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
             )?,
+            bells: IntGauge::new("workers_with_bell", "Live workers that this process can ring.")?,
             orders: IntGaugeVec::new(Opts::new("orders", "Orders by status, over all processes."), &["status"])?,
             oldest_due: GaugeVec::new(
                 Opts::new("orders_oldest_due_seconds", "For how long the order that is due longest has been so."),
@@ -44,6 +46,7 @@ impl ApiMetrics {
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.placed.clone()))?;
         registry.register(Box::new(metrics.batch.clone()))?;
+        registry.register(Box::new(metrics.bells.clone()))?;
         registry.register(Box::new(metrics.orders.clone()))?;
         registry.register(Box::new(metrics.oldest_due.clone()))?;
         registry.register(Box::new(metrics.queue_paused.clone()))?;
@@ -61,6 +64,11 @@ impl ApiMetrics {
     pub(crate) fn placed(&self, orders: usize) {
         self.placed.inc_by(orders as u64);
         self.batch.observe(f64::from(u32::try_from(orders).unwrap_or(u32::MAX)));
+    }
+
+    /// So many workers can be rung.
+    pub(crate) fn bells(&self, bells: usize) {
+        self.bells.set(gauge(bells as u64));
     }
 
     /// What the database says of the queue now; `None` when it is away.

@@ -56,7 +56,7 @@ pub struct RunArgs {
     #[expect(missing_docs, reason = "documented where it is defined")]
     pub database: DatabaseArgs,
 
-    /// Address of the ops endpoints: /livez, /readyz, /metrics/prometheus.
+    /// Address of the ops endpoints, /livez, /readyz and /metrics/prometheus, and by UDP of the bell that the API rings.
     #[arg(long, env = "WORKER_LISTEN", default_value = "0.0.0.0:9100")]
     pub worker_listen: SocketAddr,
 
@@ -65,7 +65,7 @@ pub struct RunArgs {
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     worker_concurrency: u32,
 
-    /// Milliseconds between looks at an empty queue. Lower finds a new order sooner, at one query a look.
+    /// Milliseconds between looks at an empty queue. Lower finds sooner what no ring told of, at one query a look.
     #[arg(long, env = "WORKER_POLL_MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     worker_poll_ms: u64,
 

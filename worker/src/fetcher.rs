@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::bell::Bell;
 use crate::desk::Desk;
 use crate::heart::Identity;
 use crate::metrics::WorkerMetrics;
@@ -31,6 +32,7 @@ pub(crate) struct Fetcher {
     desk: Desk,
     /// Who this worker is; nobody until it is registered, and after it was declared dead.
     identity: watch::Receiver<Option<Identity>>,
+    bell: Bell,
     poll: Duration,
     metrics: Arc<WorkerMetrics>,
     /// Who it was when it last looked.
@@ -66,6 +68,7 @@ impl Fetcher {
         store: Store,
         desk: Desk,
         identity: watch::Receiver<Option<Identity>>,
+        bell: Bell,
         poll: Duration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
@@ -74,6 +77,7 @@ impl Fetcher {
             store,
             desk,
             identity,
+            bell,
             poll,
             metrics,
             known_as: None,
@@ -130,7 +134,11 @@ impl Fetcher {
                 },
                 Some(Ok(fetched)) = self.claims.join_next() => return Some(Next::Claimed(fetched)),
                 slots = async {
-                    tokio::time::sleep_until(self.next_claim).await;
+                    tokio::select! {
+                        () = tokio::time::sleep_until(self.next_claim) => {}
+                        // Whoever rings says that orders are there: no need to look before the claim.
+                        () = self.bell.rung(), if self.is_idle => self.is_idle = false,
+                    }
                     self.desk.free_slots().await
                 }, if may_claim && worker_id.is_some() => return Some(Next::Claim(worker_id?, slots?)),
             }

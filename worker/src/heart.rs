@@ -6,6 +6,7 @@ use orders_shared::store::{Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::bell::Door;
 use crate::metrics::WorkerMetrics;
 
 /// The longest time between two heartbeats. A few are missed before a worker is dead.
@@ -35,14 +36,21 @@ pub(crate) struct Heart {
     /// One connection, for heartbeats alone.
     line: Store,
     store: Store,
+    door: Door,
     registration: Registration,
     identity: watch::Sender<Option<Identity>>,
     metrics: Arc<WorkerMetrics>,
 }
 
 impl Heart {
-    pub(crate) fn new(line: Store, store: Store, registration: Registration, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { line, store, registration, identity: watch::Sender::new(None), metrics }
+    pub(crate) fn new(
+        line: Store,
+        store: Store,
+        door: Door,
+        registration: Registration,
+        metrics: Arc<WorkerMetrics>,
+    ) -> Self {
+        Self { line, store, door, registration, identity: watch::Sender::new(None), metrics }
     }
 
     /// Who this worker is, as soon as it is known; nobody while it counts as dead.
@@ -94,14 +102,18 @@ impl Heart {
 
     /// Enters this process under a fresh id, however long the database is away.
     async fn enter(&mut self) -> WorkerId {
-        self.registration.worker_id = WorkerId::fresh();
-        while let Err(error) = self.line.register(&self.registration).await {
-            self.missed(&error).await;
-            // That registration may have been made, and its answer lost: it runs out by itself.
+        loop {
+            // Afresh each time: the registration before may have been made, and its answer lost. It runs out by itself.
             self.registration.worker_id = WorkerId::fresh();
+            self.registration.bell = self.door.address().await;
+            match self.line.register(&self.registration).await {
+                Ok(()) => break,
+                Err(error) => self.missed(&error).await,
+            }
         }
-        let Registration { worker_id, host, pid, slots, .. } = &self.registration;
-        tracing::info!(%worker_id, host, pid, slots, "registered");
+        let Registration { worker_id, host, pid, slots, bell, .. } = &self.registration;
+        let bell = bell.map_or_else(|| "none".to_owned(), |bell| bell.to_string());
+        tracing::info!(%worker_id, host, pid, slots, bell, "registered");
         *worker_id
     }
 

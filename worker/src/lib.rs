@@ -2,6 +2,7 @@
 //!
 //! `Invariant:` no transaction and no connection is held while an order is worked on.
 
+mod bell;
 pub mod config;
 mod desk;
 mod fetcher;
@@ -26,6 +27,7 @@ use prometheus::Registry;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::bell::Bell;
 use crate::desk::{Desk, Rules};
 use crate::fetcher::Fetcher;
 use crate::finisher::{FINISHERS, Finisher};
@@ -74,9 +76,12 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let (line, store) = (Store::new(database.single()), Store::new(database));
     let registry = orders_shared::metrics::registry()?;
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
+    let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
+    let (host, port) = database.server();
+    let door = bell.door((host.to_owned(), port));
+    let (line, store) = (Store::new(database.single()), Store::new(database));
     let health = [(); FINISHERS].map(|()| Arc::new(Health::default()));
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
     // The ops endpoints answer, and the heart beats, until the last order is finished or handed back.
@@ -89,7 +94,7 @@ pub async fn run(
     let ending = Ending::at_once(drained.clone(), LAST_STEP);
     let mut ops = tokio::spawn(serve(listener, routes(readiness, registry), None, ending));
     let registration = registration(settings);
-    let heart = Heart::new(line, store.clone(), registration.clone(), Arc::clone(&metrics));
+    let heart = Heart::new(line, store.clone(), door, registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();
     let mut heart = tokio::spawn(heart.run(drained.clone()));
     let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
@@ -100,7 +105,7 @@ pub async fn run(
         health.map(|health| Finisher::new(store.clone(), Arc::clone(&endings), health, Arc::clone(&metrics)).run());
     let WorkerSettings { concurrency, timeout, retries, .. } = settings;
     let desk = Desk::new(processor, ended, Rules { concurrency, timeout, retries }, Arc::clone(&metrics));
-    let fetcher = Fetcher::new(store.clone(), desk, identity, settings.poll, metrics);
+    let fetcher = Fetcher::new(store.clone(), desk, identity, bell, settings.poll, metrics);
     let too_late = async {
         shutdown.over().await;
         tokio::time::sleep(LAST_COMMITS).await;
@@ -129,6 +134,7 @@ fn registration(settings: WorkerSettings) -> Registration {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: settings.concurrency,
+        bell: None,
         dead_after: settings.dead_after,
     }
 }

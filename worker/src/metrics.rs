@@ -13,6 +13,8 @@ pub(crate) struct WorkerMetrics {
     poisonous: IntCounter,
     stale: IntCounter,
     batch: Histogram,
+    /// Rings that made this worker look.
+    pub(crate) rings: IntCounter,
     /// Times that others declared this worker dead.
     pub(crate) deaths: IntCounter,
     /// Slots in which an order is being worked on.
@@ -53,6 +55,7 @@ impl WorkerMetrics {
             )?,
             stale: counter("orders_stale_outcomes_total", "Outcomes refused because the claim was lost.")?,
             batch,
+            rings: counter("worker_rings_total", "Rings of the API that made this worker look for orders.")?,
             deaths: counter("worker_deaths_total", "Times that others declared this worker dead.")?,
             busy: gauge("worker_slots_busy", "Slots in which an order is being worked on.")?,
         })

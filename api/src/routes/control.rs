@@ -5,6 +5,7 @@ use poem_openapi::param::Path;
 use uuid::Uuid;
 
 use super::Tag;
+use crate::bell::Bell;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
 use crate::payload::{Json, Problem};
 use crate::problems::Kind;
@@ -12,7 +13,7 @@ use crate::routes::orders::{no_such_order, read_problem};
 
 /// What people ask and decide about orders and the queue. Without a store it only documents itself.
 pub(crate) struct ControlApi {
-    pub(crate) store: Option<Store>,
+    pub(crate) source: Option<(Store, Bell)>,
 }
 
 #[OpenApi]
@@ -39,7 +40,11 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
     ) -> Result<Json<FullOrder>, Problem> {
-        wish(self.store()?.retry(OrderId::from(order_id.0)).await, "Only a FAILED order can be retried")
+        let retried = self.store()?.retry(OrderId::from(order_id.0)).await;
+        if matches!(retried, Ok(Wish::Granted(_))) {
+            self.bell()?.ring();
+        }
+        wish(retried, "Only a FAILED order can be retried")
     }
 
     /// Read an order's story
@@ -91,13 +96,18 @@ impl ControlApi {
     #[oai(path = "/queue/resume", method = "post", operation_id = "resume_queue", tag = "Tag::Queue")]
     async fn resume_queue(&self) -> Result<Json<PauseState>, Problem> {
         self.store()?.resume().await.map_err(|error| read_problem(&error))?;
+        self.bell()?.ring();
         Ok(Json(PauseState { paused: false, paused_at: None }))
     }
 }
 
 impl ControlApi {
     fn store(&self) -> Result<&Store, Problem> {
-        self.store.as_ref().ok_or_else(Problem::internal)
+        self.source.as_ref().map(|(store, _)| store).ok_or_else(Problem::internal)
+    }
+
+    fn bell(&self) -> Result<&Bell, Problem> {
+        self.source.as_ref().map(|(_, bell)| bell).ok_or_else(Problem::internal)
     }
 }
 

@@ -17,6 +17,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 use prometheus::Registry;
 
 pub(crate) use self::create::BATCH;
+use crate::bell::Bell;
 use crate::document::Document;
 use crate::edge::{Edge, Routes};
 use crate::ends::Ends;
@@ -33,6 +34,7 @@ use crate::routes::report::ReportApi;
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) intake: Intake,
+    pub(crate) bell: Bell,
     pub(crate) ends: Ends,
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
@@ -46,10 +48,10 @@ pub(crate) struct Parts {
 ///
 /// When the OpenAPI document cannot be made.
 pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
-    let Parts { store, intake, ends, readiness, registry, metrics } = parts;
+    let Parts { store, intake, bell, ends, readiness, registry, metrics } = parts;
     let create = CreateApi { intake: Some(intake) };
     let orders = OrdersApi { store: Some((store.clone(), ends)) };
-    let control = ControlApi { store: Some(store.clone()) };
+    let control = ControlApi { source: Some((store.clone(), bell)) };
     let report = ReportApi { source: Some((store, registry, Arc::clone(&metrics))) };
     let service = service((create, orders, control, report));
     let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), metrics));
@@ -90,7 +92,7 @@ pub fn openapi_json() -> anyhow::Result<String> {
 
 pub(crate) fn document() -> anyhow::Result<Document> {
     let (create, orders) = (CreateApi { intake: None }, OrdersApi { store: None });
-    Document::of(&service((create, orders, ControlApi { store: None }, ReportApi { source: None })))
+    Document::of(&service((create, orders, ControlApi { source: None }, ReportApi { source: None })))
 }
 
 type Apis = (CreateApi, OrdersApi, ControlApi, ReportApi);

@@ -17,6 +17,12 @@ impl Placement {
     pub fn looks_back(&self) -> bool {
         self.key.is_some() || self.orders.iter().any(|order| order.external_id.is_some())
     }
+
+    /// Whether any of the orders is due as soon as they are placed.
+    #[must_use]
+    pub fn is_any_due(&self, created_at: DateTime<Utc>) -> bool {
+        self.orders.iter().any(|order| order.process_after.is_none_or(|at| at <= created_at))
+    }
 }
 
 /// An idempotency key and what it was sent with.

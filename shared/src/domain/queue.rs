@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -17,6 +18,8 @@ pub struct Registration {
     pub version: String,
     /// Orders that it can work on at once.
     pub slots: u32,
+    /// Where it hears that orders are there, if it does.
+    pub bell: Option<SocketAddr>,
     /// Without a heartbeat for this long it is dead.
     pub dead_after: Duration,
 }

@@ -63,6 +63,12 @@ impl StoreSettings {
         Ok(Self { options, max_connections, acquire_timeout })
     }
 
+    /// Where the server is: host and port.
+    #[must_use]
+    pub fn server(&self) -> (&str, u16) {
+        (self.options.get_host(), self.options.get_port())
+    }
+
     /// The same database, by one connection, for what must not wait behind other calls.
     #[must_use]
     pub fn single(&self) -> Self {

@@ -1,5 +1,6 @@
 //! All SQL of the project. Each public function is one transaction; it takes and returns domain values.
 
+mod bells;
 mod claim;
 mod complete;
 mod connect;

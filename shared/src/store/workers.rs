@@ -11,8 +11,8 @@ use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, PageKey, Registr
 const RESCUE_BATCH_MAX: u32 = 500;
 
 const REGISTER: &str = r"
-    insert into workers (worker_id, host, pid, version, slots, expires_at)
-    values (?, ?, ?, ?, ?, now(6) + interval ? microsecond)
+    insert into workers (worker_id, host, pid, version, slots, bell, expires_at)
+    values (?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
 /// The server assigns from the first to the last: `steady_since` is judged by the heartbeat before this one.
@@ -72,6 +72,7 @@ impl Store {
                 .bind(worker.pid)
                 .bind(&worker.version)
                 .bind(worker.slots)
+                .bind(worker.bell.map(|bell| bell.to_string()))
                 .bind(micros(worker.dead_after))
                 .execute(&mut *line)
                 .await?;

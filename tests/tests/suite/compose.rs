@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use orders_tests::eventually;
+use reqwest::Url;
 use serde_json::{Value, json};
 
 /// A quarter of a minute on a quiet machine; the database's first start takes its time on a slow disk.
@@ -20,7 +21,7 @@ const COMPLETED_WITHIN: Duration = Duration::from_mins(1);
 const SCRAPED_WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn the_compose_deployment_takes_an_order_to_completed_and_scales() {
+async fn the_compose_deployment_takes_an_order_to_completed_scales_and_rings_its_workers() {
     let deployment = Deployment::new();
     deployment.compose(&["build"]);
     deployment.compose(&["up", "--wait", "--wait-timeout", HEALTHY_WITHIN_SECS]);
@@ -40,6 +41,10 @@ async fn the_compose_deployment_takes_an_order_to_completed_and_scales() {
         (healthy_targets(&targets, "api") == 1 && healthy_targets(&targets, "worker") == 3).then_some(())
     })
     .await;
+
+    shows(&prometheus, "max(workers_with_bell) == 3").await;
+    place_order(&api).await;
+    shows(&prometheus, "sum(worker_rings_total) > 0").await;
 
     for (service, program) in [("api", "orders-api"), ("worker", "orders-worker")] {
         assert_confined(&deployment, service, program);
@@ -77,6 +82,17 @@ async fn get_json(url: &str) -> Option<Value> {
 fn healthy_targets(targets: &Value, job: &str) -> usize {
     let targets = targets["data"]["activeTargets"].as_array().expect("Prometheus lists its targets");
     targets.iter().filter(|target| target["labels"]["job"] == job && target["health"] == "up").count()
+}
+
+/// Waits until Prometheus has scraped figures for which the condition holds.
+async fn shows(prometheus: &str, condition: &str) {
+    let query = Url::parse_with_params(&format!("{prometheus}/api/v1/query"), [("query", condition)]);
+    let query = query.expect("the address of Prometheus is a URL");
+    eventually(&format!("Prometheus shows {condition}"), SCRAPED_WITHIN, || async {
+        let answer = get_json(query.as_str()).await?;
+        answer["data"]["result"].get(0).map(|_| ())
+    })
+    .await;
 }
 
 /// Asserts of the running process itself, not of its settings: it is the container's first (so that SIGTERM reaches it),

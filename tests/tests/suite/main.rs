@@ -9,6 +9,7 @@
 
 mod attempts;
 mod bad_input;
+mod bell;
 mod chaos;
 mod clients;
 mod compose;

@@ -97,6 +97,7 @@ impl Store {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: 0,
+            bell: None,
             dead_after: PROBE_LIFE,
         };
         let skips = match self.register(&probe).await {
