@@ -3,6 +3,7 @@
 mod bell;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod census;
 pub mod config;
 mod doctor;
 mod document;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bell::Bell;
+use crate::census::Census;
 pub use crate::doctor::doctor;
 use crate::ends::Ends;
 use crate::intake::Intake;
@@ -47,13 +49,15 @@ pub async fn serve(store: Store, listener: Listener, grace: Duration, stop: Canc
     let (bell, ringer) = Bell::new();
     let (intake, writers) = Intake::start(&store, &bell, &metrics);
     let ends = Ends::new(stop.clone());
+    let (census, counter) = Census::new();
     let mut tasks = JoinSet::new();
+    tasks.spawn(counter.run(store.clone()));
     tasks.spawn(ringer.run(store.clone(), Arc::clone(&metrics)));
     tasks.spawn(pruner::prune(store.clone(), stop.clone()));
     tasks.spawn(ends.clone().watch(store.clone()));
     let readiness = Readiness::new(store.clone(), stop.clone());
     let (endpoint, refusal) =
-        routes::endpoint(Parts { store: store.clone(), intake, bell, ends, readiness, registry, metrics })?;
+        routes::endpoint(Parts { store: store.clone(), intake, bell, ends, census, readiness, registry, metrics })?;
 
     orders_shared::http::serve(listener, endpoint, Some(refusal), Ending::after_a_window(stop, grace)).await;
     // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.

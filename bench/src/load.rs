@@ -47,10 +47,11 @@ impl Load {
 /// A request needs a permit, which is not given back: who gives none limits nothing but to what there is.
 ///
 /// # Errors
-/// Where an answer is not 201.
+/// Where an answer has another status than `expected`.
 pub(crate) async fn closed(
     address: SocketAddr,
     request: Vec<u8>,
+    expected: u16,
     during: Duration,
     permits: Arc<Semaphore>,
 ) -> Result<Load> {
@@ -69,7 +70,7 @@ pub(crate) async fn closed(
                 && let Ok(permit) = permits.acquire().await
             {
                 permit.forget();
-                check(line.ask(&request).await?)?;
+                check(line.ask(&request).await?, expected)?;
                 answered += 1;
             }
             anyhow::Ok(answered)
@@ -77,7 +78,7 @@ pub(crate) async fn closed(
     }
     let mut answered = 0;
     while let Some(client) =
-        timeout(during + ANSWER_LIMIT, clients.join_next()).await.context("an order has no answer")?
+        timeout(during + ANSWER_LIMIT, clients.join_next()).await.context("a request has no answer")?
     {
         answered += client??;
     }
@@ -162,14 +163,14 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
         if let Some(head) = head(&answer)?
             && answer.len() >= head.length
         {
-            return check(head.status);
+            return check(head.status, 201);
         }
     }
 }
 
-fn check(status: u16) -> Result<()> {
-    if status != 201 {
-        bail!("an order was answered with {status}");
+fn check(status: u16, expected: u16) -> Result<()> {
+    if status != expected {
+        bail!("a request was answered with {status}");
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use prometheus::Registry;
 
 pub(crate) use self::create::BATCH;
 use crate::bell::Bell;
+use crate::census::Census;
 use crate::document::Document;
 use crate::edge::{Edge, Routes};
 use crate::ends::Ends;
@@ -28,7 +29,7 @@ use crate::problems;
 use crate::routes::control::ControlApi;
 use crate::routes::create::CreateApi;
 use crate::routes::orders::OrdersApi;
-use crate::routes::report::ReportApi;
+use crate::routes::report::{ReportApi, Source};
 
 /// What the routes work with.
 pub(crate) struct Parts {
@@ -36,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) intake: Intake,
     pub(crate) bell: Bell,
     pub(crate) ends: Ends,
+    pub(crate) census: Census,
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<ApiMetrics>,
@@ -48,11 +50,11 @@ pub(crate) struct Parts {
 ///
 /// When the OpenAPI document cannot be made.
 pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
-    let Parts { store, intake, bell, ends, readiness, registry, metrics } = parts;
+    let Parts { store, intake, bell, ends, census, readiness, registry, metrics } = parts;
     let create = CreateApi { intake: Some(intake) };
     let orders = OrdersApi { store: Some((store.clone(), ends)) };
     let control = ControlApi { source: Some((store.clone(), bell)) };
-    let report = ReportApi { source: Some((store, registry, Arc::clone(&metrics))) };
+    let report = ReportApi { source: Some(Source { store, census, registry, metrics: Arc::clone(&metrics) }) };
     let service = service((create, orders, control, report));
     let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), metrics));
     let refusal = {

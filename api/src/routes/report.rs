@@ -8,6 +8,7 @@ use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 use prometheus::Registry;
 
 use super::Tag;
+use crate::census::Census;
 use crate::dto::Report;
 use crate::edge::accepts;
 use crate::metrics::ApiMetrics;
@@ -16,7 +17,15 @@ use crate::routes::orders::read_problem;
 
 /// Figures over all orders. Without a source it only documents itself.
 pub(crate) struct ReportApi {
-    pub(crate) source: Option<(Store, Registry, Arc<ApiMetrics>)>,
+    pub(crate) source: Option<Source>,
+}
+
+/// Where the figures come from.
+pub(crate) struct Source {
+    pub(crate) store: Store,
+    pub(crate) census: Census,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<ApiMetrics>,
 }
 
 #[derive(ResponseContent)]
@@ -51,8 +60,8 @@ impl ReportApi {
         if prefers_text(accept) || !accepts(headers, &["application/json"]) {
             return Ok(Reported::Figures(ReportContent::Prometheus(PlainText(self.prometheus().await?))));
         }
-        let (store, ..) = self.source()?;
-        let counts = store.order_counts().await.map_err(|error| read_problem(&error))?;
+        let counts = self.source()?.census.take().await.ok_or_else(Problem::internal)?;
+        let counts = counts.map_err(|error| read_problem(&error))?;
         Ok(Reported::Figures(ReportContent::Json(Json(Report::from(&counts)))))
     }
 
@@ -66,12 +75,12 @@ impl ReportApi {
 }
 
 impl ReportApi {
-    fn source(&self) -> Result<&(Store, Registry, Arc<ApiMetrics>), Problem> {
+    fn source(&self) -> Result<&Source, Problem> {
         self.source.as_ref().ok_or_else(Problem::internal)
     }
 
     async fn prometheus(&self) -> Result<String, Problem> {
-        let (store, registry, metrics) = self.source()?;
+        let Source { store, registry, metrics, .. } = self.source()?;
         let queue = store.queue().await;
         if let Err(error) = &queue {
             tracing::warn!(error = error as &dyn std::error::Error, "a scrape lacks the orders");

@@ -71,7 +71,7 @@ async fn keep_up(bench: &Bench) -> Result<Kept> {
     let meter = Meter::start(bench, &programs);
     let room = Arc::new(Semaphore::new(usize::try_from(BACKLOG_MAX)?));
     let request = post("/order/create-order", ORDER);
-    let load = tokio::spawn(load::closed(api.address, request, bench.sizes.both, Arc::clone(&room)));
+    let load = tokio::spawn(load::closed(api.address, request, 201, bench.sizes.both, Arc::clone(&room)));
     let (mut rates, mut done) = (Vec::new(), 0);
     for _ in 0..PARTS {
         let (started, before) = (Instant::now(), done);

@@ -43,7 +43,7 @@ async fn intake(bench: &Bench, request: Vec<u8>, orders: u64) -> Result<(f64, Sh
     seed::clear(&bench.pool).await?;
     let api = bench.programs.api().await?;
     let meter = Meter::start(bench, std::slice::from_ref(&api));
-    let load = load::closed(api.address, request, bench.sizes.load, load::no_limit()).await?;
+    let load = load::closed(api.address, request, 201, bench.sizes.load, load::no_limit()).await?;
     let answered = load.answered * orders;
     let cpu = meter.shares(answered);
     drop(api);

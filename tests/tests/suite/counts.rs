@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Worker, assert_counts_are_exact, database, eventually, run};
 use serde_json::json;
 
@@ -107,6 +108,35 @@ async fn counts_that_are_wrong_are_told_by_the_doctor_and_set_right_by_migrate_u
     assert!(text.contains("\nWARN  counts: ") && text.contains("by +1 PENDING, "), "{text}");
     assert!(doctor.status.success(), "{text}");
     assert_counts_are_exact(&database.pool).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_for_the_report_takes_one_connection() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[("DATABASE_MAX_CONNECTIONS", "2")]).await;
+    let order_id = api.place(&sample::order()).await;
+    let mut lock = database.pool.acquire().await.unwrap();
+    sqlx::raw_sql("lock tables order_counts write").execute(&mut *lock).await.unwrap();
+
+    let crowd = (0..50).map(|_| api.get("/metrics"));
+    let others = async {
+        eventually("a report waits for the lock", sample::SOON, || async {
+            (database.sessions_that_wait_for_a_table().await > 0).then_some(())
+        })
+        .await;
+        for _ in 0..50 {
+            assert_eq!(api.get(&format!("/orders/{order_id}")).await.status, 200);
+        }
+        let waiting = database.sessions_that_wait_for_a_table().await;
+        sqlx::raw_sql("unlock tables").execute(&mut *lock).await.unwrap();
+        waiting
+    };
+    let (reports, waiting) = tokio::join!(join_all(crowd), others);
+
+    assert_eq!(waiting, 1);
+    for report in reports {
+        assert_eq!(report.json()["data"]["Pending orders:"], 1, "{report:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
