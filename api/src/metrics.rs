@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use orders_shared::domain::{OrderStatus, Queue};
+use poem::http::StatusCode;
 use prometheus::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// A figure without labels that can be missing, as a plain gauge cannot.
@@ -56,8 +57,8 @@ impl ApiMetrics {
     }
 
     /// A request was answered. `route` is the pattern, never the path, so that the number of series is bounded.
-    pub(crate) fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
-        self.requests.with_label_values(&[method, route, &status.to_string()]).observe(took.as_secs_f64());
+    pub(crate) fn request(&self, method: &str, route: &str, status: StatusCode, took: Duration) {
+        self.requests.with_label_values(&[method, route, status.as_str()]).observe(took.as_secs_f64());
     }
 
     /// One commit placed this many orders.

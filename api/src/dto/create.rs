@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payload::{AmountNumber, Fields, Shape, Time, TimeError};
+use crate::payload::{AmountNumber, Fields, Place, Shape, Time, TimeError};
 
 /// Orders that one batch creates at most.
 pub(crate) const BATCH_MAX: usize = 500;
@@ -57,13 +57,13 @@ impl Shape for CreateOrder {
 fn read_order(fields: &mut Fields<'_>, currency: Option<Currency>) -> Option<NewOrder> {
     let user_id = fields.required("user_id", read_user_id);
     let item_ids = fields.required("item_ids", read_item_ids);
-    let total_amount = fields.required("total_amount", |fields, pointer, value| {
-        let amount = read_amount(fields, pointer, value)?;
+    let total_amount = fields.required("total_amount", |fields, place, value| {
+        let amount = read_amount(fields, place, value)?;
         if let Some(currency) = currency
             && !amount.has_decimals_within(currency.decimals())
         {
             let detail = format!("must have at most {} decimals in {currency}", currency.decimals());
-            fields.fault(pointer, "too_many_decimals", detail);
+            fields.fault(place, "too_many_decimals", detail);
         }
         Some(amount)
     });
@@ -161,55 +161,55 @@ impl Shape for BatchBody {
     }
 }
 
-fn read_orders(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Vec<NewOrder>> {
+fn read_orders(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<Vec<NewOrder>> {
     let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
-        fields.fault(pointer, "not_an_array", "must be an array of orders");
+        fields.fault(place, "not_an_array", "must be an array of orders");
         return None;
     };
     if entries.is_empty() {
-        fields.fault(pointer, "too_few", "must have at least one order");
+        fields.fault(place, "too_few", "must have at least one order");
     } else if entries.len() > BATCH_MAX {
-        fields.fault(pointer, "too_many", format_args!("must have at most {BATCH_MAX} orders"));
+        fields.fault(place, "too_many", format_args!("must have at most {BATCH_MAX} orders"));
         return None;
     }
     let mut first_with: HashMap<String, usize> = HashMap::new();
     let mut orders = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
-        let order_pointer = format!("{pointer}/{index}");
-        let order = fields.object(&order_pointer, entry, NewOrderBody::read);
+        let order_place = Place::Entry(&place, index);
+        let order = fields.object(order_place, entry, NewOrderBody::read);
         if let Some(external_id) = order.as_ref().and_then(|order| order.external_id.as_ref())
             && let Some(first) = first_with.insert(external_id.as_str().to_owned(), index)
         {
-            let detail = format!("is that of {pointer}/{first} too");
-            fields.fault(format!("{order_pointer}/external_id"), "duplicate", detail);
+            let detail = format!("is that of {} too", Place::Entry(&place, first));
+            fields.fault(Place::Member(&order_place, "external_id"), "duplicate", detail);
         }
         orders.extend(order);
     }
     Some(orders)
 }
 
-fn read_user_id(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<UserId> {
-    let user_id = UserId::new(fields.integer(pointer, value)?);
+fn read_user_id(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<UserId> {
+    let user_id = UserId::new(fields.integer(place, value)?);
     if user_id.is_none() {
-        fields.fault(pointer, "too_small", "must be at least 1");
+        fields.fault(place, "too_small", "must be at least 1");
     }
     user_id
 }
 
-fn read_item_ids(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<ItemIds> {
+fn read_item_ids(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<ItemIds> {
     let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
-        fields.fault(pointer, "not_an_array", "must be an array of integers");
+        fields.fault(place, "not_an_array", "must be an array of integers");
         return None;
     };
     if entries.len() > ItemIds::MAX {
-        fields.fault(pointer, "too_many", ItemIdsError::TooMany);
+        fields.fault(place, "too_many", ItemIdsError::TooMany);
         return None;
     }
     let mut ids = Vec::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
-        let pointer = format_args!("{pointer}/{index}").to_string();
-        match fields.integer(&pointer, entry) {
-            Some(id) if id < 1 => fields.fault(pointer, "too_small", ItemIdsError::BelowOne(index)),
+        let place = Place::Entry(&place, index);
+        match fields.integer(place, entry) {
+            Some(id) if id < 1 => fields.fault(place, "too_small", ItemIdsError::BelowOne(index)),
             Some(id) => ids.push(id),
             None => {}
         }
@@ -217,40 +217,40 @@ fn read_item_ids(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Op
     if ids.len() < entries.len() {
         return None;
     }
-    ItemIds::new(ids).map_err(|error| fields.fault(pointer, "too_few", error)).ok()
+    ItemIds::new(ids).map_err(|error| fields.fault(place, "too_few", error)).ok()
 }
 
-fn read_amount(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Amount> {
-    value.get().parse().map_err(|error: AmountError| fields.fault(pointer, error.code(), error)).ok()
+fn read_amount(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<Amount> {
+    value.get().parse().map_err(|error: AmountError| fields.fault(place, error.code(), error)).ok()
 }
 
-fn read_currency(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Currency> {
-    let code = fields.text(pointer, value)?;
-    code.parse().map_err(|error| fields.fault(pointer, "not_a_currency", error)).ok()
+fn read_currency(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<Currency> {
+    let code = fields.text(place, value)?;
+    code.parse().map_err(|error| fields.fault(place, "not_a_currency", error)).ok()
 }
 
-fn read_external_id(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<ExternalId> {
-    let text = fields.text(pointer, value)?;
-    ExternalId::new(text).map_err(|error| fields.fault(pointer, error.code(), error)).ok()
+fn read_external_id(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<ExternalId> {
+    let text = fields.text(place, value)?;
+    ExternalId::new(text).map_err(|error| fields.fault(place, error.code(), error)).ok()
 }
 
-fn read_metadata(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<Metadata> {
-    fields.object(pointer, value, |pairs| {
-        let mut metadata = Metadata::default();
+fn read_metadata(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<Metadata> {
+    fields.object(place, value, |pairs| {
+        let (object, mut metadata) = (pairs.place(), Metadata::default());
         for (key, value) in pairs.members() {
-            let pointer = pairs.pointer_to(&key);
-            let Some(value) = pairs.text(&pointer, value) else { continue };
-            if let Err(error) = metadata.insert(key.into_owned(), value) {
-                pairs.fault(pointer, error.code(), error);
+            let place = Place::Member(&object, &key);
+            let Some(value) = pairs.text(place, value) else { continue };
+            if let Err(error) = metadata.insert(key.to_string(), value) {
+                pairs.fault(place, error.code(), error);
             }
         }
         Some(metadata)
     })
 }
 
-fn read_time(fields: &mut Fields<'_>, pointer: &str, value: &RawValue) -> Option<DateTime<Utc>> {
+fn read_time(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<DateTime<Utc>> {
     let text: String = serde_json::from_str(value.get()).unwrap_or_default();
-    text.parse().map(|Time(time)| time).map_err(|error: TimeError| fields.fault(pointer, error.code(), error)).ok()
+    text.parse().map(|Time(time)| time).map_err(|error: TimeError| fields.fault(place, error.code(), error)).ok()
 }
 
 /// The answer to a new order.

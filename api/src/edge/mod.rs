@@ -101,7 +101,7 @@ impl Edge {
             // The connection ends, since what is left of the body stands before the next request: say so.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.metrics.request(known(&method), path, status.as_u16(), start.elapsed());
+        self.metrics.request(known(&method), path, status, start.elapsed());
         response
     }
 
@@ -115,7 +115,7 @@ impl Edge {
         };
         let problem = Problem::new(kind, kind.facts().example).with_request_id(request_id.text());
         span.in_scope(|| problem.log());
-        self.metrics.request(OTHER, NO_ROUTE, status.as_u16(), Duration::ZERO);
+        self.metrics.request(OTHER, NO_ROUTE, status, Duration::ZERO);
         let mut response = http::Response::new(problem.json());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));

@@ -25,8 +25,8 @@ impl RequestId {
 
     /// A fresh UUID.
     pub(crate) fn fresh() -> Self {
-        let id = Uuid::now_v7().to_string();
-        Self(HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("none")))
+        let id = HeaderValue::try_from(Uuid::now_v7().to_string());
+        Self(id.unwrap_or(HeaderValue::from_static("none")))
     }
 
     /// The value of its header.

@@ -18,13 +18,32 @@ pub(crate) fn echo(text: &str) -> String {
     text.chars().take(ECHO_MAX).collect()
 }
 
+/// The place of a value in a body; as text, which only a fault needs, a JSON Pointer (RFC 6901).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    Body,
+    Member(&'a Place<'a>, &'a str),
+    Entry(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => Ok(()),
+            Self::Member(object, name) => {
+                write!(f, "{object}/{}", echo(name).replace('~', "~0").replace('/', "~1"))
+            }
+            Self::Entry(array, index) => write!(f, "{array}/{index}"),
+        }
+    }
+}
+
 /// The fields of a JSON object, each still as its text, and the faults found so far.
 ///
 /// Reading text for text keeps every digit of a number, and reading field by field finds all faults, not the first.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
-    /// Where the object is: empty for a whole body.
-    pointer: String,
+    place: Place<'a>,
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
     faults: Vec<Fault>,
 }
@@ -33,23 +52,23 @@ impl<'a> Fields<'a> {
     /// Reads the outermost object of `body`.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, serde_json::Error> {
         let Object(members) = serde_json::from_slice(body)?;
-        Ok(Self { pointer: String::new(), members, faults: Vec::new() })
+        Ok(Self { place: Place::Body, members, faults: Vec::new() })
     }
 
     /// Reads an object inside this one with `read`. Its faults are faults of this one.
     pub(crate) fn object<T>(
         &mut self,
-        pointer: &str,
+        place: Place<'_>,
         value: &RawValue,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
     ) -> Option<T> {
         let Ok(Object(members)) = serde_json::from_str(value.get()) else {
-            self.fault(pointer, "not_an_object", "must be an object");
+            self.fault(place, "not_an_object", "must be an object");
             return None;
         };
         let faults = std::mem::take(&mut self.faults);
         let before = faults.len();
-        let mut inner = Fields { pointer: pointer.to_owned(), members, faults };
+        let mut inner = Fields { place, members, faults };
         let meaning = read(&mut inner);
         self.faults = inner.finish();
         meaning.filter(|_| self.faults.len() == before)
@@ -60,22 +79,23 @@ impl<'a> Fields<'a> {
         std::mem::take(&mut self.members)
     }
 
-    /// The place of a member, with a name of the caller's own in the form that RFC 6901 asks for.
-    pub(crate) fn pointer_to(&self, name: &str) -> String {
-        format!("{}/{}", self.pointer, echo(name).replace('~', "~0").replace('/', "~1"))
+    /// The place of the object.
+    pub(crate) fn place(&self) -> Place<'a> {
+        self.place
     }
 
     /// Reads the field `name` with `read`, which gets the value's text. Notes a fault when it is missing.
     pub(crate) fn required<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&mut Self, &str, &'a RawValue) -> Option<T>,
+        read: impl FnOnce(&mut Self, Place<'_>, &'a RawValue) -> Option<T>,
     ) -> Option<T> {
-        let pointer = format!("{}/{name}", self.pointer);
+        let object = self.place;
+        let place = Place::Member(&object, name);
         match self.take(name) {
-            (Some(value), false) => return read(self, &pointer, value),
-            (_, true) => self.fault(pointer, "duplicate", "appears more than once"),
-            (None, false) => self.fault(pointer, "missing", "is missing"),
+            (Some(value), false) => return read(self, place, value),
+            (_, true) => self.fault(place, "duplicate", "appears more than once"),
+            (None, false) => self.fault(place, "missing", "is missing"),
         }
         None
     }
@@ -84,12 +104,13 @@ impl<'a> Fields<'a> {
     pub(crate) fn optional<T>(
         &mut self,
         name: &str,
-        read: impl FnOnce(&mut Self, &str, &'a RawValue) -> Option<T>,
+        read: impl FnOnce(&mut Self, Place<'_>, &'a RawValue) -> Option<T>,
     ) -> Option<T> {
-        let pointer = format!("{}/{name}", self.pointer);
+        let object = self.place;
+        let place = Place::Member(&object, name);
         match self.take(name) {
-            (Some(value), false) if value.get() != "null" => return read(self, &pointer, value),
-            (_, true) => self.fault(pointer, "duplicate", "appears more than once"),
+            (Some(value), false) if value.get() != "null" => return read(self, place, value),
+            (_, true) => self.fault(place, "duplicate", "appears more than once"),
             _ => {}
         }
         None
@@ -103,23 +124,23 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes a fault.
-    pub(crate) fn fault(&mut self, pointer: impl Into<String>, code: &str, detail: impl fmt::Display) {
+    pub(crate) fn fault(&mut self, place: Place<'_>, code: &str, detail: impl fmt::Display) {
         if self.faults.len() < FAULTS_MAX {
-            self.faults.push(Fault { pointer: pointer.into(), code: code.to_owned(), detail: detail.to_string() });
+            self.faults.push(Fault { pointer: place.to_string(), code: code.to_owned(), detail: detail.to_string() });
         }
     }
 
     /// A text.
-    pub(crate) fn text(&mut self, pointer: &str, value: &RawValue) -> Option<String> {
+    pub(crate) fn text(&mut self, place: Place<'_>, value: &RawValue) -> Option<String> {
         let text = serde_json::from_str(value.get()).ok();
         if text.is_none() {
-            self.fault(pointer, "not_a_string", "must be a string");
+            self.fault(place, "not_a_string", "must be a string");
         }
         text
     }
 
     /// An integer of 64 bits.
-    pub(crate) fn integer(&mut self, pointer: &str, value: &RawValue) -> Option<i64> {
+    pub(crate) fn integer(&mut self, place: Place<'_>, value: &RawValue) -> Option<i64> {
         // JSON has one kind of number: 1.0 is the integer 1.
         let text = match value.get().split_once('.') {
             Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0') => whole,
@@ -127,17 +148,17 @@ impl<'a> Fields<'a> {
         };
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            self.fault(pointer, "not_an_integer", "must be an integer");
+            self.fault(place, "not_an_integer", "must be an integer");
             return None;
         }
         match text.parse() {
             Ok(integer) => Some(integer),
             Err(_) if text.starts_with('-') => {
-                self.fault(pointer, "too_small", "must be at least 1");
+                self.fault(place, "too_small", "must be at least 1");
                 None
             }
             Err(_) => {
-                self.fault(pointer, "too_large", format_args!("must be at most {}", i64::MAX));
+                self.fault(place, "too_large", format_args!("must be at most {}", i64::MAX));
                 None
             }
         }
@@ -145,8 +166,9 @@ impl<'a> Fields<'a> {
 
     /// Every fault; fields that nobody asked for are faults too.
     pub(crate) fn finish(mut self) -> Vec<Fault> {
+        let object = self.place;
         for (name, _) in self.members() {
-            self.fault(self.pointer_to(&name), "unknown", "is not a field of this body");
+            self.fault(Place::Member(&object, &name), "unknown", "is not a field of this body");
         }
         self.faults
     }

@@ -12,7 +12,7 @@ mod time;
 
 pub(crate) use amount::AmountNumber;
 pub(crate) use body::{Bodies, Body, Shape};
-pub(crate) use fields::{Fields, echo};
+pub(crate) use fields::{Fields, Place, echo};
 pub(crate) use json::Json;
 pub(crate) use key::KeyHeader;
 pub(crate) use problem::{Fault, PROBLEM_JSON, Problem};

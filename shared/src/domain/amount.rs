@@ -88,9 +88,11 @@ impl FromStr for Amount {
         } else if length(significant) + power > Self::PRECISION {
             Err(AmountError::TooLarge)
         } else {
-            let zeros = "0".repeat(usize::try_from(power).unwrap_or_default());
-            let ten_thousandths = format!("{significant}{zeros}").parse().map_err(|_| AmountError::TooLarge)?;
-            Ok(Self { ten_thousandths })
+            let scaled = || {
+                let factor = 10_i64.checked_pow(u32::try_from(power).ok()?)?;
+                significant.parse::<i64>().ok()?.checked_mul(factor)
+            };
+            scaled().map(|ten_thousandths| Self { ten_thousandths }).ok_or(AmountError::TooLarge)
         }
     }
 }
@@ -103,9 +105,12 @@ fn length(digits: &str) -> i64 {
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = 10_i64.pow(Self::SCALE.into());
-        let fraction = format!("{:04}", self.ten_thousandths % unit);
-        let shortest = fraction.trim_end_matches('0');
-        write!(f, "{}.{}", self.ten_thousandths / unit, if shortest.is_empty() { "0" } else { shortest })
+        let (mut fraction, mut places) = (self.ten_thousandths % unit, usize::from(Self::SCALE));
+        while places > 1 && fraction % 10 == 0 {
+            fraction /= 10;
+            places -= 1;
+        }
+        write!(f, "{}.{fraction:0places$}", self.ten_thousandths / unit)
     }
 }
 
