@@ -3,17 +3,23 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand};
-use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs};
+use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
 
 /// Takes orders in over HTTP and keeps them in MySQL.
 #[derive(Parser)]
-#[command(name = "orders-api", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(name = "orders-api", version)]
 pub struct Cli {
+    /// What to do.
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Command,
+}
 
-    #[command(flatten)]
-    serve: Option<ServeArgs>,
+impl Cli {
+    /// This process' command line.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::parse_from(command_line(std::env::args_os(), "serve"))
+    }
 }
 
 /// What to do.
@@ -29,18 +35,6 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Print the OpenAPI document.
     Openapi,
-}
-
-impl Cli {
-    /// The command, `serve` where none is named.
-    #[must_use]
-    pub fn command(self) -> Command {
-        match (self.command, self.serve) {
-            (Some(command), _) => command,
-            (None, Some(serve)) => Command::Serve(Box::new(serve)),
-            (None, None) => Self::parse_from(["orders-api", "serve"]).command(),
-        }
-    }
 }
 
 /// Settings of `serve`.

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, ServeArgs};
 use orders_api::{doctor, openapi_json, serve};
 use orders_shared::http::{Listener, healthcheck};
@@ -19,7 +18,7 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn command() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command() {
+    match Cli::read().command {
         Command::Serve(args) => run(*args).await?,
         Command::Migrate(args) => migrate(args).await?,
         Command::Doctor(args) => return diagnose(args).await,

@@ -1,6 +1,7 @@
 //! Settings that both programs have. Here and in each program's own `config` is the only place where the environment
 //! is read.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -21,6 +22,18 @@ impl InvalidSetting {
     pub fn new(name: &'static str, why: impl Into<String>) -> Self {
         Self { name, why: why.into() }
     }
+}
+
+/// The command line with the command `default` where it names none: flags alone are that command's.
+#[must_use]
+pub fn command_line(args: impl IntoIterator<Item = OsString>, default: &str) -> Vec<OsString> {
+    let mut args: Vec<_> = args.into_iter().collect();
+    let is_of_all = |arg: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|of_all| arg == of_all);
+    let is_flag = |arg: &OsString| arg.to_string_lossy().starts_with('-') && !is_of_all(arg);
+    if args.get(1).is_none_or(is_flag) {
+        args.insert(args.len().min(1), default.into());
+    }
+    args
 }
 
 /// Where the orders are.
@@ -86,4 +99,24 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_without_a_command_are_those_of_the_default() {
+        for (given, read) in [
+            ("orders-api", "orders-api serve"),
+            ("orders-api --api-listen 127.0.0.1:1", "orders-api serve --api-listen 127.0.0.1:1"),
+            ("orders-api doctor --database-url x", "orders-api doctor --database-url x"),
+            ("orders-api --help", "orders-api --help"),
+            ("orders-api -V", "orders-api -V"),
+        ] {
+            let line = command_line(given.split(' ').map(OsString::from), "serve");
+
+            assert_eq!(line, read.split(' ').map(OsString::from).collect::<Vec<_>>());
+        }
+    }
 }

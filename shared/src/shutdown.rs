@@ -58,11 +58,13 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-        }
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        // First: a log that nobody reads any more must not keep the process from ending.
         told.cancel();
+        tracing::info!("{signal}: draining");
     });
     Ok(stop)
 }

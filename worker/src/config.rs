@@ -4,20 +4,26 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs};
+use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
 use orders_shared::domain::RetryPolicy;
 
 use crate::{Faults, Simulated, WorkerSettings};
 
 /// Claims orders from MySQL and processes them.
 #[derive(Parser)]
-#[command(name = "orders-worker", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(name = "orders-worker", version)]
 pub struct Cli {
+    /// What to do.
     #[command(subcommand)]
-    command: Option<Command>,
+    pub command: Command,
+}
 
-    #[command(flatten)]
-    run: Option<RunArgs>,
+impl Cli {
+    /// This process' command line.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::parse_from(command_line(std::env::args_os(), "run"))
+    }
 }
 
 /// What to do.
@@ -27,18 +33,6 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Ask the worker on this machine whether it is ready; exit 1 when it is not.
     Healthcheck(HealthcheckArgs),
-}
-
-impl Cli {
-    /// The command, `run` where none is named.
-    #[must_use]
-    pub fn command(self) -> Command {
-        match (self.command, self.run) {
-            (Some(command), _) => command,
-            (None, Some(run)) => Command::Run(Box::new(run)),
-            (None, None) => Self::parse_from(["orders-worker", "run"]).command(),
-        }
-    }
 }
 
 /// Where the worker listens.

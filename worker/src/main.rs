@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use clap::Parser;
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::{shutdown, telemetry};
 use orders_worker::config::{Cli, Command, HealthcheckArgs, RunArgs};
@@ -17,7 +16,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn command() -> anyhow::Result<()> {
-    match Cli::parse().command() {
+    match Cli::read().command {
         Command::Run(args) => work(*args).await,
         Command::Healthcheck(HealthcheckArgs { worker_listen }) => Ok(healthcheck(worker_listen).await?),
     }
