@@ -12,7 +12,7 @@ use crate::metrics::ApiMetrics;
 /// workers come and go seldom.
 const KEPT: Duration = Duration::from_secs(1);
 
-/// The least time between two rounds. A worker answers every 20 ms at most, so that more rings would be for nothing; longer
+/// The least time between two rounds. A worker does not answer more often, so that more rings would be for nothing; longer
 /// would itself be a wait.
 const ROUNDS_APART: Duration = Duration::from_millis(5);
 

@@ -7,10 +7,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::metrics::WorkerMetrics;
 
-/// The least time between two looks that rings cause. Anybody who reaches the port can ring: this is all that they can
-/// make a worker ask, 50 claims a second. Longer would let orders wait that come close after one another; shorter would
-/// claim them one by one where they come fast, and let strangers ask for more.
-const ANSWERS_APART: Duration = Duration::from_millis(20);
+/// The least time between two looks that rings cause. Each ring that had to wait for it doubles it, up to [`REST_MAX`]; one
+/// that had not, ends that. Longer would let orders wait that come close after one another, shorter would answer rings that
+/// the API does not send: it waits as long between two.
+const REST_MIN: Duration = Duration::from_millis(5);
+
+/// How long it gets when rings come on and on: then orders are claimed many at once, as often as by looking alone. Anybody who
+/// reaches the port can ring, and this is all that they can make a worker ask: 20 claims a second. Longer would let orders
+/// wait for more than the default time between two looks, shorter would make more and smaller commits under load.
+const REST_MAX: Duration = Duration::from_millis(50);
 
 /// Rings that are taken for one at most: more than the kernel keeps by default, so that a flood cannot hold up its reader.
 const HEARD_MAX: usize = 1_000;
@@ -26,6 +31,8 @@ pub(crate) struct Bell {
     socket: Option<UdpSocket>,
     /// No ring is answered before then; the kernel keeps it until that time.
     answers_from: Instant,
+    /// How long it rested before.
+    rest: Duration,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -37,7 +44,7 @@ impl Bell {
             Err(_) => UdpSocket::bind((listen.ip(), 0)).await,
         };
         let socket = bound.inspect_err(|error| tracing::warn!(%error, "no bell; orders are found by looking")).ok();
-        Self { socket, answers_from: Instant::now(), metrics }
+        Self { socket, answers_from: Instant::now(), rest: REST_MIN, metrics }
     }
 
     /// Waits until somebody rings, or has done so since the last ring was answered. However many rang, that is one ring.
@@ -47,9 +54,11 @@ impl Bell {
         let mut word = [0];
         loop {
             sleep_until(self.answers_from).await;
-            let heard = socket.recv(&mut word).await;
-            self.answers_from = Instant::now() + ANSWERS_APART;
-            if heard.is_ok() {
+            let has_waited = socket.try_recv(&mut word).is_ok();
+            let is_heard = has_waited || socket.recv(&mut word).await.is_ok();
+            self.rest = if has_waited { (self.rest * 2).min(REST_MAX) } else { REST_MIN };
+            self.answers_from = Instant::now() + self.rest;
+            if is_heard {
                 break;
             }
         }
@@ -182,9 +191,9 @@ mod tests {
         api.send_to(&[0; 9_000], listens).await?;
         bell.rung().await;
 
-        assert!(start.elapsed() >= ANSWERS_APART, "{:?}", start.elapsed());
+        assert!(start.elapsed() >= REST_MIN, "{:?}", start.elapsed());
         assert_eq!(bell.metrics.rings.get(), 2);
-        let third = timeout(ANSWERS_APART * 3, bell.rung()).await;
+        let third = timeout(REST_MAX * 2, bell.rung()).await;
         assert!(third.is_err(), "nobody rang");
         Ok(())
     }

@@ -93,8 +93,8 @@ async fn orders_are_found_by_looking_where_the_ring_goes_astray() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_rings_makes_an_idle_worker_claim_50_times_a_second_at_most() {
-    const ASKED: f64 = 600.0;
+async fn a_flood_of_rings_makes_an_idle_worker_claim_20_times_a_second_at_most() {
+    const ASKED: f64 = 300.0;
     let server = OwnServer::start(&[]).await;
     let worker = Worker::start(&server.url, &[]).await;
     let flood = Flood::start(bell(&server).await);
@@ -115,7 +115,7 @@ async fn a_flood_of_rings_makes_an_idle_worker_claim_50_times_a_second_at_most()
 
     // A claim that finds nothing is three statements; the heartbeats are a few.
     let rate = ASKED / start.elapsed().as_secs_f64();
-    assert!(rate <= 160.0, "{rate} statements a second");
+    assert!(rate <= 75.0, "{rate} statements a second");
     drop(flood);
 }
 
