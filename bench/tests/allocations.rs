@@ -100,7 +100,7 @@ fn place(database_url: &str) -> (Cost, Cost) {
     let arguments = format!(
         "orders-api serve --database-url {database_url} --api-listen 127.0.0.1:0 --shutdown-grace-secs 1 --log-filter info"
     );
-    let Command::Serve(args) = Cli::parse_from(arguments.split(' ')).command() else { panic!("another command") };
+    let Command::Serve(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
     telemetry::start(&args.log).expect("the log starts once");
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
     let listener = runtime.block_on(Listener::bind(args.api_listen)).expect("a free port");
@@ -129,7 +129,7 @@ fn complete(database_url: &str) -> Cost {
     let orders = 1 + SINGLE + BATCH + BATCHED;
     let arguments =
         format!("orders-worker run --database-url {database_url} --worker-listen 127.0.0.1:0 --worker-concurrency 500");
-    let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command() else { panic!("another command") };
+    let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
     let listener = runtime.block_on(Listener::bind(args.worker_listen)).expect("a free port");
     let database = args.database.store().expect("the settings are sound");

@@ -16,6 +16,6 @@ const DIFFERENCE: &str = "
 
 /// Proves that the counts that are kept equal a full count at this moment, whatever is under way.
 pub async fn assert_counts_are_exact(pool: &MySqlPool) {
-    let difference: String = sqlx::query_scalar(DIFFERENCE).fetch_one(pool).await.unwrap();
+    let difference: String = sqlx::query_scalar(DIFFERENCE).fetch_one(pool).await.expect("the orders can be counted");
     assert_eq!(difference, "0 0 0 0 0 0", "orders that are not counted");
 }

@@ -81,7 +81,7 @@ impl Finisher {
             if tries_refused {
                 try_refused_at = Instant::now() + REFUSED_RETRY_AFTER;
             }
-            self.commit(tries_refused).await;
+            Box::pin(self.commit(tries_refused)).await;
         }
     }
 

@@ -27,7 +27,7 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
     ) -> Result<Json<FullOrder>, Problem> {
-        wish(self.store()?.cancel(OrderId::from(order_id.0)).await, "Only a PENDING order can be canceled")
+        wish(Box::pin(self.store()?.cancel(OrderId::from(order_id.0))).await, "Only a PENDING order can be canceled")
     }
 
     /// Retry a failed order
@@ -40,7 +40,7 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
     ) -> Result<Json<FullOrder>, Problem> {
-        let retried = self.store()?.retry(OrderId::from(order_id.0)).await;
+        let retried = Box::pin(self.store()?.retry(OrderId::from(order_id.0))).await;
         if matches!(retried, Ok(Wish::Granted(_))) {
             self.bell()?.ring();
         }
