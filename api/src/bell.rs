@@ -73,8 +73,9 @@ async fn keep_listed(store: &Store, bells: &watch::Sender<Vec<SocketAddr>>, metr
     loop {
         match store.bells().await {
             Ok(listed) => {
-                metrics.bells(listed.len());
+                let count = listed.len();
                 bells.send_replace(listed);
+                metrics.bells(count);
             }
             // Whatever else this process does says so louder.
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no list of bells"),

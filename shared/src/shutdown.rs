@@ -35,12 +35,6 @@ impl Shutdown {
         self.begun.cancelled().await;
     }
 
-    /// Whether the shutdown has begun.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
-    }
-
     /// Waits until the grace period is over.
     pub async fn over(&self) {
         self.over.cancelled().await;

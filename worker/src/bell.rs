@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::metrics::WorkerMetrics;
 
-/// The least time between two looks that rings cause. Each ring that had to wait for it doubles it, up to [`REST_MAX`]; one
-/// that had not, ends that. Longer would let orders wait that come close after one another, shorter would answer rings that
+/// The least time between two looks that rings cause. Each ring that had to wait for it, or came within [`REST_MAX`] of the
+/// last one that was answered, doubles it, up to that; one that comes later ends that. Longer would let orders wait that come close after one another, shorter would answer rings that
 /// the API does not send: it waits as long between two.
 const REST_MIN: Duration = Duration::from_millis(5);
 
@@ -41,7 +41,10 @@ impl Bell {
     pub(crate) async fn hang(listen: SocketAddr, metrics: Arc<WorkerMetrics>) -> Self {
         let bound = match UdpSocket::bind(listen).await {
             Ok(socket) => Ok(socket),
-            Err(_) => UdpSocket::bind((listen.ip(), 0)).await,
+            Err(error) => {
+                tracing::warn!(%error, %listen, "no bell at this address; trying another port");
+                UdpSocket::bind((listen.ip(), 0)).await
+            }
         };
         let socket = bound.inspect_err(|error| tracing::warn!(%error, "no bell; orders are found by looking")).ok();
         Self { socket, answers_from: Instant::now(), rest: REST_MIN, metrics }
@@ -56,8 +59,11 @@ impl Bell {
             sleep_until(self.answers_from).await;
             let has_waited = socket.try_recv(&mut word).is_ok();
             let is_heard = has_waited || socket.recv(&mut word).await.is_ok();
-            self.rest = if has_waited { (self.rest * 2).min(REST_MAX) } else { REST_MIN };
-            self.answers_from = Instant::now() + self.rest;
+            let now = Instant::now();
+            // So much later than the last answer it is one of its own.
+            let comes_soon = has_waited || now < self.answers_from + REST_MAX.saturating_sub(self.rest);
+            self.rest = if comes_soon { (self.rest * 2).min(REST_MAX) } else { REST_MIN };
+            self.answers_from = now + self.rest;
             if is_heard {
                 break;
             }
@@ -195,6 +201,33 @@ mod tests {
         assert_eq!(bell.metrics.rings.get(), 2);
         let third = timeout(REST_MAX * 2, bell.rung()).await;
         assert!(third.is_err(), "nobody rang");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn rings_that_come_one_by_one_without_an_end_are_answered_20_times_a_second()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let mut bell = bell((Ipv4Addr::LOCALHOST, 0).into()).await?;
+        let listens = bell.door(database()).listens.ok_or("no bell")?;
+        let api = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let ringing = async {
+            // Each comes when the least rest is over.
+            for _ in 0..100 {
+                api.send_to(b"", listens).await?;
+                tokio::time::sleep(REST_MIN + Duration::from_millis(2)).await;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+
+        let start = Instant::now();
+        tokio::select! {
+            rung = ringing => rung?,
+            () = async { loop { bell.rung().await } } => {}
+        }
+
+        // The first ones, while the rest grows, and one for each full rest.
+        let most = 8 + start.elapsed().as_millis() / REST_MAX.as_millis();
+        assert!(u128::from(bell.metrics.rings.get()) <= most, "{} in {:?}", bell.metrics.rings.get(), start.elapsed());
         Ok(())
     }
 }

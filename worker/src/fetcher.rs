@@ -1,3 +1,4 @@
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,7 +6,7 @@ use orders_shared::domain::{Claim, Suspects, WorkerId};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{ClaimError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::bell::Bell;
@@ -26,7 +27,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long it claims nothing in order to be idle for a suspect, and how long it then works on before it tries again.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The one claimer of this process: takes as many due orders as there are free slots, never one query a slot.
+/// The claimer of this process: takes as many due orders as there are free slots, never one query a slot.
 pub(crate) struct Fetcher {
     store: Store,
     desk: Desk,
@@ -55,6 +56,14 @@ struct Fetched {
     worker_id: WorkerId,
     slots: OwnedSemaphorePermit,
     claimed: Result<Claimed, ClaimError>,
+}
+
+/// A panic ends the worker, so that others rescue what it holds.
+fn or_panic(fetched: Result<Fetched, JoinError>) -> Fetched {
+    fetched.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => unreachable!("only this fetcher's end cancels its claims"),
+    })
 }
 
 /// What the fetcher does next.
@@ -99,12 +108,12 @@ impl Fetcher {
             }
         }
         // A claim that was begun is waited for: dropped halfway it could hold orders that nobody works on.
-        while let Some(Ok(fetched)) = tokio::select! {
+        while let Some(fetched) = tokio::select! {
             biased;
             fetched = self.claims.join_next() => fetched,
             () = shutdown.over() => None,
         } {
-            self.take(fetched, true);
+            self.take(or_panic(fetched), true);
         }
         self.claims.shutdown().await;
         tokio::select! {
@@ -132,12 +141,15 @@ impl Fetcher {
                     shutdown.begun().await;
                     return None;
                 },
-                Some(Ok(fetched)) = self.claims.join_next() => return Some(Next::Claimed(fetched)),
+                Some(fetched) = self.claims.join_next() => return Some(Next::Claimed(or_panic(fetched))),
                 slots = async {
                     tokio::select! {
                         () = tokio::time::sleep_until(self.next_claim) => {}
                         // Whoever rings says that orders are there: no need to look before the claim.
-                        () = self.bell.rung(), if self.is_idle => self.is_idle = false,
+                        () = self.bell.rung(), if self.is_idle => {
+                            self.is_idle = false;
+                            self.next_claim = Instant::now();
+                        }
                     }
                     self.desk.free_slots().await
                 }, if may_claim && worker_id.is_some() => return Some(Next::Claim(worker_id?, slots?)),

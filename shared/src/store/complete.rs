@@ -90,7 +90,7 @@ impl Store {
             if !held.is_empty() {
                 let had = as_json(held.iter().map(|claim| (claim.order_id(), claim.token())));
                 if !complete_all(&mut transaction, &had, &since(held.iter().copied())).await? {
-                    // Cannot be: nobody else changes what is locked here.
+                    // Two claims of one order are among them: apart, each is told.
                     return Err(sqlx::Error::RowNotFound);
                 }
             }

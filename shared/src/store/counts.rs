@@ -12,7 +12,7 @@ use crate::domain::{OrderCounts, OrderId, OrderStatus};
 /// How long a full count may take, which reads the whole table: a hundred million orders.
 const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
-/// The last statement of a transaction, so that nobody who waits for a row of it holds up a third.
+/// The last statement of a transaction, so that no two can wait for one another here.
 ///
 /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
 const MOVE: &str = r"
@@ -112,20 +112,15 @@ impl Store {
         .await
     }
 
-    /// Sets the counts right, while others go on counting. By one process at a time.
-    pub(super) async fn correct_counts(&self) -> Result<(), StoreError> {
-        let miscounted = self.miscounted().await?;
+    /// Sets the counts right, while others go on counting. By one process at a time, as `connection` ensures.
+    pub(super) async fn correct_counts(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+        let counting = counted(&mut *connection, MISCOUNTED);
+        let miscounted = self.long_call("count all orders", FULL_COUNT_LIMIT, counting).await?;
         if miscounted == Moves::default() {
             return Ok(());
         }
         tracing::info!(%miscounted, "the counts of orders are set right");
-        self.call("set the counts right", async {
-            let mut line = self.line().await?;
-            miscounted.count(&mut line).await?;
-            line.done();
-            Ok(())
-        })
-        .await
+        self.call("set the counts right", miscounted.count(connection)).await
     }
 }
 

@@ -56,7 +56,7 @@ impl Store {
     ///
     /// When the database is away, the schema is newer, or a migration fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let lock = self.migrate_alone().await.map_err(|error| {
+        let mut connection = self.migrate_alone().await.map_err(|error| {
             let cause = match error {
                 MigrateError::Execute(cause) => cause,
                 MigrateError::VersionMissing(version) => configuration(SchemaState::Newer(version)),
@@ -65,8 +65,14 @@ impl Store {
             };
             StoreError::when("migrate the database")(cause)
         })?;
-        self.correct_counts().await?;
-        drop(lock);
+        // On the same connection, which the server would close, and the lock with it, if it were silent for long.
+        if let Err(error) = self.correct_counts(&mut connection).await {
+            // They are for reports, and no reason to keep the programs from their work.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the counts of orders may be wrong; run this again"
+            );
+        }
         Ok(())
     }
 
