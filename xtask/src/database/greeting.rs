@@ -7,10 +7,14 @@ use std::time::Duration;
 /// A server that is busy with its start greets late; asking anew is cheap.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The version that the server on this loopback port greets with, as
+/// A port of this machine that no other reaches.
+pub(super) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// The version that the server at this address greets with, as
 /// "MySQL 9.7.0" or "MariaDB 10.11.19"; `None` while it greets nobody.
-pub(super) fn server_version(port: u16) -> Option<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+pub(super) fn server_version(address: SocketAddr) -> Option<String> {
     let mut server = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     server.set_read_timeout(Some(PATIENCE)).ok()?;
     // Three bytes of length, a sequence number, then the payload.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::greeting::server_version;
+use super::greeting::{loopback, server_version};
 use super::program::Program;
 use super::settings::{Purpose, client_options, options, setup};
 use crate::data_dir::DataDir;
@@ -67,7 +67,7 @@ impl Server {
             if self.process.exit()?.is_some() {
                 return Ok(Some(None));
             }
-            Ok(server_version(self.port).map(Some))
+            Ok(server_version(loopback(self.port)).map(Some))
         })?;
         match version {
             Some(Some(version)) => self.version = version,
@@ -85,7 +85,7 @@ impl Server {
     /// to stop before, hangs for good.
     fn let_start(&mut self) {
         let port = self.port;
-        let _ = self.process.ended_within(START_LIMIT, || server_version(port).is_some());
+        let _ = self.process.ended_within(START_LIMIT, || server_version(loopback(port)).is_some());
     }
 
     pub(crate) fn url(&self) -> String {
