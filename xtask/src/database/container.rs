@@ -1,5 +1,6 @@
 //! MySQL in a container, with its data in a volume that outlives it.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -156,14 +157,22 @@ impl Container {
     /// reach where the engine runs on the same Linux: the published port is one of loopback, where the driver (sqlx
     /// 0.9.0, which does not set `TCP_NODELAY`) takes 40 ms longer for each large statement under TLS.
     fn greeting(&self, interrupt: &Interrupt) -> Result<Option<(SocketAddr, String)>> {
-        let addresses = [self.own_address(interrupt)?, Some(self.published_address(interrupt)?)];
-        Ok(addresses.into_iter().flatten().find_map(|address| Some((address, server_version(address)?))))
+        let greets = |address: SocketAddr| Some((address, server_version(address)?));
+        match self.own_address(interrupt)?.and_then(greets) {
+            Some(greeting) => Ok(Some(greeting)),
+            None => Ok(greets(self.published_address(interrupt)?)),
+        }
     }
 
+    /// The container's own address, if its server is a process of this machine: that of an engine elsewhere may be
+    /// somebody else's here.
     fn own_address(&self, interrupt: &Interrupt) -> Result<Option<SocketAddr>> {
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let answer = self.engine.ask(&["inspect", "--format", format, &self.name], interrupt)?;
-        Ok(answer.text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT)))
+        let Some((pid, ip)) = answer.text.split_once(' ') else { return Ok(None) };
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let is_here = name.trim_end() == "mysqld";
+        Ok(ip.parse::<IpAddr>().ok().filter(|_| is_here).map(|ip| SocketAddr::new(ip, PORT)))
     }
 
     fn published_address(&self, interrupt: &Interrupt) -> Result<SocketAddr> {
