@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::metrics::WorkerMetrics;
 
 /// The least time between two looks that rings cause. Each ring that had to wait for it, or came within [`REST_MAX`] of the
-/// last one that was answered, doubles it, up to that; one that comes later ends that. Longer would let orders wait that come close after one another, shorter would answer rings that
-/// the API does not send: it waits as long between two.
+/// last one that was answered, doubles it, up to that; one that comes later ends that. Longer would let orders wait that come
+/// close after one another, shorter would answer rings that the API does not send: it waits as long between two.
 const REST_MIN: Duration = Duration::from_millis(5);
 
 /// How long it gets when rings come on and on: then orders are claimed many at once, as often as by looking alone. Anybody who

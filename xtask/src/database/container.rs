@@ -90,10 +90,12 @@ impl Container {
         format!("mysql://{}:{}@{}/orders", self.user, self.password, self.address)
     }
 
-    /// The server's process, as this machine numbers it if the engine is here.
+    /// The server's process, if it is one of this machine: with an engine elsewhere the number may be another program's here.
     pub(crate) fn pid(&self, interrupt: &Interrupt) -> Result<Option<u32>> {
         let answer = self.engine.ask(&["inspect", "--format", "{{.State.Pid}}", &self.name], interrupt)?;
-        Ok(answer.text.parse().ok())
+        let is_server =
+            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "mysqld");
+        Ok(answer.text.parse().ok().filter(is_server))
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -130,18 +132,12 @@ impl Container {
         let volume: &[&str] = if self.has_volume { &["--volume", &volume] } else { &[] };
         // The port is free by Docker's own choice; passwords go by the
         // environment, since a command line is everybody's to read.
+        let publish = format!("127.0.0.1::{PORT}");
         let mut command = Command::new("docker");
         command
             .args(["run", "--detach", "--name", &self.name])
             .args(volume)
-            .args([
-                "--publish",
-                &format!("127.0.0.1::{PORT}"),
-                "--env",
-                "MYSQL_DATABASE=orders",
-                "--env",
-                "MYSQL_USER=orders",
-            ])
+            .args(["--publish", &publish, "--env", "MYSQL_DATABASE=orders", "--env", "MYSQL_USER=orders"])
             .args(["--env", "MYSQL_PASSWORD", "--env", "MYSQL_ROOT_PASSWORD", MYSQL_IMAGE])
             .args(options)
             .env("MYSQL_PASSWORD", &self.password)
@@ -164,15 +160,15 @@ impl Container {
         }
     }
 
-    /// The container's own address, if its server is a process of this machine: that of an engine elsewhere may be
-    /// somebody else's here.
+    /// The container's own address, if its server is a process of this machine: otherwise the address may be somebody
+    /// else's here.
     fn own_address(&self, interrupt: &Interrupt) -> Result<Option<SocketAddr>> {
-        let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        if self.pid(interrupt)?.is_none() {
+            return Ok(None);
+        }
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
         let answer = self.engine.ask(&["inspect", "--format", format, &self.name], interrupt)?;
-        let Some((pid, ip)) = answer.text.split_once(' ') else { return Ok(None) };
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let is_here = name.trim_end() == "mysqld";
-        Ok(ip.parse::<IpAddr>().ok().filter(|_| is_here).map(|ip| SocketAddr::new(ip, PORT)))
+        Ok(answer.text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT)))
     }
 
     fn published_address(&self, interrupt: &Interrupt) -> Result<SocketAddr> {
