@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::bell::Bell;
 use crate::desk::Desk;
+use crate::head::{Head, Look};
 use crate::heart::Identity;
 use crate::metrics::WorkerMetrics;
 
@@ -45,6 +46,7 @@ pub(crate) struct Fetcher {
     /// Whether the last claim took as many as one can.
     is_plenty: bool,
     claims: JoinSet<Fetched>,
+    head: Head,
     /// Since when it claims nothing in order to be idle for a suspect.
     waits_since: Option<Instant>,
     /// Does not wait for suspects before then.
@@ -55,6 +57,9 @@ pub(crate) struct Fetcher {
 struct Fetched {
     worker_id: WorkerId,
     slots: OwnedSemaphorePermit,
+    look: Look,
+    /// Whether it was made while this worker claims nothing but a suspect.
+    waits: bool,
     claimed: Result<Claimed, ClaimError>,
 }
 
@@ -94,6 +99,7 @@ impl Fetcher {
             is_idle: false,
             is_plenty: false,
             claims: JoinSet::new(),
+            head: Head::new(now),
             waits_since: None,
             waits_again: now,
         }
@@ -132,7 +138,8 @@ impl Fetcher {
                 self.desk.give_up();
                 self.known_as = worker_id;
             }
-            let may_claim = self.claims.len() < if self.is_plenty { CLAIMS_MAX } else { 1 };
+            let two_at_once = self.is_plenty && self.waits_since.is_none();
+            let may_claim = self.claims.len() < if two_at_once { CLAIMS_MAX } else { 1 };
             tokio::select! {
                 biased;
                 () = shutdown.begun() => return None,
@@ -165,31 +172,39 @@ impl Fetcher {
             // What this claim cannot use is for the next one. A suspect needs them all.
             drop(slots.split(slots.num_permits() - asked));
         }
-        let (store, peeks) = (self.store.clone(), self.is_idle);
+        let (store, peeks, waits) = (self.store.clone(), self.is_idle, self.waits_since.is_some());
+        // A suspect comes back to its old place, in front of the head.
+        let look = self.head.look(Instant::now(), waits);
         self.claims.spawn(async move {
             let limit = u32::try_from(asked).unwrap_or(u32::MAX);
             // To look takes one statement, a claim three.
-            let claimed = match if peeks { store.is_any_due().await } else { Ok(true) } {
-                Ok(true) => store.claim(worker_id, limit, suspects).await,
-                Ok(false) => Ok(Claimed::Orders(Vec::new())),
+            let claimed = match if peeks { store.is_any_due(look.from).await } else { Ok(true) } {
+                Ok(true) => store.claim(worker_id, limit, suspects, look.from).await,
+                Ok(false) => Ok(Claimed::NONE),
                 Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),
             };
-            Fetched { worker_id, slots, claimed }
+            Fetched { worker_id, slots, look, waits, claimed }
         });
     }
 
     /// Starts what was claimed, and decides when to claim again.
-    fn take(&mut self, Fetched { worker_id, slots, claimed }: Fetched, is_ending: bool) {
-        self.next_claim = Instant::now();
-        self.is_idle = matches!(&claimed, Ok(Claimed::Orders(claims)) if claims.is_empty());
-        self.is_plenty = matches!(&claimed, Ok(Claimed::Orders(claims)) if claims.len() == CLAIM_BATCH_MAX);
-        if !matches!(claimed, Ok(Claimed::WaitUntilIdle)) {
+    fn take(&mut self, Fetched { worker_id, slots, look, waits, claimed }: Fetched, is_ending: bool) {
+        let (count, since) = match &claimed {
+            Ok(Claimed::Orders { claims, since }) => (claims.len(), *since),
+            Ok(Claimed::WaitUntilIdle) | Err(_) => (0, None),
+        };
+        let now = Instant::now();
+        self.head.looked(now, look, since);
+        self.next_claim = now;
+        self.is_idle = count == 0 && matches!(claimed, Ok(Claimed::Orders { .. }));
+        self.is_plenty = count == CLAIM_BATCH_MAX;
+        if waits && !matches!(claimed, Ok(Claimed::WaitUntilIdle)) {
             self.waits_since = None;
         }
         match claimed {
-            Ok(Claimed::Orders(claims)) if claims.is_empty() => self.next_claim += self.poll,
-            Ok(Claimed::Orders(claims)) => {
-                self.metrics.claimed(claims.len());
+            Ok(Claimed::Orders { claims, .. }) if claims.is_empty() => self.next_claim += self.poll,
+            Ok(Claimed::Orders { claims, .. }) => {
+                self.metrics.claimed(count);
                 self.give_out(claims, slots, is_ending || self.known() != Some(worker_id));
             }
             Ok(Claimed::WaitUntilIdle) => self.wait_until_idle(),

@@ -7,6 +7,7 @@ pub mod config;
 mod desk;
 mod fetcher;
 mod finisher;
+mod head;
 mod health;
 mod heart;
 mod metrics;

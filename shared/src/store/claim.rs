@@ -1,3 +1,4 @@
+use chrono::{DateTime, Utc};
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
 };
 
-/// The oldest due orders that nobody else is claiming, unless the queue is paused or the worker was declared dead.
+/// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker was declared dead.
 /// `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted or locked, but for the
 /// few suspects that are passed over.
 pub(super) const LOCK_DUE: &str = concat!(
@@ -18,7 +19,7 @@ pub(super) const LOCK_DUE: &str = concat!(
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where status = 'PENDING' and available_at <= now(6)
+    where status = 'PENDING' and available_at between ? and now(6)
         and rescues < ?
         and not exists (select 1 from queue_pauses)
         and exists (select 1 from workers where worker_id = ? and expires_at > now(6))
@@ -59,9 +60,19 @@ const SET_ASIDE: &str = r"
 #[must_use]
 pub enum Claimed {
     /// These orders, perhaps none.
-    Orders(Vec<Claim>),
+    Orders {
+        /// The longest due first.
+        claims: Vec<Claim>,
+        /// Since when the first one was due.
+        since: Option<DateTime<Utc>>,
+    },
     /// None: the next one must be worked on alone, and this worker is not idle.
     WaitUntilIdle,
+}
+
+impl Claimed {
+    /// Nothing is due.
+    pub const NONE: Self = Self::Orders { claims: Vec::new(), since: None };
 }
 
 /// A claim that did not succeed, as far as one knows.
@@ -74,28 +85,37 @@ pub struct ClaimError {
 }
 
 impl Store {
-    /// Claims up to `limit` due orders for a worker, the longest due first; fewer, or none, when no more are due.
+    /// Claims up to `limit` due orders for a worker, the longest due first; fewer, or none, when no more are due. Of those
+    /// only that are due since `from`, if that is given: the index entries of orders claimed before are read too, as long
+    /// as anybody's read view may need them, and this passes over the older ones.
     ///
     /// No other claimer gets these orders, and none waits for this one. A suspect (see [`Order::is_suspect`]) is claimed
-    /// alone, and only by a worker that is idle; others pass over it or wait, as `suspects` says. A row that is no order is FAILED on the way, so that it stands in
-    /// nobody's way.
+    /// alone, and only by a worker that is idle; others pass over it or wait, as `suspects` says. A row that is no order is
+    /// FAILED on the way, so that it stands in nobody's way.
     ///
     /// # Errors
     ///
     /// When the database is away or refuses, with the orders that may be claimed nevertheless.
-    pub async fn claim(&self, worker_id: WorkerId, limit: u32, suspects: Suspects) -> Result<Claimed, ClaimError> {
+    pub async fn claim(
+        &self,
+        worker_id: WorkerId,
+        limit: u32,
+        suspects: Suspects,
+        from: Option<DateTime<Utc>>,
+    ) -> Result<Claimed, ClaimError> {
         let rescues_below = if suspects == Suspects::PassOver { SUSPECT_FROM } else { RESCUES_MAX };
         let mut doubtful = Vec::new();
         let claimed = self.call("claim orders", async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
             let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE)
+                .bind(from.unwrap_or_else(front).naive_utc())
                 .bind(rescues_below)
                 .bind(worker_id.uuid())
                 .bind(limit)
                 .fetch_all(&mut *transaction)
                 .await?;
-            let locked = rows.len();
+            let (locked, since) = (rows.len(), rows.first().and_then(|row| row.available_at));
             let mut due = readable(&mut transaction, rows).await?;
             let set_aside = locked - due.len();
             let share = share(&due, suspects == Suspects::Take);
@@ -112,14 +132,19 @@ impl Store {
             }
             transaction.commit().await?;
             line.done();
-            Ok(share != Share::WaitUntilIdle)
+            Ok((share != Share::WaitUntilIdle).then_some(since))
         });
         match claimed.await {
-            Ok(true) => Ok(Claimed::Orders(doubtful)),
-            Ok(false) => Ok(Claimed::WaitUntilIdle),
+            Ok(Some(since)) => Ok(Claimed::Orders { claims: doubtful, since }),
+            Ok(None) => Ok(Claimed::WaitUntilIdle),
             Err(error) => Err(ClaimError { error, doubtful }),
         }
     }
+}
+
+/// In front of every order: the earliest time that there is for the database.
+pub(super) fn front() -> DateTime<Utc> {
+    DateTime::from_timestamp(-30_610_224_000, 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 async fn take(

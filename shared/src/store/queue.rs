@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
+use super::claim::front;
 use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, Queue, Situation};
 
@@ -21,7 +22,7 @@ pub(super) const ANY_DUE: &str = r"
     select exists (
         select 1
         from orders force index (orders_by_status)
-        where status = 'PENDING' and available_at <= now(6)
+        where status = 'PENDING' and available_at between ? and now(6)
             and not exists (select 1 from queue_pauses)
     )
 ";
@@ -39,15 +40,17 @@ pub(super) const AHEAD: &str = r"
 ";
 
 impl Store {
-    /// Whether any order is due, be it locked or not, and the queue not paused. Locks nothing.
+    /// Whether any order is due, be it locked or not, and the queue not paused; of those only that are due since `from`, if
+    /// that is given, as for [`Store::claim`]. Locks nothing.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn is_any_due(&self) -> Result<bool, StoreError> {
+    pub async fn is_any_due(&self, from: Option<DateTime<Utc>>) -> Result<bool, StoreError> {
         self.call("see whether orders are due", async {
             let mut line = self.line().await?;
-            let is_any_due = sqlx::query_scalar(ANY_DUE).fetch_one(&mut *line).await?;
+            let from = from.unwrap_or_else(front).naive_utc();
+            let is_any_due = sqlx::query_scalar(ANY_DUE).bind(from).fetch_one(&mut *line).await?;
             line.done();
             Ok(is_any_due)
         })

@@ -31,7 +31,7 @@ pub(super) struct OrderRow {
     rescues: u8,
     last_error: Option<String>,
     worker_id: Option<Uuid>,
-    available_at: Option<DateTime<Utc>>,
+    pub(super) available_at: Option<DateTime<Utc>>,
     claimed_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,

@@ -164,6 +164,16 @@ async fn a_suspect_that_waits_for_an_idle_worker_does_not_stop_the_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_comes_back_to_its_old_place_is_claimed_before_a_backlog_behind_it() {
+    comes_back_before_a_backlog(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspect_that_comes_back_to_its_old_place_is_worked_on_before_a_backlog_behind_it() {
+    comes_back_before_a_backlog(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itself() {
     let database = database().await;
     History::record(&database.pool).await;
@@ -300,6 +310,39 @@ async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work(
         (busy > 0.5 && busy < 1.5).then_some(())
     })
     .await;
+}
+
+/// An order that was rescued so often comes back while a worker is at the orders behind it, two claims at once, and for some
+/// seconds more.
+async fn comes_back_before_a_backlog(rescues: u8) {
+    const BATCHES: usize = 60;
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let env = [("WORKER_CONCURRENCY", "1200"), ("SIMULATED_PROCESSING_MS", "300")];
+    let mut later = sample::order();
+    later["process_after"] = json!("2999-01-01T00:00:00Z");
+    assert_eq!(api.post("/queue/pause", "").await.status, 200);
+    let order_id = sample::id(&api.post("/orders", &later.to_string()).await.json());
+    let batch = json!({ "orders": vec![sample::order(); 500] }).to_string();
+    for _ in 0..BATCHES {
+        assert_eq!(api.post("/orders/batch", &batch).await.status, 201);
+    }
+    let worker = Worker::start(&database.url, &env).await;
+    assert_eq!(api.post("/queue/resume", "").await.status, 200);
+    eventually("some orders are completed", sample::SOON, || async {
+        (worker.counter("orders_completed_total").await > 2_000.0).then_some(())
+    })
+    .await;
+
+    sqlx::query("update orders set available_at = now(6) - interval 1 hour, rescues = ? where order_id = ?")
+        .bind(rescues)
+        .bind(order_id)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+
+    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    assert!(database.orders_in("PENDING").await > 0, "it came last");
 }
 
 /// How many workers live, by the database's clock.

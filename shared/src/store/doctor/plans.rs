@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::judge::{Reads, Step, judge};
 use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
-use crate::store::claim::{CLAIM, LOCK_DUE};
+use crate::store::claim::{CLAIM, LOCK_DUE, front};
 use crate::store::complete::COMPLETE;
 use crate::store::ended::ENDED;
 use crate::store::events::EVENTS;
@@ -89,7 +89,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (Hot { key: "", ..by_id("plan: place orders", PLACE) }, vec![EMPTY]),
         (
             by_status("plan: lock due orders", LOCK_DUE),
-            vec![Value::Limit(u32::from(RESCUES_MAX)), Value::Id(JUDGE), limit()],
+            vec![Value::Time(front().naive_utc()), Value::Limit(u32::from(RESCUES_MAX)), Value::Id(JUDGE), limit()],
         ),
         (by_id("plan: claim orders", CLAIM), vec![EMPTY, Value::Id(sample)]),
         (by_id("plan: complete orders", COMPLETE), vec![EMPTY]),
@@ -142,7 +142,10 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
             vec![now(), now(), now(), now(), Value::Id(last.order_id.uuid()), limit()],
         ),
         (Hot { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE) }, vec![]),
-        (Hot { limit: Some(1), ..by_status("plan: see whether any is due", ANY_DUE) }, vec![]),
+        (
+            Hot { limit: Some(1), ..by_status("plan: see whether any is due", ANY_DUE) },
+            vec![Value::Time(front().naive_utc())],
+        ),
     ]
 }
 
