@@ -22,6 +22,11 @@ const CLAIM_BATCH_MAX: usize = 500;
 /// runs. More would pass over one another's locks.
 const CLAIMS_MAX: usize = 2;
 
+/// Wait after a claim that took all that was due, where looks are no more frequent anyhow: what comes meanwhile is claimed
+/// together. Each claim is a commit, and each completion another, for which those of the intake wait. Shorter would slow the
+/// intake down, longer would let an order wait that comes right behind another one.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// Wait after a claim that the database refused or did not answer.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -189,6 +194,7 @@ impl Fetcher {
 
     /// Starts what was claimed, and decides when to claim again.
     fn take(&mut self, Fetched { worker_id, slots, look, waits, claimed }: Fetched, is_ending: bool) {
+        let asked = slots.num_permits().min(CLAIM_BATCH_MAX);
         let (count, since) = match &claimed {
             Ok(Claimed::Orders { claims, since }) => (claims.len(), *since),
             Ok(Claimed::WaitUntilIdle) | Err(_) => (0, None),
@@ -204,6 +210,9 @@ impl Fetcher {
         match claimed {
             Ok(Claimed::Orders { claims, .. }) if claims.is_empty() => self.next_claim += self.poll,
             Ok(Claimed::Orders { claims, .. }) => {
+                if count < asked {
+                    self.next_claim += GATHER.min(self.poll);
+                }
                 self.metrics.claimed(count);
                 self.give_out(claims, slots, is_ending || self.known() != Some(worker_id));
             }
