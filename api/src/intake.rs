@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{NewOrder, Placed, Placement};
-use orders_shared::store::{Store, StoreError};
+use orders_shared::domain::{Placed, Placement};
+use orders_shared::store::{Store, StoreError, weight};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -91,25 +91,6 @@ impl Intake {
         self.queue.try_send(Waiting { placement, bytes, placed, room }).map_err(|_| Refused::Full)?;
         answer.await.unwrap_or(Err(Refused::Broken))
     }
-}
-
-/// How many bytes an order takes on its way to the database at most.
-fn weight(order: &NewOrder) -> usize {
-    const FIXED: usize = 256;
-    const ITEM: usize = 21;
-    let external_id = order.external_id.as_ref().map_or(0, |external_id| length(external_id.as_str()));
-    let metadata: usize = order.metadata.pairs().iter().map(|(key, value)| length(key) + length(value) + 10).sum();
-    FIXED + ITEM * order.item_ids.as_slice().len() + external_id + metadata
-}
-
-/// Bytes of a text inside JSON that itself is a text inside JSON: a backslash makes four.
-fn length(text: &str) -> usize {
-    let length = |character: char| match character {
-        '"' | '\\' => 4,
-        character if character.is_ascii_control() => 7,
-        character => character.len_utf8(),
-    };
-    text.chars().map(length).sum()
 }
 
 /// One writer: takes what waits, writes it, answers.
@@ -227,49 +208,5 @@ fn log(error: &StoreError, placements: &[Placement], again: bool) {
         tracing::warn!(error, orders, "trying again");
     } else {
         tracing::error!(error, orders, "orders refused");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use orders_shared::domain::{Amount, ExternalId, ItemIds, Metadata, OrderId, UserId};
-    use serde_json::json;
-
-    /// What shares a commit must fit one packet, whatever the escapes of JSON make of it.
-    #[test]
-    fn an_order_weighs_no_less_than_what_travels() -> Result<(), Box<dyn std::error::Error>> {
-        let external_id = "\"\\\u{1f600}".repeat(21);
-        for text in ["a", "ä", "\u{1f600}", "\"", "\\", "\n", "\u{1}", "\u{7f}", "\u{85}"] {
-            let mut metadata = Metadata::default();
-            for pair in 0..50 {
-                metadata.insert(format!("{}{pair}", text.repeat(38)), text.repeat(500))?;
-            }
-            let order = NewOrder {
-                order_id: OrderId::new(),
-                user_id: UserId::new(i64::MAX).ok_or("no user")?,
-                item_ids: ItemIds::new(vec![i64::MAX; 1000])?,
-                total_amount: Amount::MAX,
-                currency: Some("EUR".parse()?),
-                external_id: Some(ExternalId::new(external_id.clone())?),
-                metadata,
-                process_after: chrono::DateTime::from_timestamp(1, 5_000),
-            };
-            let travels = json!([
-                order.order_id.uuid().simple().to_string(),
-                order.user_id.get(),
-                order.item_ids.to_string(),
-                order.total_amount.to_string(),
-                "EUR",
-                external_id,
-                json!(order.metadata.pairs()).to_string(),
-                "1970-01-01 00:00:01.000005"
-            ]);
-
-            let length = travels.to_string().len();
-
-            assert!(weight(&order) >= length, "{text:?}: {} < {length}", weight(&order));
-        }
-        Ok(())
     }
 }

@@ -12,8 +12,11 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-/// A command packet of the MySQL protocol: its length, its number, "query", and the text.
-const COMMIT: &[u8] = b"\x07\0\0\0\x03COMMIT";
+/// How a message ends that commits, in any case.
+const COMMIT: &[u8] = b"commit";
+
+/// The bit of an answer's status that says that another one follows (`SERVER_MORE_RESULTS_EXISTS`).
+const MORE_FOLLOWS: u8 = 8;
 
 /// A busy program says something within a second.
 const SPRUNG_WITHIN: Duration = Duration::from_mins(1);
@@ -39,10 +42,25 @@ struct Line {
     /// How many times all connections were ended.
     drops: u64,
     /// What a connection must ask for to be ended before its answer.
-    trap: Option<Vec<u8>>,
+    trap: Option<Trap>,
     is_sprung: bool,
     /// Whether what sprang the trap reaches the database only once this is over.
     is_held_back: bool,
+}
+
+#[derive(Debug)]
+enum Trap {
+    Commit,
+    Bytes(Vec<u8>),
+}
+
+impl Trap {
+    fn is_in(&self, chunk: &[u8]) -> bool {
+        match self {
+            Self::Commit => chunk.rchunks(COMMIT.len()).next().is_some_and(|end| end.eq_ignore_ascii_case(COMMIT)),
+            Self::Bytes(bytes) => chunk.windows(bytes.len()).any(|window| window == bytes),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,16 +118,20 @@ impl Proxy {
         self.line.send_modify(|line| line.drops += 1);
     }
 
-    /// Ends the connection that sends the next COMMIT when the database has answered it, before the answer passes: the
-    /// commit takes effect, and nobody tells the program.
+    /// Ends the connection that sends the next COMMIT, alone or behind other statements, when the database has answered
+    /// it, before the answer passes: the commit takes effect, and nobody tells the program.
     pub fn cut_at_commit(&self) {
-        self.cut_at_answer_to(COMMIT);
+        self.set(Trap::Commit);
     }
 
     /// The same for the next message with these bytes in it, such as a statement's parameter.
     pub fn cut_at_answer_to(&self, bytes: &[u8]) {
+        self.set(Trap::Bytes(bytes.to_owned()));
+    }
+
+    fn set(&self, trap: Trap) {
         self.line.send_modify(|line| {
-            line.trap = Some(bytes.to_owned());
+            line.trap = Some(trap);
             line.is_sprung = false;
         });
     }
@@ -175,12 +197,11 @@ async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Li
                     line.send_modify(|line| line.is_sprung = true);
                     let _ = line.subscribe().wait_for(|line| !line.is_held_back).await;
                     database.write_all(chunk).await?;
-                    database.read_u8().await?;
-                    return Ok(());
+                    return last_answer(&mut database).await;
                 }
                 database.write_all(chunk).await?;
                 if is_trapped {
-                    database.read_u8().await?;
+                    last_answer(&mut database).await?;
                     line.send_modify(|line| line.is_sprung = true);
                     return Ok(());
                 }
@@ -194,6 +215,37 @@ async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Li
     }
 }
 
+/// Reads what the database answers to the statements of one message, until it says that no more follows. Of a packet of the
+/// MySQL protocol the first four bytes are its length and its number. An OK begins with 0, two numbers and the status; an
+/// error, behind which nothing follows, with 255.
+async fn last_answer(database: &mut TcpStream) -> io::Result<()> {
+    loop {
+        let length = database.read_u32_le().await? & 0x00ff_ffff;
+        let mut packet = vec![0; length as usize];
+        database.read_exact(&mut packet).await?;
+        let follows = match packet.split_first() {
+            Some((0, numbers)) => numbers
+                .get(digits(numbers)..)
+                .is_none_or(|rest| rest.get(digits(rest)).is_none_or(|status| status & MORE_FOLLOWS != 0)),
+            Some((255, _)) => false,
+            _ => true,
+        };
+        if !follows {
+            return Ok(());
+        }
+    }
+}
+
+/// Bytes of the number at the beginning, whose length is in its first byte (`int<lenenc>`).
+fn digits(bytes: &[u8]) -> usize {
+    match bytes.first() {
+        Some(252) => 3,
+        Some(253) => 4,
+        Some(254) => 9,
+        _ => 1,
+    }
+}
+
 /// Waits as long as the line makes a chunk wait.
 async fn let_pass(line: &watch::Sender<Line>) {
     let delay = line.borrow().delay;
@@ -204,6 +256,5 @@ async fn let_pass(line: &watch::Sender<Line>) {
 
 /// Whether the chunk is the one that the trap waits for; then there is no trap any more.
 fn takes_trap(line: &watch::Sender<Line>, chunk: &[u8]) -> bool {
-    let is_in_chunk = |bytes: &Vec<u8>| chunk.windows(bytes.len()).any(|window| window.eq_ignore_ascii_case(bytes));
-    line.send_if_modified(|line| line.trap.take_if(|bytes| is_in_chunk(bytes)).is_some())
+    line.send_if_modified(|line| line.trap.take_if(|trap| trap.is_in(chunk)).is_some())
 }

@@ -23,6 +23,17 @@ pub struct NewOrder {
     pub process_after: Option<DateTime<Utc>>,
 }
 
+impl NewOrder {
+    /// Whether it has nothing but what every order must have.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.currency.is_none()
+            && self.external_id.is_none()
+            && self.metadata.pairs().is_empty()
+            && self.process_after.is_none()
+    }
+}
+
 /// An order as it is stored. All times are the database's, in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {

@@ -1,11 +1,11 @@
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, MySqlConnection};
+use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::counts::Moves;
-use super::held::as_json;
 use super::leave::short;
 use super::row::{OrderRow, Unreadable, order_columns};
+use super::script::{Id, Script, ids};
 use super::{Store, StoreError};
 use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
@@ -29,18 +29,23 @@ pub(super) const LOCK_DUE: &str = concat!(
     "
 );
 
-pub(super) const CLAIM: &str = r"
-    update json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as locked
-    straight_join orders force index (primary) on orders.order_id = unhex(locked.order_id)
-    set orders.status = 'PROCESSING',
-        orders.attempt = orders.attempt + 1,
-        orders.available_at = null,
-        orders.claim_token = unhex(locked.token),
-        orders.worker_id = ?,
-        orders.claimed_at = now(6),
-        orders.updated_at = now(6)
-    where orders.status = 'PENDING'
-";
+/// Claims orders that this transaction has locked.
+pub(super) fn claim(token: ClaimToken, worker_id: WorkerId, order_ids: impl IntoIterator<Item = Uuid>) -> String {
+    let (token, worker_id, order_ids) = (Id(token.uuid()), Id(worker_id.uuid()), ids(order_ids));
+    format!(
+        r"
+        update orders force index (primary)
+        set status = 'PROCESSING',
+            attempt = attempt + 1,
+            available_at = null,
+            claim_token = {token},
+            worker_id = {worker_id},
+            claimed_at = now(6),
+            updated_at = now(6)
+        where order_id in ({order_ids}) and status = 'PENDING'
+        "
+    )
+}
 
 const NOTE_SET_ASIDE: &str = r"
     insert into order_events (order_id, at, event_id, event, error)
@@ -107,30 +112,36 @@ impl Store {
         let mut doubtful = Vec::new();
         let claimed = self.call("claim orders", async {
             let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
+            Script::begin().run(&mut line).await?;
             let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE)
                 .bind(from.unwrap_or_else(front).naive_utc())
                 .bind(rescues_below)
                 .bind(worker_id.uuid())
                 .bind(limit)
-                .fetch_all(&mut *transaction)
+                .fetch_all(&mut *line)
                 .await?;
             let (locked, since) = (rows.len(), rows.first().and_then(|row| row.available_at));
-            let mut due = readable(&mut transaction, rows).await?;
+            let mut due = readable(&mut line, rows).await?;
             let set_aside = locked - due.len();
             let share = share(&due, suspects == Suspects::Take);
             due.truncate(if let Share::Take(count) = share { count } else { 0 });
+            let mut script = Script::default();
             if !due.is_empty() {
-                doubtful = take(&mut transaction, due, worker_id).await?;
+                let token = ClaimToken::fresh();
+                script = script.then(claim(token, worker_id, due.iter().map(|order| order.order_id.uuid())));
+                doubtful = due.into_iter().map(|order| Claim::new(claimed(order, worker_id), token)).collect();
             }
-            if set_aside > 0 || !doubtful.is_empty() {
-                Moves::default()
-                    .and(OrderStatus::Pending, OrderStatus::Failed, set_aside as u64)
-                    .and(OrderStatus::Pending, OrderStatus::Processing, doubtful.len() as u64)
-                    .count(&mut transaction)
-                    .await?;
-            }
-            transaction.commit().await?;
+            let end = if set_aside > 0 || !doubtful.is_empty() {
+                let moves = Moves::default().and(OrderStatus::Pending, OrderStatus::Failed, set_aside as u64).and(
+                    OrderStatus::Pending,
+                    OrderStatus::Processing,
+                    doubtful.len() as u64,
+                );
+                script.then(moves.statement()).commit()
+            } else {
+                script.rollback()
+            };
+            end.run(&mut line).await?;
             line.done();
             Ok((share != Share::WaitUntilIdle).then_some(since))
         });
@@ -145,17 +156,6 @@ impl Store {
 /// In front of every order: the earliest time that there is for the database.
 pub(super) fn front() -> DateTime<Utc> {
     DateTime::from_timestamp(-30_610_224_000, 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
-}
-
-async fn take(
-    connection: &mut MySqlConnection,
-    due: Vec<Order>,
-    worker_id: WorkerId,
-) -> Result<Vec<Claim>, sqlx::Error> {
-    let token = ClaimToken::fresh();
-    let locked = as_json(due.iter().map(|order| (order.order_id, token)));
-    sqlx::query(CLAIM).bind(locked).bind(worker_id.uuid()).execute(connection).await?;
-    Ok(due.into_iter().map(|order| Claim::new(claimed(order, worker_id), token)).collect())
 }
 
 /// The rows as orders; those that are none are set aside as FAILED.

@@ -1,10 +1,11 @@
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use chrono::{DateTime, Utc};
-use sqlx::{Connection, MySqlConnection};
+use sqlx::Connection;
+use uuid::Uuid;
 
-use super::counts::Moves;
-use super::held::{Listed, as_json};
+use super::counts::{COMPLETED_AT, Moves};
+use super::held::Listed;
+use super::script::{Id, Script, ids};
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, OrderId};
 
@@ -35,15 +36,20 @@ impl<T> Partly<T, Finished> {
     }
 }
 
-pub(super) const COMPLETE: &str = r"
-    update json_table(?, '$[*]' columns (order_id char(32) path '$[0]', token char(32) path '$[1]')) as done
-    straight_join orders force index (primary) on orders.order_id = unhex(done.order_id)
-    set orders.status = 'COMPLETED',
-        orders.claim_token = null,
-        orders.completed_at = now(6),
-        orders.updated_at = now(6)
-    where orders.status = 'PROCESSING' and orders.claim_token = unhex(done.token)
-";
+/// Completes those of one claim's orders whose claim holds.
+pub(super) fn complete(token: ClaimToken, order_ids: impl IntoIterator<Item = Uuid>) -> String {
+    let (token, order_ids) = (Id(token.uuid()), ids(order_ids));
+    format!(
+        r"
+        update orders force index (primary)
+        set status = 'COMPLETED',
+            claim_token = null,
+            completed_at = {COMPLETED_AT},
+            updated_at = {COMPLETED_AT}
+        where order_id in ({order_ids}) and status = 'PROCESSING' and claim_token = {token}
+        "
+    )
+}
 
 impl Store {
     /// Completes every claimed order whose claim still holds, in one commit, but for those that somebody else keeps
@@ -54,33 +60,25 @@ impl Store {
     /// Gives the claims back with the error when the database is away or refuses. Trying again is safe: an order
     /// that was completed after all counts as stale then.
     pub async fn complete(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
-        let listed = Listed::new(pairs(&claims));
         let all = self.call("complete orders", async {
             let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
-            let all = complete_all(&mut transaction, listed.json(), &since(&claims)).await?;
-            if all {
-                transaction.commit().await?;
-            } else {
-                transaction.rollback().await?;
-            }
+            let all = completions(Script::begin(), &claims).run(&mut line).await?.changed == claims.len() as u64;
+            let end = if all { count(&claims).commit() } else { Script::default().rollback() };
+            end.run(&mut line).await?;
             line.done();
             Ok(all)
         });
         match all.await {
             Ok(true) => Ok(Partly::finished(claims.len(), claims.len() as u64, Vec::new())),
-            Ok(false) => self.complete_held(claims, &listed).await,
-            Err(error) if error.is_lock_wait() => self.complete_held(claims, &listed).await,
+            Ok(false) => self.complete_held(claims).await,
+            Err(error) if error.is_lock_wait() => self.complete_held(claims).await,
             Err(error) => Err((claims, error)),
         }
     }
 
     /// Completes those whose claim holds and that nobody else has locked.
-    async fn complete_held(
-        &self,
-        claims: Vec<Claim>,
-        listed: &Listed,
-    ) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+    async fn complete_held(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+        let listed = Listed::new(pairs(&claims));
         let completed = self.call("complete orders", async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
@@ -88,11 +86,12 @@ impl Store {
             let held: HashSet<OrderId> = held.into_iter().map(|held| held.order_id.into()).collect();
             let held: Vec<&Claim> = claims.iter().filter(|claim| held.contains(&claim.order_id())).collect();
             if !held.is_empty() {
-                let had = as_json(held.iter().map(|claim| (claim.order_id(), claim.token())));
-                if !complete_all(&mut transaction, &had, &since(held.iter().copied())).await? {
+                let script = completions(Script::default(), held.iter().copied());
+                if script.run(&mut transaction).await?.changed != held.len() as u64 {
                     // Two claims of one order are among them: apart, each is told.
                     return Err(sqlx::Error::RowNotFound);
                 }
+                count(held.iter().copied()).run(&mut transaction).await?;
             }
             transaction.commit().await?;
             line.done();
@@ -109,23 +108,20 @@ impl Store {
     }
 }
 
-/// Completes these claims, and counts them; `false`, and not counted, where not all of them hold.
-async fn complete_all(
-    connection: &mut MySqlConnection,
-    claims: &str,
-    since: &[(OrderId, DateTime<Utc>)],
-) -> Result<bool, sqlx::Error> {
-    let changed = sqlx::query(COMPLETE).bind(claims).execute(&mut *connection).await?.rows_affected();
-    let all = changed == since.len() as u64;
-    if all {
-        Moves::completed(since).count(connection).await?;
+/// Completes these claims, all at the same moment; counts nothing.
+fn completions<'a>(script: Script, claims: impl IntoIterator<Item = &'a Claim>) -> Script {
+    let mut order_ids: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for claim in claims {
+        order_ids.entry(claim.token().uuid()).or_default().push(claim.order_id().uuid());
     }
-    Ok(all)
+    let script = script.then(format_args!("set {COMPLETED_AT} = now(6)"));
+    order_ids.into_iter().fold(script, |script, (token, order_ids)| script.then(complete(token.into(), order_ids)))
 }
 
-/// When each of these was placed.
-fn since<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Vec<(OrderId, DateTime<Utc>)> {
-    claims.into_iter().map(|claim| (claim.order_id(), claim.order().created_at)).collect()
+/// Counts what was completed.
+fn count<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Script {
+    let placed: Vec<_> = claims.into_iter().map(|claim| claim.order().created_at).collect();
+    Script::default().then(Moves::completed(&placed).statement())
 }
 
 pub(super) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{ConnectOptions, Connection, Executor};
-use tracing::log::LevelFilter;
 
 use super::{Store, StoreError};
 use crate::config::InvalidSetting;
@@ -57,10 +56,8 @@ impl StoreSettings {
         if options.get_database().is_none_or(str::is_empty) {
             return Err(invalid("it names no database"));
         }
-        // Slow statements are worth a warning; a statement as such is not.
-        let options =
-            options.log_statements(LevelFilter::Trace).log_slow_statements(LevelFilter::Warn, Duration::from_secs(1));
-        Ok(Self { options, max_connections, acquire_timeout })
+        // Statements hold what callers wrote, which is in no log. Calls that are slow are logged (`store::line`).
+        Ok(Self { options: options.disable_statement_logging(), max_connections, acquire_timeout })
     }
 
     /// Where the server is: host and port.

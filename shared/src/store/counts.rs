@@ -6,38 +6,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 
+use super::script::{Script, Time};
 use super::{Store, StoreError};
-use crate::domain::{OrderCounts, OrderId, OrderStatus};
+use crate::domain::{OrderCounts, OrderStatus};
 
 /// How long a full count may take, which reads the whole table: a hundred million orders.
 const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
-/// The last statement of a transaction, so that no two can wait for one another here.
-///
-/// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
-const MOVE: &str = r"
-    insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
-    select moved.shard, moved.pending, moved.processing, moved.completed, moved.failed, moved.canceled, moved.processing_us
-    from (
-        select
-            mod(connection_id(), 64) as shard,
-            cast(? as signed) as pending,
-            cast(? as signed) as processing,
-            cast(? as signed) as completed,
-            cast(? as signed) as failed,
-            cast(? as signed) as canceled,
-            cast(? as decimal(30, 0)) + cast(? as decimal(30, 0)) * coalesce((
-                select timestampdiff(microsecond, created_at, completed_at) from orders where order_id = ?
-            ), 0) as processing_us
-    ) as moved
-    on duplicate key update
-        pending = order_counts.pending + moved.pending,
-        processing = order_counts.processing + moved.processing,
-        completed = order_counts.completed + moved.completed,
-        failed = order_counts.failed + moved.failed,
-        canceled = order_counts.canceled + moved.canceled,
-        processing_us = order_counts.processing_us + moved.processing_us
-";
+/// The moment at which the orders of a batch are completed, kept by the server for the statements that need it.
+pub(super) const COMPLETED_AT: &str = "@completed_at";
 
 /// One statement, hence one moment.
 const KEPT: &str = r"
@@ -140,8 +117,8 @@ pub(super) struct Moves {
     failed: i64,
     canceled: i64,
     processing_us: i128,
-    /// Add the processing time of this order so many times.
-    timed: Option<(OrderId, i64)>,
+    /// Add the time from then to [`COMPLETED_AT`] so many times.
+    timed: Option<(DateTime<Utc>, i64)>,
 }
 
 impl Moves {
@@ -159,14 +136,14 @@ impl Moves {
         self
     }
 
-    /// Orders that were claimed, and completed at the same moment: since when each was there.
-    pub(super) fn completed(orders: &[(OrderId, DateTime<Utc>)]) -> Self {
-        let Some(&(sample, since)) = orders.first() else { return Self::default() };
+    /// Orders that were claimed, and are completed at [`COMPLETED_AT`]: since when each was there.
+    pub(super) fn completed(placed: &[DateTime<Utc>]) -> Self {
+        let Some(&since) = placed.first() else { return Self::default() };
         let longer = |created_at: &DateTime<Utc>| (since - created_at).num_microseconds().unwrap_or_default();
         Self {
-            processing_us: orders.iter().map(|(_, created_at)| i128::from(longer(created_at))).sum(),
-            timed: Some((sample, signed(orders.len() as u64))),
-            ..Self::default().and(OrderStatus::Processing, OrderStatus::Completed, orders.len() as u64)
+            processing_us: placed.iter().map(|created_at| i128::from(longer(created_at))).sum(),
+            timed: Some((since, signed(placed.len() as u64))),
+            ..Self::default().and(OrderStatus::Processing, OrderStatus::Completed, placed.len() as u64)
         }
     }
 
@@ -182,23 +159,39 @@ impl Moves {
 
     /// Counts them, in the transaction that moves them.
     pub(super) async fn count(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        let (sample, times) = self.timed.unwrap_or((OrderId::FIRST, 0));
-        sqlx::query(MOVE)
-            .bind(self.pending)
-            .bind(self.processing)
-            .bind(self.completed)
-            .bind(self.failed)
-            .bind(self.canceled)
-            .bind(self.processing_us.to_string())
-            .bind(times)
-            .bind(sample.uuid())
-            .execute(connection)
-            .await?;
-        Ok(())
+        Script::default().then(self.statement()).run(connection).await.map(drop)
+    }
+
+    /// Counts them: the last statement of the transaction that moves them, so that no two can wait for one another here.
+    ///
+    /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
+    pub(super) fn statement(&self) -> String {
+        let Self { pending, processing, completed, failed, canceled, processing_us, timed } = self;
+        let processing_us = match timed {
+            Some((since, times)) => {
+                let since = Time(*since);
+                format!("{processing_us} + {times} * timestampdiff(microsecond, {since}, {COMPLETED_AT})")
+            }
+            None => processing_us.to_string(),
+        };
+        format!(
+            r"
+            insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
+            values (
+                mod(connection_id(), 64), {pending}, {processing}, {completed}, {failed}, {canceled}, {processing_us}
+            )
+            on duplicate key update
+                pending = pending + {pending},
+                processing = processing + {processing},
+                completed = completed + {completed},
+                failed = failed + {failed},
+                canceled = canceled + {canceled},
+                processing_us = processing_us + {processing_us}
+            "
+        )
     }
 }
 
-/// What the counts lack, or have too much.
 impl fmt::Display for Moves {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pending, processing, completed, failed, canceled, processing_us, .. } = self;
@@ -241,11 +234,11 @@ mod tests {
     #[test]
     fn the_processing_times_of_a_batch_are_those_of_its_first_order_and_what_they_differ() {
         let since = DateTime::from_timestamp(1_000_000, 5_000).unwrap_or_default();
-        let orders = [0, 1_500_000, -3].map(|later| (OrderId::new(), since + TimeDelta::microseconds(later)));
+        let placed = [0, 1_500_000, -3].map(|later| since + TimeDelta::microseconds(later));
 
-        let moves = Moves::completed(&orders);
+        let moves = Moves::completed(&placed);
 
-        assert_eq!(moves.timed, Some((orders[0].0, 3)));
+        assert_eq!(moves.timed, Some((since, 3)));
         assert_eq!(moves.processing_us, -1_500_000 + 3);
         assert_eq!((moves.processing, moves.completed), (-3, 3));
     }

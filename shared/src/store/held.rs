@@ -54,12 +54,7 @@ impl Listed {
     /// In the order of the ids, in which every writer takes its row locks.
     pub(super) fn new(mut claims: Vec<(OrderId, ClaimToken)>) -> Self {
         claims.sort_unstable_by_key(|(order_id, _)| *order_id);
-        Self { length: claims.len(), json: as_json(claims.into_iter()) }
-    }
-
-    /// As the array of arrays that the statements take.
-    pub(super) fn json(&self) -> &str {
-        &self.json
+        Self { length: claims.len(), json: as_json(&claims) }
     }
 
     /// Locks those whose claim holds. The others are those that somebody else has locked: whether their claims hold will
@@ -82,8 +77,9 @@ impl Listed {
 }
 
 /// The pairs as an array of arrays, in hexadecimal.
-pub(super) fn as_json(pairs: impl Iterator<Item = (OrderId, ClaimToken)>) -> String {
+fn as_json(pairs: &[(OrderId, ClaimToken)]) -> String {
     let rows: Vec<_> = pairs
+        .iter()
         .map(|(order_id, token)| format!(r#"["{}","{}"]"#, order_id.uuid().simple(), token.uuid().simple()))
         .collect();
     format!("[{}]", rows.join(","))

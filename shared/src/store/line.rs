@@ -1,6 +1,6 @@
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlConnection};
@@ -11,6 +11,9 @@ use super::{Store, StoreError};
 /// what it should carry, never says no. Shorter would fail on a busy server, longer would keep callers from their own
 /// deadlines.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// A call that took longer is worth a warning.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection out of the pool, for one call.
 ///
@@ -41,7 +44,13 @@ impl Store {
         call: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         let late = || Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")).into());
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| late()).map_err(StoreError::when(doing))
+        let started = Instant::now();
+        let done = tokio::time::timeout(limit, call).await.unwrap_or_else(|_| late());
+        let elapsed = started.elapsed();
+        if elapsed > SLOW_AFTER {
+            tracing::warn!(doing, ?elapsed, "the database was slow");
+        }
+        done.map_err(StoreError::when(doing))
     }
 }
 

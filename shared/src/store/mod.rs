@@ -21,6 +21,7 @@ mod probe;
 mod queue;
 mod row;
 mod schema;
+mod script;
 mod workers;
 
 #[cfg(feature = "bench")]
@@ -34,6 +35,7 @@ pub use doctor::{Finding, Verdict};
 pub use error::StoreError;
 pub use keys::PRUNE_MAX;
 pub use leave::{Rescued, Settled};
+pub use place::weight;
 pub use schema::SchemaState;
 
 /// The orders database.

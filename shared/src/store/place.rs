@@ -1,12 +1,15 @@
 use std::collections::HashMap;
+use std::fmt;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, MySqlConnection};
+use serde_json::json;
+use sqlx::{Connection, MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::counts::Moves;
+use super::script::{Id, Ran, Script, Text, Time};
 use super::{Store, StoreError, external_ids, keys};
-use crate::domain::{NewOrder, OrderId, Placed, Placement};
+use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
 
 /// How often a batch is tried in which somebody else wrote the same key or external id at the same moment. Each try ends one
 /// such race, so that more are needed only while others keep on winning them.
@@ -25,37 +28,6 @@ macro_rules! orders_by_id {
     };
 }
 pub(super) use orders_by_id;
-
-/// One statement for every size of batch: the rows travel as one JSON document, so the server prepares it once.
-/// What callers wrote is said to be utf8mb4: otherwise MariaDB takes the database's own character set.
-pub(super) const PLACE: &str = r"
-    insert into orders (
-        order_id, user_id, item_ids, total_amount, currency, external_id, metadata, process_after, available_at
-    )
-    select
-        unhex(placed.order_id),
-        placed.user_id,
-        placed.item_ids,
-        placed.total_amount,
-        placed.currency,
-        placed.external_id,
-        placed.metadata,
-        placed.process_after,
-        greatest(coalesce(placed.process_after, now(6)), now(6))
-    from json_table(?, '$[*]' columns (
-        order_id char(32) path '$[0]' error on error,
-        user_id bigint path '$[1]' error on error,
-        item_ids longtext path '$[2]' error on error,
-        total_amount decimal(18, 4) path '$[3]' error on error,
-        currency char(3) path '$[4]' error on error,
-        external_id varchar(64) character set utf8mb4 path '$[5]' error on error,
-        metadata longtext character set utf8mb4 path '$[6]' error on error,
-        process_after datetime(6) path '$[7]' error on error
-    )) as placed
-";
-
-/// All orders of a statement are placed at the same moment, so that one of them tells it.
-const PLACED_AT: &str = "select created_at from orders where order_id = ?";
 
 pub(super) const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
 
@@ -85,14 +57,16 @@ impl Store {
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
         self.call("place orders", async {
             let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
             let placed = if again || placements.iter().any(Placement::looks_back) {
-                sort_out(&mut transaction, placements, again).await?
+                let mut transaction = line.begin().await?;
+                let placed = sort_out(&mut transaction, placements, again).await?;
+                transaction.commit().await?;
+                placed
             } else {
-                let created_at = insert(&mut transaction, placements.iter()).await?;
+                let created_at =
+                    insert(Script::begin(), placements.iter()).commit().run(&mut line).await?.created_at()?;
                 placements.iter().map(|_| Placed::New { created_at }).collect()
             };
-            transaction.commit().await?;
             line.done();
             Ok(placed)
         })
@@ -138,7 +112,7 @@ async fn sort_out(
     let created_at = if outcomes.iter().any(is_new) {
         keys::insert(connection, new()).await?;
         external_ids::insert(connection, new()).await?;
-        Some(insert(connection, new()).await?)
+        Some(insert(Script::default(), new()).run(connection).await?.created_at()?)
     } else {
         None
     };
@@ -150,18 +124,23 @@ async fn sort_out(
     Ok(outcomes.into_iter().filter_map(placed).collect())
 }
 
-/// Inserts the orders, counts them, and returns when that was.
-async fn insert<'a>(
-    connection: &mut MySqlConnection,
-    placements: impl Iterator<Item = &'a Placement> + Clone,
-) -> Result<DateTime<Utc>, sqlx::Error> {
-    let mut orders = placements.flat_map(|placement| &placement.orders);
-    let json = as_json(orders.clone());
-    let count = sqlx::query(PLACE).bind(json).execute(&mut *connection).await?.rows_affected();
-    let first = orders.next().map_or(OrderId::FIRST, |order| order.order_id);
-    let created_at = sqlx::query_scalar(PLACED_AT).bind(first.uuid()).fetch_one(&mut *connection).await?;
-    Moves::placed(count).count(connection).await?;
-    Ok(created_at)
+/// Inserts the orders, reads when that was, and counts them.
+fn insert<'a>(script: Script, placements: impl Iterator<Item = &'a Placement> + Clone) -> Script {
+    let orders = placements.clone().flat_map(|placement| &placement.orders);
+    let first = Id(placements.clone().next().map_or(OrderId::FIRST, first_id).uuid());
+    let count = placements.map(|placement| placement.orders.len() as u64).sum();
+    script
+        .then(place(orders))
+        // All orders of a statement are placed at the same moment, so that one of them tells it.
+        .then(format_args!("select created_at from orders where order_id = {first}"))
+        .then(Moves::placed(count).statement())
+}
+
+impl Ran {
+    /// When the orders were placed.
+    fn created_at(&self) -> Result<DateTime<Utc>, sqlx::Error> {
+        self.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+    }
 }
 
 fn first_id(placement: &Placement) -> OrderId {
@@ -183,36 +162,64 @@ pub(super) fn json_of_ids(ids: impl Iterator<Item = OrderId>) -> String {
     ids.map(|id| id.uuid().simple().to_string()).collect::<serde_json::Value>().to_string()
 }
 
-/// The orders as an array of arrays. Only what callers chose themselves needs escaping.
-fn as_json<'a>(orders: impl Iterator<Item = &'a NewOrder>) -> String {
-    use std::fmt::Write;
-
-    let mut json = String::with_capacity(orders.size_hint().0 * 128);
-    let mut separator = '[';
-    for order in orders {
-        let NewOrder { order_id, user_id, item_ids, total_amount, currency, external_id, metadata, process_after } =
-            order;
-        let (order_id, user_id) = (order_id.uuid().simple(), user_id.get());
-        // Writing to a String cannot fail.
-        let _ = write!(json, r#"{separator}["{order_id}",{user_id},"{item_ids}","{total_amount}""#);
-        let labels = currency.is_some() || external_id.is_some() || !metadata.pairs().is_empty();
-        if labels || process_after.is_some() {
-            let currency = text_or_null(currency.map(|currency| currency.to_string()));
-            let external_id = text_or_null(external_id.as_ref().map(|external_id| external_id.as_str().to_owned()));
-            let pairs = Some(metadata.pairs()).filter(|pairs| !pairs.is_empty());
-            let metadata = text_or_null(pairs.map(|pairs| serde_json::json!(pairs).to_string()));
-            let process_after = process_after.map(|at| at.naive_utc().format("%F %T%.6f").to_string());
-            let _ = write!(json, ",{currency},{external_id},{metadata},{}", text_or_null(process_after));
-        }
-        json.push(']');
-        separator = ',';
+/// Places the orders, each due at its own time or at once. Most have nothing but what an order must have: a batch of such
+/// leaves the other columns to their defaults.
+fn place<'a>(orders: impl Iterator<Item = &'a NewOrder> + Clone) -> String {
+    let is_plain = orders.clone().all(NewOrder::is_plain);
+    let mut sql = String::with_capacity(256 + orders.size_hint().0 * 80);
+    sql.push_str("insert into orders (order_id, user_id, item_ids, total_amount");
+    if !is_plain {
+        sql.push_str(", currency, external_id, metadata, process_after, available_at");
     }
-    json.push_str(if json.is_empty() { "[]" } else { "]" });
-    json
+    sql.push_str(") values");
+    for (index, order) in orders.enumerate() {
+        let separator = if index == 0 { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write_row(&mut sql, separator, order, is_plain);
+    }
+    sql
 }
 
-fn text_or_null(text: Option<String>) -> serde_json::Value {
-    text.map_or(serde_json::Value::Null, Into::into)
+fn write_row(sql: &mut String, separator: &str, order: &NewOrder, is_plain: bool) -> fmt::Result {
+    use fmt::Write;
+
+    let NewOrder { order_id, user_id, item_ids, total_amount, currency, external_id, metadata, process_after } = order;
+    let (order_id, user_id) = (Id(order_id.uuid()), user_id.get());
+    write!(sql, "{separator}\n({order_id},{user_id},'{item_ids}',{total_amount}")?;
+    if !is_plain {
+        let currency = Text(currency.as_ref().map(Currency::code));
+        let external_id = Text(external_id.as_ref().map(ExternalId::as_str));
+        let metadata = Some(metadata.pairs()).filter(|pairs| !pairs.is_empty()).map(|pairs| json!(pairs).to_string());
+        write!(sql, ",{currency},{external_id},{}", Text(metadata.as_deref()))?;
+        match process_after.map(Time) {
+            Some(at) => write!(sql, ",{at},greatest({at}, now(6))")?,
+            None => sql.push_str(",null,now(6)"),
+        }
+    }
+    sql.push(')');
+    Ok(())
+}
+
+/// How many bytes an order takes on its way to the database at most.
+#[must_use]
+pub fn weight(order: &NewOrder) -> usize {
+    const FIXED: usize = 256;
+    const ITEM: usize = 21;
+    // What callers wrote travels in hexadecimal.
+    const DIGITS: usize = 2;
+    let external_id = order.external_id.as_ref().map_or(0, |external_id| external_id.as_str().len());
+    let metadata: usize = order.metadata.pairs().iter().map(|(key, value)| length(key) + length(value) + 6).sum();
+    FIXED + ITEM * order.item_ids.as_slice().len() + DIGITS * (external_id + metadata)
+}
+
+/// Bytes of a text inside JSON.
+fn length(text: &str) -> usize {
+    let length = |character: char| match character {
+        '"' | '\\' => 2,
+        character if character.is_ascii_control() => 6,
+        character => character.len_utf8(),
+    };
+    text.chars().map(length).sum()
 }
 
 /// For micro-benchmarks.
@@ -223,57 +230,83 @@ pub mod bench {
     /// The orders as they travel to the server when they are placed.
     #[must_use]
     pub fn statement(orders: &[NewOrder]) -> String {
-        super::as_json(orders.iter())
+        super::place(orders.iter())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Amount, ExternalId, ItemIds, Metadata, UserId};
+    use crate::domain::{Amount, ItemIds, Metadata, UserId};
 
-    #[test]
-    fn orders_travel_as_valid_json() -> Result<(), Box<dyn std::error::Error>> {
-        let plain = NewOrder {
-            order_id: OrderId::new(),
-            user_id: UserId::new(1).ok_or("no user")?,
-            item_ids: ItemIds::new(vec![4, 6])?,
+    fn plain() -> NewOrder {
+        NewOrder {
+            order_id: OrderId::FIRST,
+            user_id: UserId::new(1).unwrap(),
+            item_ids: ItemIds::new(vec![4, 6]).unwrap(),
             total_amount: Amount::MAX,
             currency: None,
             external_id: None,
             metadata: Metadata::default(),
             process_after: None,
-        };
+        }
+    }
+
+    #[test]
+    fn plain_orders_name_only_what_they_have() {
+        let id = Id(OrderId::FIRST.uuid());
+        let row = format!("\n({id},1,'[4, 6]',99999999999999.9999)");
+
+        let sql = place([plain(), plain()].iter());
+
+        assert_eq!(sql, format!("insert into orders (order_id, user_id, item_ids, total_amount) values{row},{row}"));
+    }
+
+    #[test]
+    fn what_callers_wrote_travels_in_hexadecimal() {
         let mut metadata = Metadata::default();
-        metadata.insert("a \"key\"".to_owned(), "\\ \u{1f600}".to_owned())?;
+        metadata.insert("a \"key\"".to_owned(), "\\ \u{1f600}'".to_owned()).unwrap();
         let labelled = NewOrder {
-            currency: Some("EUR".parse()?),
-            external_id: Some(ExternalId::new("\"7\"".to_owned())?),
+            currency: Some("EUR".parse().unwrap()),
+            external_id: Some(ExternalId::new("'7'".to_owned()).unwrap()),
             metadata,
             process_after: DateTime::from_timestamp(1, 5_000),
-            ..plain.clone()
+            ..plain()
         };
-        let id = plain.order_id.uuid().simple().to_string();
-        let row = serde_json::json!([id, 1, "[4, 6]", "99999999999999.9999"]);
-        let text = r#"{"a \"key\"":"\\ 😀"}"#;
-        let labelled_row = serde_json::json!([
-            id,
-            1,
-            "[4, 6]",
-            "99999999999999.9999",
-            "EUR",
-            "\"7\"",
-            text,
-            "1970-01-01 00:00:01.000005"
-        ]);
+        let (external_id, metadata) = (hex::encode("'7'"), hex::encode(r#"{"a \"key\"":"\\ 😀'"}"#));
+        let at = "'1970-01-01 00:00:01.000005'";
 
-        for (orders, rows) in
-            [(vec![], vec![]), (vec![&plain], vec![&row]), (vec![&plain, &labelled], vec![&row, &labelled_row])]
-        {
-            let json: serde_json::Value = serde_json::from_str(&as_json(orders.into_iter()))?;
+        let sql = place([labelled, plain()].iter());
 
-            assert_eq!(json, serde_json::json!(rows));
+        let (_, rows) = sql.split_once("values\n").unwrap();
+        let (first, second) = rows.split_once(",\n").unwrap();
+        assert!(first.ends_with(&format!(
+            ",_utf8mb4 x'455552',_utf8mb4 x'{external_id}',_utf8mb4 x'{metadata}',{at},greatest({at}, now(6)))"
+        )));
+        assert!(second.ends_with(",99999999999999.9999,null,null,null,null,now(6))"));
+    }
+
+    /// What shares a commit must fit one packet, whatever the escapes of JSON make of it.
+    #[test]
+    fn an_order_weighs_no_less_than_what_travels() {
+        for text in ["a", "ä", "\u{1f600}", "\"", "\\", "\n", "\u{1}", "\u{7f}", "\u{85}"] {
+            let mut metadata = Metadata::default();
+            for pair in 0..50 {
+                metadata.insert(format!("{}{pair}", text.repeat(38)), text.repeat(500)).unwrap();
+            }
+            let order = NewOrder {
+                user_id: UserId::new(i64::MAX).unwrap(),
+                item_ids: ItemIds::new(vec![i64::MAX; 1000]).unwrap(),
+                currency: Some("EUR".parse().unwrap()),
+                external_id: Some(ExternalId::new("\"\\\u{1f600}".repeat(21)).unwrap()),
+                metadata,
+                process_after: DateTime::from_timestamp(1, 5_000),
+                ..plain()
+            };
+
+            let travels = place([&order, &order].into_iter()).len() - place([&order].into_iter()).len();
+
+            assert!(weight(&order) >= travels, "{text:?}: {} < {travels}", weight(&order));
         }
-        Ok(())
     }
 }

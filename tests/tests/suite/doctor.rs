@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::sample;
 
 /// Every check, in the order of the output.
-const CHECKS: [&str; 35] = [
+const CHECKS: [&str; 34] = [
     "reachable",
     "server",
     "isolation",
@@ -18,7 +18,6 @@ const CHECKS: [&str; 35] = [
     "schema",
     "privileges",
     "skip locked",
-    "plan: place orders",
     "plan: lock due orders",
     "plan: claim orders",
     "plan: complete orders",

@@ -1,5 +1,7 @@
 //! The plans of the statements that run all the time, on the tables as they are.
 
+use std::borrow::Cow;
+
 use chrono::{NaiveDateTime, Utc};
 use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
 use sqlx::query::Query;
@@ -9,8 +11,8 @@ use uuid::Uuid;
 use super::judge::{Reads, Step, judge};
 use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
-use crate::store::claim::{CLAIM, LOCK_DUE, front};
-use crate::store::complete::COMPLETE;
+use crate::store::claim::{LOCK_DUE, claim, front};
+use crate::store::complete::complete;
 use crate::store::ended::ENDED;
 use crate::store::events::EVENTS;
 use crate::store::external_ids::TAKEN;
@@ -20,7 +22,7 @@ use crate::store::leave::{LEAVE, NOTE};
 use crate::store::list::{
     COUNT_UP_TO, END_OF_USERS_WALK, END_OF_WALK, IN_STATUS, NEWEST, OF_USER, ONE, WITH_EXTERNAL_ID,
 };
-use crate::store::place::{PLACE, PLACED_ALREADY};
+use crate::store::place::PLACED_ALREADY;
 use crate::store::queue::{AHEAD, ANY_DUE, OLDEST_DUE};
 use crate::store::workers::ORPHANS;
 use crate::store::{Store, StoreError};
@@ -39,8 +41,8 @@ const ENLIST: &str = r"
 /// A statement that runs all the time, and the plan that it was written for.
 pub(super) struct Hot {
     pub(super) check: &'static str,
-    pub(super) sql: &'static str,
-    /// The table that grows, the index by which it is read, and how; no index where it is not read.
+    pub(super) sql: Cow<'static, str>,
+    /// The table that grows, the index by which it is read, and how.
     pub(super) table: &'static str,
     pub(super) key: &'static str,
     pub(super) access: &'static [&'static str],
@@ -61,8 +63,14 @@ enum Value {
 /// The batch of a statement that takes one. Its size does not change the plan.
 const EMPTY: Value = Value::Text("[]");
 
-const BY_STATUS: Hot =
-    Hot { check: "", sql: "", table: "orders", key: "orders_by_status", access: &["range", "ref"], limit: Some(LIMIT) };
+const BY_STATUS: Hot = Hot {
+    check: "",
+    sql: Cow::Borrowed(""),
+    table: "orders",
+    key: "orders_by_status",
+    access: &["range", "ref"],
+    limit: Some(LIMIT),
+};
 
 const BY_ID: Hot = Hot { key: "PRIMARY", access: &["eq_ref"], limit: None, ..BY_STATUS };
 
@@ -81,18 +89,20 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         values
     };
     let limit = || Value::Limit(LIMIT);
-    let by_status = |check, sql| Hot { check, sql, ..BY_STATUS };
-    let by_time = |check, sql| Hot { check, sql, key: "orders_by_time", ..BY_STATUS };
-    let by_user = |check, sql| Hot { check, sql, key: "orders_by_user", ..BY_STATUS };
-    let by_id = |check, sql| Hot { check, sql, ..BY_ID };
+    let by_status = |check, sql| Hot { check, sql: Cow::Borrowed(sql), ..BY_STATUS };
+    let by_time = |check, sql| Hot { key: "orders_by_time", ..by_status(check, sql) };
+    let by_user = |check, sql| Hot { key: "orders_by_user", ..by_status(check, sql) };
+    let by_id = |check, sql| Hot { check, sql: Cow::Borrowed(sql), ..BY_ID };
+    // One id alone would be looked up while the plan is made.
+    let of_ids = |check, sql: String| Hot { check, sql: sql.into(), access: &["range"], ..BY_ID };
+    let (token, worker_id, order_ids) = (JUDGE.into(), JUDGE.into(), [sample, JUDGE]);
     vec![
-        (Hot { key: "", ..by_id("plan: place orders", PLACE) }, vec![EMPTY]),
         (
             by_status("plan: lock due orders", LOCK_DUE),
             vec![Value::Time(front().naive_utc()), Value::Limit(u32::from(RESCUES_MAX)), Value::Id(JUDGE), limit()],
         ),
-        (by_id("plan: claim orders", CLAIM), vec![EMPTY, Value::Id(sample)]),
-        (by_id("plan: complete orders", COMPLETE), vec![EMPTY]),
+        (of_ids("plan: claim orders", claim(token, worker_id, order_ids)), vec![]),
+        (of_ids("plan: complete orders", complete(token, order_ids)), vec![]),
         (by_id("plan: lock held orders", LOCK_LISTED), vec![EMPTY]),
         (by_id("plan: note events", NOTE), vec![EMPTY]),
         (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
@@ -204,7 +214,8 @@ impl Store {
             let reads = match hot.limit {
                 Some(limit) => {
                     let before = reads(&mut transaction).await?;
-                    let _: Vec<MySqlRow> = bind(sqlx::query(hot.sql), values).fetch_all(&mut *transaction).await?;
+                    let _: Vec<MySqlRow> =
+                        bind(sqlx::query(AssertSqlSafe(hot.sql.as_ref())), values).fetch_all(&mut *transaction).await?;
                     let read = reads(&mut transaction).await?.saturating_sub(before);
                     Some(Reads { read, limit: limit.into() })
                 }

@@ -1,0 +1,132 @@
+//! Statements that travel in one message, so that however many they are, they take one way to the server and back.
+//!
+//! They are text, and not prepared. A value in them is a number, or a literal of this module, in which nothing is special.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, Either, MySqlConnection};
+use uuid::Uuid;
+
+/// Statements, run one after the other until one fails.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Script(String);
+
+/// What the statements of a script came to.
+#[derive(Default)]
+pub(super) struct Ran {
+    /// Rows that were found and changed.
+    pub(super) changed: u64,
+    /// Rows that were read, in the order of the statements.
+    pub(super) rows: Vec<MySqlRow>,
+}
+
+impl Script {
+    /// The beginning of a transaction. One that is never committed is rolled back when its connection closes.
+    pub(super) fn begin() -> Self {
+        Self::default().then("begin")
+    }
+
+    /// Adds a statement.
+    pub(super) fn then(mut self, statement: impl fmt::Display) -> Self {
+        use fmt::Write;
+
+        let separator = if self.0.is_empty() { "" } else { ";\n" };
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "{separator}{statement}");
+        self
+    }
+
+    /// The end of a transaction.
+    pub(super) fn commit(self) -> Self {
+        self.then("commit")
+    }
+
+    /// The end of a transaction that is to have no effect.
+    pub(super) fn rollback(self) -> Self {
+        self.then("rollback")
+    }
+
+    /// Has the server run them all.
+    pub(super) async fn run(self, connection: &mut MySqlConnection) -> Result<Ran, sqlx::Error> {
+        let mut ran = Ran::default();
+        let mut answers = sqlx::raw_sql(AssertSqlSafe(self.0)).fetch_many(connection);
+        while let Some(answer) = answers.try_next().await? {
+            match answer {
+                Either::Left(done) => ran.changed += done.rows_affected(),
+                Either::Right(row) => ran.rows.push(row),
+            }
+        }
+        Ok(ran)
+    }
+}
+
+/// Sixteen bytes, in hexadecimal.
+pub(super) struct Id(pub(super) Uuid);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "x'{}'", self.0.simple())
+    }
+}
+
+/// A list of ids, for `in (…)`.
+pub(super) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
+    ids.into_iter().map(|id| Id(id).to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// Whatever somebody wrote, in hexadecimal; null where nobody wrote anything.
+pub(super) struct Text<'a>(pub(super) Option<&'a str>);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(text) => write!(f, "_utf8mb4 x'{}'", hex::encode(text)),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+/// A moment, to the microsecond.
+pub(super) struct Time(pub(super) DateTime<Utc>);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'", self.0.naive_utc().format("%F %T%.6f"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_wrote_cannot_end_its_literal() {
+        let text = "'; drop table orders; -- \\ \u{1f600}";
+
+        let literal = Text(Some(text)).to_string();
+
+        let digits = literal.strip_prefix("_utf8mb4 x'").and_then(|rest| rest.strip_suffix('\'')).unwrap();
+        assert_eq!(hex::decode(digits).unwrap(), text.as_bytes());
+        assert_eq!(Text(Some("")).to_string(), "_utf8mb4 x''");
+        assert_eq!(Text(None).to_string(), "null");
+    }
+
+    #[test]
+    fn times_and_ids_are_literals_of_their_columns() {
+        let at = DateTime::from_timestamp(1, 5_000).unwrap();
+
+        assert_eq!(Time(at).to_string(), "'1970-01-01 00:00:01.000005'");
+        assert_eq!(ids([Uuid::nil(), Uuid::max()]), format!("x'{}',x'{}'", "0".repeat(32), "f".repeat(32)));
+    }
+
+    #[test]
+    fn statements_are_one_text() {
+        let script = Script::begin().then(format_args!("select {}", 1)).commit();
+
+        assert_eq!(script.0, "begin;\nselect 1;\ncommit");
+    }
+}
