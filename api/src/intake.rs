@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Placed, Placement};
+use orders_shared::domain::{NewOrder, Placed, Placement};
 use orders_shared::store::{Store, StoreError, weight};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -66,9 +66,12 @@ pub(crate) enum Refused {
 struct Waiting {
     placement: Placement,
     bytes: usize,
-    placed: oneshot::Sender<Result<Placed, Refused>>,
+    placed: oneshot::Sender<Told>,
     room: OwnedSemaphorePermit,
 }
+
+/// What became of the orders of one request, and the orders.
+type Told = Result<(Placed, Vec<NewOrder>), Refused>;
 
 impl Intake {
     /// An intake with its writers, which end when the last clone of the intake is dropped.
@@ -82,8 +85,8 @@ impl Intake {
         (Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)) }, writers)
     }
 
-    /// Places the orders of one request, all or none. [`Placed::New`] means that they are on disk.
-    pub(crate) async fn place(&self, placement: Placement) -> Result<Placed, Refused> {
+    /// Places the orders of one request, all or none, and gives them back. [`Placed::New`] means that they are on disk.
+    pub(crate) async fn place(&self, placement: Placement) -> Told {
         let bytes: usize = placement.orders.iter().map(weight).sum();
         let permits = u32::try_from(bytes).map_err(|_| Refused::Full)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Refused::Full)?;
@@ -106,7 +109,7 @@ async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, bell:
             Err(refused @ (Refused::Broken | Refused::Locked)) if placements.len() > 1 => {
                 place_alone(&store, placements.into_iter().zip(answers).collect(), refused, &bell, &metrics).await;
             }
-            placed => tell(&placements, answers, placed, &bell, &metrics),
+            placed => tell(placements, answers, placed, &bell, &metrics),
         }
     }
 }
@@ -124,10 +127,10 @@ async fn place_alone(
     let try_for = if why == Refused::Locked { Duration::ZERO } else { TRY_FOR };
     let mut is_away = false;
     for (placement, answer) in batch {
-        let placements = [placement];
+        let placements = vec![placement];
         let placed = if is_away { Err(Refused::DatabaseAway) } else { place(store, &placements, try_for).await };
         is_away = matches!(placed, Err(Refused::DatabaseAway));
-        tell(&placements, [answer], placed, bell, metrics);
+        tell(placements, [answer], placed, bell, metrics);
     }
 }
 
@@ -145,11 +148,11 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
     Some(batch)
 }
 
-type Answer = (oneshot::Sender<Result<Placed, Refused>>, OwnedSemaphorePermit);
+type Answer = (oneshot::Sender<Told>, OwnedSemaphorePermit);
 
 /// Answers those whose orders one commit placed, or did not.
 fn tell(
-    placements: &[Placement],
+    placements: Vec<Placement>,
     answers: impl IntoIterator<Item = Answer>,
     placed: Result<Vec<Placed>, Refused>,
     bell: &Bell,
@@ -171,9 +174,10 @@ fn tell(
         metrics.placed(orders);
     }
     let mut placed = placed.into_iter();
-    for (answer, _room) in answers {
+    for (Placement { orders, .. }, (answer, _room)) in placements.into_iter().zip(answers) {
+        let placed = placed.next().ok_or(refused.unwrap_or(Refused::Broken));
         // A client that went away does not read its answer; the orders stand.
-        let _ = answer.send(placed.next().ok_or(refused.unwrap_or(Refused::Broken)));
+        let _ = answer.send(placed.map(|placed| (placed, orders)));
     }
 }
 

@@ -70,7 +70,8 @@ impl CreateApi {
     ) -> Result<Created, Problem> {
         let Body(order) = order;
         let order_id = order.order_id;
-        match self.place("create_order", vec![order], key.0).await? {
+        let (placed, _) = self.place("create_order", vec![order], key.0).await?;
+        match placed {
             Placed::Before { order_ids, .. } => {
                 let first = order_ids.first().copied().unwrap_or(order_id);
                 Ok(Created::Order(Json(OrderCreated::new(first)), Some(true)))
@@ -92,8 +93,8 @@ impl CreateApi {
         order: Body<NewOrderBody>,
     ) -> Result<OrderPlaced, Problem> {
         let Body(order) = order;
-        let placed = self.place("place_order", vec![order.clone()], key.0).await?;
-        let (orders, replayed) = as_placed(vec![order], placed);
+        let (placed, orders) = self.place("place_order", vec![order], key.0).await?;
+        let (orders, replayed) = as_placed(orders, placed);
         let order = orders.into_iter().next().ok_or_else(Problem::internal)?;
         let location = format!("/orders/{}", order.order_id);
         Ok(OrderPlaced::Order(Json(order.into()), location, replayed))
@@ -111,7 +112,7 @@ impl CreateApi {
         orders: Body<BatchBody>,
     ) -> Result<BatchPlaced, Problem> {
         let Body(orders) = orders;
-        let placed = self.place(BATCH, orders.clone(), key.0).await?;
+        let (placed, orders) = self.place(BATCH, orders, key.0).await?;
         let (orders, replayed) = as_placed(orders, placed);
         Ok(BatchPlaced::Orders(Json(BatchCreated { orders: orders.into_iter().map(Into::into).collect() }), replayed))
     }
@@ -123,19 +124,19 @@ impl CreateApi {
         operation: &str,
         orders: Vec<NewOrder>,
         key: Option<IdempotencyKey>,
-    ) -> Result<Placed, Problem> {
+    ) -> Result<(Placed, Vec<NewOrder>), Problem> {
         let intake = self.intake.as_ref().ok_or_else(Problem::internal)?;
         let key = key_use(key, operation, &orders);
         let placement = Placement { orders, key };
         let looks_back = placement.looks_back();
-        let placed = intake.place(placement).await.map_err(|why| refused(why, looks_back))?;
+        let (placed, orders) = intake.place(placement).await.map_err(|why| refused(why, looks_back))?;
         match placed {
             Placed::KeyReused => Err(key_reused()),
             Placed::ExternalIdTaken { index, order_id } => {
                 let order = if operation == BATCH { format!("/orders/{index}") } else { String::new() };
                 Err(Problem::external_id_taken(format!("{order}/external_id"), order_id))
             }
-            placed => Ok(placed),
+            placed => Ok((placed, orders)),
         }
     }
 }
