@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{NewOrder, Placed, Placement};
-use orders_shared::store::{Store, StoreError, weight};
+use orders_shared::store::{Store, StoreError, weight_bytes};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -14,9 +14,9 @@ use crate::metrics::ApiMetrics;
 /// add delay and memory, so further ones are turned away.
 const QUEUE_MAX: usize = 4_096;
 
-/// Bytes of all orders that wait, about as they travel to the database. It bounds the memory of large orders as
-/// [`QUEUE_MAX`] does that of small ones; room for seven of the largest batches.
-const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Bytes of all orders that wait, as they travel to the database, where what callers wrote takes twice its size. It bounds the
+/// memory of large orders as [`QUEUE_MAX`] does that of small ones; room for seven of the largest batches.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
 
 /// Orders that one commit takes, or as many more as one request has. The gain of larger ones is small.
 const BATCH_MAX: usize = 500;
@@ -51,7 +51,7 @@ pub(crate) enum Refused {
     /// Too many orders wait to be written.
     #[error("too many orders wait to be written")]
     Full,
-    /// The database is away. The orders may have been placed if the connection was lost during their commit.
+    /// The database is away. The orders may have been placed, or may be yet, if it has them and only its answer did not come.
     #[error("the database did not take the orders; the log of the intake says why")]
     DatabaseAway,
     /// Somebody else keeps a lock that one of the orders needs.
@@ -87,7 +87,7 @@ impl Intake {
 
     /// Places the orders of one request, all or none, and gives them back. [`Placed::New`] means that they are on disk.
     pub(crate) async fn place(&self, placement: Placement) -> Told {
-        let bytes: usize = placement.orders.iter().map(weight).sum();
+        let bytes: usize = placement.orders.iter().map(weight_bytes).sum();
         let permits = u32::try_from(bytes).map_err(|_| Refused::Full)?;
         let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Refused::Full)?;
         let (placed, answer) = oneshot::channel();

@@ -10,8 +10,8 @@ use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{shutdown, telemetry};
 
-/// With it a create takes an eighth less processor time than with the C library's: HTTP and JSON allocate much. Without huge
-/// pages (`no_thp`), which would hold more memory than they are asked for.
+/// HTTP and JSON allocate much: with the C library's allocator a create takes a seventh more processor time
+/// (docs/PERFORMANCE.md). Without huge pages (`no_thp`), which would hold more memory than they are asked for.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -41,6 +41,8 @@ struct Line {
     delay: Duration,
     /// How many times all connections were ended.
     drops: u64,
+    /// What programs have sent so far.
+    messages: u32,
     /// What a connection must ask for to be ended before its answer.
     trap: Option<Trap>,
     is_sprung: bool,
@@ -118,13 +120,19 @@ impl Proxy {
         self.line.send_modify(|line| line.drops += 1);
     }
 
+    /// How many messages have gone to the database so far: each waits for the answer to the one before.
+    #[must_use]
+    pub fn messages(&self) -> u32 {
+        self.line.borrow().messages
+    }
+
     /// Ends the connection that sends the next COMMIT, alone or behind other statements, when the database has answered
     /// it, before the answer passes: the commit takes effect, and nobody tells the program.
     pub fn cut_at_commit(&self) {
         self.set(Trap::Commit);
     }
 
-    /// The same for the next message with these bytes in it, such as a statement's parameter.
+    /// The same for the next message with these bytes in it, such as a value. Its last statement must give no rows.
     pub fn cut_at_answer_to(&self, bytes: &[u8]) {
         self.set(Trap::Bytes(bytes.to_owned()));
     }
@@ -190,6 +198,7 @@ async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Li
         tokio::select! {
             count = program.read(&mut asked) => {
                 let Some(chunk @ [_, ..]) = asked.get(..count?) else { return Ok(()) };
+                line.send_modify(|line| line.messages += 1);
                 let is_trapped = takes_trap(line, chunk);
                 let_pass(line).await;
                 if is_trapped && line.borrow().is_held_back {

@@ -278,8 +278,8 @@ impl Kind {
                 title: "The database is away",
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 meaning: "The database does not answer, or refuses for the moment. A request that only reads has no \
-                          effect. One that creates or changes something is not confirmed: if the connection broke in \
-                          the middle of its commit, it has taken effect.",
+                          effect. One that creates or changes something is not confirmed: it may have taken effect, or \
+                          may do so yet, if the database has it and only the answer did not come.",
                 remedy: "Try again after the seconds in Retry-After, and wait longer each time. To create \
                          something once, repeat the request with the same Idempotency-Key.",
                 example: "The database is away. Try again.",

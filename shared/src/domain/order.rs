@@ -27,10 +27,18 @@ impl NewOrder {
     /// Whether it has nothing but what every order must have.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        self.currency.is_none()
-            && self.external_id.is_none()
-            && self.metadata.pairs().is_empty()
-            && self.process_after.is_none()
+        // Every field is named, so that a new one is thought of.
+        let Self {
+            order_id: _,
+            user_id: _,
+            item_ids: _,
+            total_amount: _,
+            currency,
+            external_id,
+            metadata,
+            process_after,
+        } = self;
+        currency.is_none() && external_id.is_none() && metadata.pairs().is_empty() && process_after.is_none()
     }
 }
 

@@ -148,6 +148,8 @@ impl Store {
         match claimed.await {
             Ok(Some(since)) => Ok(Claimed::Orders { claims: doubtful, since }),
             Ok(None) => Ok(Claimed::WaitUntilIdle),
+            // What the server has refused did not happen.
+            Err(error) if error.is_refusal() => Err(ClaimError { error, doubtful: Vec::new() }),
             Err(error) => Err(ClaimError { error, doubtful }),
         }
     }

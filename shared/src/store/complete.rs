@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, HashSet};
 
-use sqlx::Connection;
+use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
-use super::counts::{COMPLETED_AT, Moves};
+use super::counts::Moves;
 use super::held::Listed;
 use super::script::{Id, Script, ids};
 use super::{Store, StoreError};
@@ -36,17 +36,25 @@ impl<T> Partly<T, Finished> {
     }
 }
 
-/// Completes those of one claim's orders whose claim holds.
-pub(super) fn complete(token: ClaimToken, order_ids: impl IntoIterator<Item = Uuid>) -> String {
-    let (token, order_ids) = (Id(token.uuid()), ids(order_ids));
+/// Completes those of the orders whose claims hold, at the same moment. One statement for all claims, so that it takes its
+/// locks in the order of ids.
+pub(super) fn complete(claims: impl IntoIterator<Item = (OrderId, ClaimToken)>) -> String {
+    let mut claimed_by: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for (order_id, token) in claims {
+        claimed_by.entry(token.uuid()).or_default().push(order_id.uuid());
+    }
+    let claims = claimed_by.into_iter().map(|(token, order_ids)| {
+        format!("claim_token = {token} and order_id in ({order_ids})", token = Id(token), order_ids = ids(order_ids))
+    });
+    let hold = claims.collect::<Vec<_>>().join(" or ");
     format!(
         r"
         update orders force index (primary)
         set status = 'COMPLETED',
             claim_token = null,
-            completed_at = {COMPLETED_AT},
-            updated_at = {COMPLETED_AT}
-        where order_id in ({order_ids}) and status = 'PROCESSING' and claim_token = {token}
+            completed_at = now(6),
+            updated_at = now(6)
+        where status = 'PROCESSING' and ({hold})
         "
     )
 }
@@ -62,8 +70,13 @@ impl Store {
     pub async fn complete(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
         let all = self.call("complete orders", async {
             let mut line = self.line().await?;
-            let all = completions(Script::begin(), &claims).run(&mut line).await?.changed == claims.len() as u64;
-            let end = if all { count(&claims).commit() } else { Script::default().rollback() };
+            let listed: Vec<&Claim> = claims.iter().collect();
+            let counts = complete_all(&mut line, Script::begin(), &listed).await?;
+            let all = counts.is_some();
+            let end = match counts {
+                Some(counts) => Script::default().then(counts.statement()).commit(),
+                None => Script::default().rollback(),
+            };
             end.run(&mut line).await?;
             line.done();
             Ok(all)
@@ -86,12 +99,9 @@ impl Store {
             let held: HashSet<OrderId> = held.into_iter().map(|held| held.order_id.into()).collect();
             let held: Vec<&Claim> = claims.iter().filter(|claim| held.contains(&claim.order_id())).collect();
             if !held.is_empty() {
-                let script = completions(Script::default(), held.iter().copied());
-                if script.run(&mut transaction).await?.changed != held.len() as u64 {
-                    // Two claims of one order are among them: apart, each is told.
-                    return Err(sqlx::Error::RowNotFound);
-                }
-                count(held.iter().copied()).run(&mut transaction).await?;
+                let counts = complete_all(&mut transaction, Script::default(), &held).await?;
+                // If not all could be, two claims of one order are among them: apart, each is told.
+                counts.ok_or(sqlx::Error::RowNotFound)?.count(&mut transaction).await?;
             }
             transaction.commit().await?;
             line.done();
@@ -108,20 +118,23 @@ impl Store {
     }
 }
 
-/// Completes these claims, all at the same moment; counts nothing.
-fn completions<'a>(script: Script, claims: impl IntoIterator<Item = &'a Claim>) -> Script {
-    let mut order_ids: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-    for claim in claims {
-        order_ids.entry(claim.token().uuid()).or_default().push(claim.order_id().uuid());
+/// Completes these claims, at least one, and gives what is to be counted; `None` where not all of them hold.
+async fn complete_all(
+    connection: &mut MySqlConnection,
+    script: Script,
+    claims: &[&Claim],
+) -> Result<Option<Moves>, sqlx::Error> {
+    let first = Id(claims.first().ok_or(sqlx::Error::RowNotFound)?.order_id().uuid());
+    let ran = script
+        .then(complete(claims.iter().map(|claim| (claim.order_id(), claim.token()))))
+        .then(format_args!("select completed_at from orders where order_id = {first}"))
+        .run(connection)
+        .await?;
+    if ran.changed != claims.len() as u64 {
+        return Ok(None);
     }
-    let script = script.then(format_args!("set {COMPLETED_AT} = now(6)"));
-    order_ids.into_iter().fold(script, |script, (token, order_ids)| script.then(complete(token.into(), order_ids)))
-}
-
-/// Counts what was completed.
-fn count<'a>(claims: impl IntoIterator<Item = &'a Claim>) -> Script {
-    let placed: Vec<_> = claims.into_iter().map(|claim| claim.order().created_at).collect();
-    Script::default().then(Moves::completed(&placed).statement())
+    let placed: Vec<_> = claims.iter().map(|claim| claim.order().created_at).collect();
+    Ok(Some(Moves::completed(&placed, ran.time()?)))
 }
 
 pub(super) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {

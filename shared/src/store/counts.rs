@@ -6,15 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 
-use super::script::{Script, Time};
+use super::script::Script;
 use super::{Store, StoreError};
 use crate::domain::{OrderCounts, OrderStatus};
 
 /// How long a full count may take, which reads the whole table: a hundred million orders.
 const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
-
-/// The moment at which the orders of a batch are completed, kept by the server for the statements that need it.
-pub(super) const COMPLETED_AT: &str = "@completed_at";
 
 /// One statement, hence one moment.
 const KEPT: &str = r"
@@ -105,7 +102,7 @@ async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Resul
     let row: Row = sqlx::query_as(count).fetch_one(connection).await?;
     let (pending, processing, completed, failed, canceled, processing_us) = row;
     let processing_us = processing_us.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(Moves { pending, processing, completed, failed, canceled, processing_us, timed: None })
+    Ok(Moves { pending, processing, completed, failed, canceled, processing_us })
 }
 
 /// Orders that get to a status (more than zero) and that leave it (less), and their processing time.
@@ -117,8 +114,6 @@ pub(super) struct Moves {
     failed: i64,
     canceled: i64,
     processing_us: i128,
-    /// Add the time from then to [`COMPLETED_AT`] so many times.
-    timed: Option<(DateTime<Utc>, i64)>,
 }
 
 impl Moves {
@@ -136,13 +131,11 @@ impl Moves {
         self
     }
 
-    /// Orders that were claimed, and are completed at [`COMPLETED_AT`]: since when each was there.
-    pub(super) fn completed(placed: &[DateTime<Utc>]) -> Self {
-        let Some(&since) = placed.first() else { return Self::default() };
-        let longer = |created_at: &DateTime<Utc>| (since - created_at).num_microseconds().unwrap_or_default();
+    /// Orders that were claimed, and are completed at the same moment: since when each was there.
+    pub(super) fn completed(placed: &[DateTime<Utc>], completed_at: DateTime<Utc>) -> Self {
+        let time = |created_at: &DateTime<Utc>| (completed_at - created_at).num_microseconds().unwrap_or_default();
         Self {
-            processing_us: placed.iter().map(|created_at| i128::from(longer(created_at))).sum(),
-            timed: Some((since, signed(placed.len() as u64))),
+            processing_us: placed.iter().map(|created_at| i128::from(time(created_at))).sum(),
             ..Self::default().and(OrderStatus::Processing, OrderStatus::Completed, placed.len() as u64)
         }
     }
@@ -166,14 +159,7 @@ impl Moves {
     ///
     /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
     pub(super) fn statement(&self) -> String {
-        let Self { pending, processing, completed, failed, canceled, processing_us, timed } = self;
-        let processing_us = match timed {
-            Some((since, times)) => {
-                let since = Time(*since);
-                format!("{processing_us} + {times} * timestampdiff(microsecond, {since}, {COMPLETED_AT})")
-            }
-            None => processing_us.to_string(),
-        };
+        let Self { pending, processing, completed, failed, canceled, processing_us } = self;
         format!(
             r"
             insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
@@ -192,9 +178,10 @@ impl Moves {
     }
 }
 
+/// For people.
 impl fmt::Display for Moves {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pending, processing, completed, failed, canceled, processing_us, .. } = self;
+        let Self { pending, processing, completed, failed, canceled, processing_us } = self;
         write!(
             f,
             "by {pending:+} PENDING, {processing:+} PROCESSING, {completed:+} COMPLETED, {failed:+} FAILED, \
@@ -232,15 +219,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processing_times_of_a_batch_are_those_of_its_first_order_and_what_they_differ() {
-        let since = DateTime::from_timestamp(1_000_000, 5_000).unwrap_or_default();
-        let placed = [0, 1_500_000, -3].map(|later| since + TimeDelta::microseconds(later));
+    fn a_batch_took_as_long_as_its_orders_together() {
+        let completed_at = DateTime::from_timestamp(1_000_000, 5_000).unwrap_or_default();
+        let placed = [7, 1_500_000, -3].map(|earlier| completed_at - TimeDelta::microseconds(earlier));
 
-        let moves = Moves::completed(&placed);
+        let moves = Moves::completed(&placed, completed_at);
 
-        assert_eq!(moves.timed, Some((since, 3)));
-        assert_eq!(moves.processing_us, -1_500_000 + 3);
-        assert_eq!((moves.processing, moves.completed), (-3, 3));
+        assert_eq!((moves.processing, moves.completed, moves.processing_us), (-3, 3, 1_500_004));
+    }
+
+    #[test]
+    fn what_moved_is_added_to_the_row_of_the_connection_or_begins_it() {
+        let sql = Moves::default().and(OrderStatus::Pending, OrderStatus::Processing, 3).statement();
+
+        assert!(sql.contains("mod(connection_id(), 64), -3, 3, 0, 0, 0, 0"), "{sql}");
+        assert!(sql.contains("pending = pending + -3,") && sql.contains("processing = processing + 3,"), "{sql}");
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl StoreError {
         number_of(&self.cause) == Some(LOCK_WAIT)
     }
 
+    /// Whether the server said no, and did nothing. Where it did not, or was ended itself, a commit may have taken effect.
+    pub(super) fn is_refusal(&self) -> bool {
+        number_of(&self.cause).is_some_and(|number| !ENDED.contains(&number))
+    }
+
     /// Whether a row with this primary key is there already.
     pub(super) fn is_duplicate(&self) -> bool {
         self.cause.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
@@ -49,6 +54,9 @@ pub(super) fn number_of(error: &sqlx::Error) -> Option<u16> {
 
 /// A lock was not to be had in time.
 pub(super) const LOCK_WAIT: u16 = 1205;
+
+/// Error numbers of MySQL and MariaDB that say that the connection, its statement or the server was ended.
+const ENDED: [u16; 5] = [1053, 1317, 1927, 3169, 4031];
 
 /// Error numbers of MySQL and MariaDB that say nothing about the statement itself.
 const PASSING: [u16; 23] = [

@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 /// deadlines.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// A call that took longer is worth a warning.
+/// A call that succeeded and took longer is worth a warning. One that failed is told of by whoever handles that.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection out of the pool, for one call.
@@ -33,7 +33,13 @@ impl Store {
         doing: &'static str,
         call: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        self.long_call(doing, CALL_LIMIT, call).await
+        let started = Instant::now();
+        let done = Box::pin(self.long_call(doing, CALL_LIMIT, call)).await;
+        let elapsed = started.elapsed();
+        if done.is_ok() && elapsed > SLOW_AFTER {
+            tracing::warn!(doing, ?elapsed, "the database was slow");
+        }
+        done
     }
 
     /// As [`Store::call`], for what takes longer.
@@ -44,13 +50,7 @@ impl Store {
         call: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
         let late = || Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")).into());
-        let started = Instant::now();
-        let done = tokio::time::timeout(limit, call).await.unwrap_or_else(|_| late());
-        let elapsed = started.elapsed();
-        if elapsed > SLOW_AFTER {
-            tracing::warn!(doing, ?elapsed, "the database was slow");
-        }
-        done.map_err(StoreError::when(doing))
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| late()).map_err(StoreError::when(doing))
     }
 }
 

@@ -35,7 +35,7 @@ pub use doctor::{Finding, Verdict};
 pub use error::StoreError;
 pub use keys::PRUNE_MAX;
 pub use leave::{Rescued, Settled};
-pub use place::weight;
+pub use place::weight_bytes;
 pub use schema::SchemaState;
 
 /// The orders database.

@@ -1,17 +1,20 @@
 //! Statements that travel in one message, so that however many they are, they take one way to the server and back.
 //!
-//! They are text, and not prepared. A value in them is a number, or a literal of this module, in which nothing is special.
+//! They are text, and not prepared. A value in them is a number or one of the literals of this module, whose characters cannot
+//! end it: hexadecimal digits, those of a time, those of a list of numbers.
 
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Either, MySqlConnection};
+use sqlx::{AssertSqlSafe, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
-/// Statements, run one after the other until one fails.
-#[derive(Debug, Default)]
+use crate::domain::ItemIds;
+
+/// Statements, run one after the other until one fails. What callers wrote is in them, so that they cannot be printed.
+#[derive(Default)]
 #[must_use]
 pub(super) struct Script(String);
 
@@ -64,6 +67,13 @@ impl Script {
     }
 }
 
+impl Ran {
+    /// The moment that was asked for, by a statement of one row and column.
+    pub(super) fn time(&self) -> Result<DateTime<Utc>, sqlx::Error> {
+        self.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+    }
+}
+
 /// Sixteen bytes, in hexadecimal.
 pub(super) struct Id(pub(super) Uuid);
 
@@ -75,7 +85,24 @@ impl fmt::Display for Id {
 
 /// A list of ids, for `in (…)`.
 pub(super) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
-    ids.into_iter().map(|id| Id(id).to_string()).collect::<Vec<_>>().join(",")
+    use fmt::Write;
+
+    let mut list = String::new();
+    for id in ids {
+        let separator = if list.is_empty() { "" } else { "," };
+        // Writing to a String cannot fail.
+        let _ = write!(list, "{separator}{}", Id(id));
+    }
+    list
+}
+
+/// What was ordered, as the text of a JSON array.
+pub(super) struct Items<'a>(pub(super) &'a ItemIds);
+
+impl fmt::Display for Items<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'", self.0)
+    }
 }
 
 /// Whatever somebody wrote, in hexadecimal; null where nobody wrote anything.

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use crate::sample;
 
 /// Every check, in the order of the output.
-const CHECKS: [&str; 34] = [
+const CHECKS: [&str; 35] = [
     "reachable",
     "server",
     "isolation",
@@ -18,6 +18,7 @@ const CHECKS: [&str; 34] = [
     "schema",
     "privileges",
     "skip locked",
+    "scripts",
     "plan: lock due orders",
     "plan: claim orders",
     "plan: complete orders",

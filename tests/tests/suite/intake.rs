@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use orders_tests::{Api, Database, Proxy, Reply, database, eventually};
+use orders_tests::{Api, Database, Proxy, Reply, assert_counts_are_exact, database, eventually};
 use serde_json::{Value, json};
 use sqlx::{MySql, Transaction};
 use tokio::task::JoinSet;
@@ -49,6 +49,24 @@ async fn creates_that_shared_a_commit_which_lost_its_answer_are_each_stored_once
     for (user_id, order_id) in users.iter().zip(placed) {
         assert_eq!(orders_of(&database, *user_id).await, [order_id]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_that_reaches_the_database_late_is_stored_and_counted_once() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[]).await;
+    let order = sample::order();
+
+    line.hold_back_commit();
+    let (late, ()) = tokio::join!(api.place(&order), async {
+        line.has_cut().await;
+        line.let_go();
+    });
+    let next = api.place(&order).await;
+
+    assert_eq!(orders_of(&database, 1).await, [late, next]);
+    assert_counts_are_exact(&database.pool).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +186,7 @@ fn is_for_a_full_queue(reply: &Reply) -> bool {
 }
 
 async fn orders_of(database: &Database, user_id: i64) -> Vec<Uuid> {
-    let orders = sqlx::query_scalar("select order_id from orders where user_id = ?").bind(user_id);
+    let orders = sqlx::query_scalar("select order_id from orders where user_id = ? order by order_id").bind(user_id);
     orders.fetch_all(&database.pool).await.unwrap()
 }
 

@@ -27,6 +27,42 @@ async fn an_order_that_the_database_refuses_does_not_fail_those_placed_with_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_whose_count_the_database_refuses_is_not_placed_and_leaves_nothing_open() {
+    let database = database().await;
+    refuse_in(&database, "order_counts", "insert", "true").await;
+    let api = Api::start(&database.url, &[]).await;
+
+    let refused = api.post("/order/create-order", &sample::order().to_string()).await;
+    accept(&database).await;
+    let placed = api.place(&sample::order()).await;
+
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert_eq!(database.orders().await, 1);
+    assert_eq!(database.state(placed).await, ("PENDING".to_owned(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_whose_claim_the_database_refuses_are_not_taken_for_claimed() {
+    let database = database().await;
+    refuse(&database, "update", "new.status = 'PROCESSING'").await;
+    let api = Api::start(&database.url, &[]).await;
+    place_twenty(&api).await;
+    let worker = Worker::start(&database.url, &[]).await;
+
+    eventually("a claim is refused", sample::SOON, || async {
+        worker.logs().contains("no claim; trying again").then_some(())
+    })
+    .await;
+    accept(&database).await;
+    eventually("all are completed", sample::SOON, || async {
+        (database.orders_in("COMPLETED").await == 20).then_some(())
+    })
+    .await;
+
+    assert!(worker.counter("orders_stale_outcomes_total").await < 0.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
     let database = database().await;
     refuse(&database, "update", "new.user_id = 13 and new.status = 'COMPLETED'").await;
@@ -136,10 +172,14 @@ async fn lock(holder: &mut MySqlConnection, order_id: Uuid) {
     assert_eq!(locked.len(), 1);
 }
 
-/// From now on the database refuses what `condition` tells of a changed row.
+/// From now on the database refuses what `condition` tells of a changed order.
 async fn refuse(database: &Database, change: &str, condition: &str) {
+    refuse_in(database, "orders", change, condition).await;
+}
+
+async fn refuse_in(database: &Database, table: &str, change: &str, condition: &str) {
     let sql = format!(
-        "create trigger refusal before {change} on orders for each row
+        "create trigger refusal before {change} on {table} for each row
          if {condition} then
              signal sqlstate '45000' set message_text = 'refused by the test';
          end if"

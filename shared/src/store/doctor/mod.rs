@@ -13,6 +13,7 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, Connection};
 
 use super::counts::Moves;
+use super::script::Script;
 use super::{SchemaState, Store, StoreError};
 use crate::domain::{Registration, WorkerId};
 
@@ -55,6 +56,7 @@ impl Store {
             findings.extend(needed);
             if goes_on {
                 findings.push(Box::pin(self.skip_locked()).await);
+                findings.push(self.scripts().await);
                 findings.extend(Box::pin(self.plans()).await);
                 findings.push(self.counts().await);
             }
@@ -113,6 +115,23 @@ impl Store {
                  another: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node",
             ),
             Err(error) => check.failed(Causes(&error)),
+        }
+    }
+
+    async fn scripts(&self) -> Finding {
+        let check = Check("scripts");
+        let answered = self.call("send several statements in one message", async {
+            let mut line = self.line().await?;
+            let ran = Script::begin().then("select now(6)").rollback().run(&mut line).await?;
+            line.done();
+            ran.time()
+        });
+        match answered.await {
+            Ok(_) => check.ok("several statements travel in one message"),
+            Err(error) => check.failed(format!(
+                "{}: without it no order is placed; a proxy in between must let them pass",
+                Causes(&error)
+            )),
         }
     }
 

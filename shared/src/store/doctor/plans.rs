@@ -102,7 +102,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
             vec![Value::Time(front().naive_utc()), Value::Limit(u32::from(RESCUES_MAX)), Value::Id(JUDGE), limit()],
         ),
         (of_ids("plan: claim orders", claim(token, worker_id, order_ids)), vec![]),
-        (of_ids("plan: complete orders", complete(token, order_ids)), vec![]),
+        (of_ids("plan: complete orders", complete(order_ids.map(|order_id| (order_id.into(), token)))), vec![]),
         (by_id("plan: lock held orders", LOCK_LISTED), vec![EMPTY]),
         (by_id("plan: note events", NOTE), vec![EMPTY]),
         (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
