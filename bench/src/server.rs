@@ -1,11 +1,22 @@
 //! The database server: whether it is durable, and what it has done.
 
-use anyhow::{Context, Result, bail};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{Executor, MySqlConnection, MySqlPool};
 
 /// For all that is not under load itself.
 const CONNECTIONS: u32 = 4;
+
+/// Pages that an idle server may hold changed: a few, which it writes now and then.
+const DIRTY_MAX: u64 = 100;
+
+/// The pages of a full gigabyte take half a minute on a slow disk.
+const SETTLED_WITHIN: Duration = Duration::from_mins(3);
+
+/// Between two looks at them.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) async fn connect(url: &str) -> Result<MySqlPool> {
     pool(url, CONNECTIONS).await
@@ -61,9 +72,27 @@ pub(crate) async fn binlog_bytes(pool: &MySqlPool) -> Result<u64> {
 
 /// Statements that clients have sent so far.
 pub(crate) async fn questions(connection: &mut MySqlConnection) -> Result<u64> {
+    status(connection, "show global status like 'Questions'").await
+}
+
+/// Waits until the server has written the pages that it holds changed in memory. A table that has just been filled would
+/// otherwise be measured beside the writing of it.
+pub(crate) async fn settle(pool: &MySqlPool) -> Result<()> {
+    let mut connection = pool.acquire().await?;
+    connection.execute("set global innodb_max_dirty_pages_pct = 0").await?;
+    let started = Instant::now();
+    while status(&mut connection, "show global status like 'Innodb_buffer_pool_pages_dirty'").await? > DIRTY_MAX {
+        ensure!(started.elapsed() < SETTLED_WITHIN, "the server has not written its pages within {SETTLED_WITHIN:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+    connection.execute("set global innodb_max_dirty_pages_pct = default").await?;
+    Ok(())
+}
+
+async fn status(connection: &mut MySqlConnection, show: &'static str) -> Result<u64> {
     use sqlx::Row;
 
-    let row = connection.fetch_one("show global status like 'Questions'").await?;
+    let row = connection.fetch_one(show).await?;
     Ok(row.try_get_unchecked::<String, _>("Value")?.parse()?)
 }
 

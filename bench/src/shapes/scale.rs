@@ -5,7 +5,7 @@ use super::latency::at;
 use crate::http::get;
 use crate::report::{Base, Report, Target};
 use crate::seed::Orders;
-use crate::{Bench, load, seed};
+use crate::{Bench, load, seed, server};
 
 /// Finished orders of the small table.
 const SMALL: u64 = 1_000;
@@ -50,6 +50,7 @@ async fn costs(bench: &Bench, finished: u64, waiting: u64) -> Result<Costs> {
     seed::add(&bench.url, Orders::Finished, finished).await?;
     seed::add(&bench.url, Orders::Waiting, waiting).await?;
     let ids = seed::sample(&bench.pool, SAMPLE).await?;
+    server::settle(&bench.pool).await?;
 
     let api = bench.programs.api().await?;
     let mut line = api.line().await?;
