@@ -3,6 +3,7 @@ use hdrhistogram::Histogram;
 
 use super::intake::ORDER;
 use super::naive;
+use crate::cpu::Meter;
 use crate::http::post;
 use crate::report::{Base, Report, Target, quotient};
 use crate::{Bench, load, seed};
@@ -16,12 +17,15 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let insert = at(&insert, 0.5);
     report.add("one durable insert at one connection, p50", insert, "ms", Base::None, Target::None);
     seed::clear(&bench.pool).await?;
-    let api = bench.programs.api().await?;
-    let _worker = bench.programs.worker().await?;
+    let programs = [bench.programs.api().await?, bench.programs.worker().await?];
+    let [api, _] = &programs;
+    let meter = Meter::start(bench, &programs);
     let created = load::open(api.address, &post("/order/create-order", ORDER), PER_SECOND, bench.sizes.latency)?;
+    let cpu = meter.shares(created.len());
     let base = Base::Figure("the insert", insert);
     report.add("create at 1,000/s, p50", at(&created, 0.5), "ms", base, Target::AtMost(2.0));
     report.add("create at 1,000/s, p99", at(&created, 0.99), "ms", base, Target::AtMost(6.0));
+    report.cpu("create at 1,000/s", cpu);
     Ok(())
 }
 
