@@ -1,8 +1,13 @@
 use std::time::Duration;
+use std::{fmt, io};
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
-use sqlx::{ConnectOptions, Connection, Executor};
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, WeakPool};
+use futures_util::future::join_all;
+use sqlx::mysql::MySqlConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor, MySqlConnection};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::error::{TOO_MANY_CONNECTIONS, number_of};
 use super::{Store, StoreError};
 use crate::config::InvalidSetting;
 
@@ -12,8 +17,20 @@ const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// How long it is waited for then. A line that carries nothing any more is best given up at once: a new one may do.
 const TRIED_FOR: Duration = Duration::from_millis(500);
 
-/// How long an idle connection is kept. Below `wait_timeout`, so that the server does not close it first.
-const KEPT_IDLE: Duration = Duration::from_secs(15);
+/// A connection is closed so long after its last use began, before the server does that, after `wait_timeout`.
+const KEPT_IDLE: Duration = Duration::from_secs(10);
+
+/// A connection is closed at this age, however busy: the address may have come to mean another server, and sessions grow.
+const KEPT: Duration = Duration::from_mins(30);
+
+/// Between two looks for such connections.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Wait before the next try where a server refuses connections: it starts, or has too many. It doubles each time.
+const REFUSED_RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// How long a server may take to be told goodbye.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
 
 /// Set for every connection of ours.
 ///
@@ -73,32 +90,73 @@ impl StoreSettings {
     }
 }
 
+/// Opens the connections of a pool. Not the driver's own pool, which asks the server for a sign of life each time that a
+/// connection comes back.
+pub(super) struct Connections(MySqlConnectOptions);
+
+impl Manager for Connections {
+    type Type = MySqlConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<MySqlConnection, sqlx::Error> {
+        // Rare, and large: in a box, so that those who only take a connection that is there stay small.
+        let mut connection = Box::pin(self.0.connect()).await?;
+        connection.execute("set session transaction isolation level read committed").await?;
+        connection.execute(SESSION).await?;
+        Ok(connection)
+    }
+
+    async fn recycle(&self, connection: &mut MySqlConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if metrics.last_used() > TRIED_AFTER_IDLE {
+            timeout(TRIED_FOR, connection.ping()).await.map_err(|_| RecycleError::message("it is silent"))??;
+        }
+        Ok(())
+    }
+}
+
+/// The options hold the password.
+impl fmt::Debug for Connections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connections").finish_non_exhaustive()
+    }
+}
+
 impl Store {
     /// A store on this database. Opens no connection yet.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime of tokio, which closes the connections that nobody needs.
     #[must_use]
     pub fn new(settings: StoreSettings) -> Self {
-        let pool = MySqlPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(settings.acquire_timeout)
-            .idle_timeout(KEPT_IDLE)
-            .test_before_acquire(false)
-            .before_acquire(|connection, idle| {
-                Box::pin(async move {
-                    if idle.idle_for > TRIED_AFTER_IDLE {
-                        return Ok(tokio::time::timeout(TRIED_FOR, connection.ping()).await.is_ok_and(|it| it.is_ok()));
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute("set session transaction isolation level read committed").await?;
-                    connection.execute(SESSION).await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(settings.options);
-        Self { pool }
+        let StoreSettings { options, max_connections, acquire_timeout } = settings;
+        // The last one used is used next, so that there are no more than it takes.
+        let pool = Pool::builder(Connections(options)).max_size(max_connections as usize).queue_mode(QueueMode::Lifo);
+        let Ok(pool) = pool.build() else { unreachable!("only time limits of its own could want more settings") };
+        tokio::spawn(close_unused(pool.weak()));
+        Self { pool, acquire_timeout }
+    }
+
+    /// A connection out of the pool, or a new one.
+    pub(super) async fn connection(&self) -> Result<Object<Connections>, sqlx::Error> {
+        let deadline = Instant::now() + self.acquire_timeout;
+        let mut pause = REFUSED_RETRY_AFTER;
+        loop {
+            let refused = match timeout_at(deadline, self.pool.get()).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(PoolError::Backend(error))) => error,
+                Ok(Err(_)) => return Err(sqlx::Error::PoolClosed),
+                Err(_) => {
+                    let late = format!("no connection within {:?}", self.acquire_timeout);
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, late).into());
+                }
+            };
+            if !may_take_one_soon(&refused) || Instant::now() + pause >= deadline {
+                return Err(refused);
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
     }
 
     /// Asks the database for an answer.
@@ -116,8 +174,33 @@ impl Store {
         .await
     }
 
-    /// Closes every connection; calls under way are waited for, but no longer than a moment.
+    /// Closes every connection; those of calls under way when they come back.
     pub async fn close(&self) {
-        let _ = tokio::time::timeout(Duration::from_millis(200), self.pool.close()).await;
+        let idle = self.pool.retain(|_, _| false).removed;
+        self.pool.close();
+        say_goodbye(idle).await;
     }
+}
+
+/// Whether the server says no to a connection because it is not there yet, or has too many.
+fn may_take_one_soon(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        error => number_of(error) == Some(TOO_MANY_CONNECTIONS),
+    }
+}
+
+/// Closes connections that nobody has used for a while, or that are old, as long as there is the pool.
+async fn close_unused(pool: WeakPool<Connections>) {
+    loop {
+        sleep(LOOK).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let kept = |_: &MySqlConnection, metrics: Metrics| metrics.last_used() < KEPT_IDLE && metrics.age() < KEPT;
+        say_goodbye(pool.retain(kept).removed).await;
+    }
+}
+
+async fn say_goodbye(connections: Vec<MySqlConnection>) {
+    // One that is not told sees it by itself.
+    let _ = timeout(GOODBYE_LIMIT, join_all(connections.into_iter().map(Connection::close))).await;
 }

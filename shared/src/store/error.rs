@@ -21,7 +21,6 @@ impl StoreError {
         match &self.cause {
             sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             // A connection cut in the middle of an answer shows as a broken protocol.
@@ -52,6 +51,9 @@ pub(super) fn number_of(error: &sqlx::Error) -> Option<u16> {
     error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
+/// The server has as many connections as it may.
+pub(super) const TOO_MANY_CONNECTIONS: u16 = 1040;
+
 /// A lock was not to be had in time.
 pub(super) const LOCK_WAIT: u16 = 1205;
 
@@ -62,7 +64,7 @@ const ENDED: [u16; 5] = [1053, 1317, 1927, 3169, 4031];
 const PASSING: [u16; 23] = [
     1020, // the record has changed since it was read (MariaDB)
     1021, // the disk is full
-    1040, // too many connections
+    TOO_MANY_CONNECTIONS,
     1044, // the user may not use this database: someone is changing rights, or the address is wrong
     1045, // the password is refused, as while it is rotated
     1049, // no such database: not made yet
@@ -74,7 +76,8 @@ const PASSING: [u16; 23] = [
     1160, // a packet could not be written
     1161, // a packet was not written in time
     1203, // the user has too many connections
-    LOCK_WAIT, 1213, // a deadlock
+    LOCK_WAIT,
+    1213, // a deadlock
     1290, // the server runs with an option that forbids this, such as read_only
     1317, // the query was interrupted
     1836, // read-only mode

@@ -2,9 +2,10 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlConnection};
+use deadpool::managed::Object;
+use sqlx::MySqlConnection;
 
+use super::connect::Connections;
 use super::{Store, StoreError};
 
 /// How long one call may take, its wait for a connection included. A server that is paused, or a network that drops
@@ -20,11 +21,11 @@ const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// It goes back only when the call came to its end ([`Line::done`]). Whatever else happens, an error, a time-out, a
 /// caller that went away, closes it: the server rolls back, and nobody waits for the rest of its answer.
 #[derive(Debug)]
-pub(super) struct Line(Option<PoolConnection<MySql>>);
+pub(super) struct Line(Option<Object<Connections>>);
 
 impl Store {
     pub(super) async fn line(&self) -> Result<Line, sqlx::Error> {
-        Ok(Line(Some(self.pool.acquire().await?)))
+        Ok(Line(Some(self.connection().await?)))
     }
 
     /// Awaits one call, which is `doing` something, for a bounded time.
@@ -64,7 +65,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         // Out of the pool it has no owner, and is closed without a word to a server that may not listen.
-        drop(self.0.take().map(PoolConnection::detach));
+        drop(self.0.take().map(Object::take));
     }
 }
 

@@ -44,5 +44,6 @@ pub use schema::SchemaState;
 /// connection was lost. Every call has a time limit.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: sqlx::MySqlPool,
+    pool: deadpool::managed::Pool<connect::Connections>,
+    acquire_timeout: std::time::Duration,
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use deadpool::managed::Object;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Acquire, MySqlConnection};
 
@@ -78,7 +79,7 @@ impl Store {
 
     /// Gives the connection that keeps others from it. Closing that one, not returning it, gives the lock back in every case.
     async fn migrate_alone(&self) -> Result<MySqlConnection, MigrateError> {
-        let mut connection = self.pool.acquire().await?.detach();
+        let mut connection = Object::take(self.connection().await?);
         lock(&mut connection).await?;
         MIGRATIONS.run_direct(None, connection.acquire().await?, false).await?;
         Ok(connection)

@@ -10,8 +10,6 @@ use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
-use sqlx::{ConnectOptions, Connection};
-
 use super::counts::Moves;
 use super::script::Script;
 use super::{SchemaState, Store, StoreError};
@@ -65,14 +63,8 @@ impl Store {
     }
 
     async fn reachable(&self) -> Finding {
-        // Not from the pool, which would wait for what refuses, and then know no cause.
-        let connected = self.call("reach the database", async {
-            let mut connection = self.pool.connect_options().connect().await?;
-            connection.ping().await?;
-            connection.close().await
-        });
         let check = Check("reachable");
-        match connected.await {
+        match self.ping().await {
             Ok(()) => check.ok("the database answers"),
             Err(error) => check.failed(format!(
                 "{}: check DATABASE_URL, and that the server runs, has this database and lets this user in",
