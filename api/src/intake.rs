@@ -1,11 +1,12 @@
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{NewOrder, Placed, Placement};
 use orders_shared::store::{Store, StoreError, weight_bytes};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::bell::Bell;
 use crate::metrics::ApiMetrics;
@@ -25,8 +26,16 @@ const BATCH_MAX: usize = 500;
 /// servers accept by default, 16 MiB.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
-/// Two keep the server busy while the next batch gathers; more make the batches smaller.
+/// Under load two keep the server busy: while one batch is written, the next one is made. More make the batches smaller.
 const WRITERS: usize = 2;
+
+/// Bytes of orders, waiting or being written, at which a second batch is written beside the first: some sixty small ones. Fewer
+/// wait for the end of that one: of two small commits at the same time each takes longer, and both together more of the
+/// server's time than one for all.
+const CROWD_BYTES: usize = 16 << 10;
+
+/// How long they wait. A batch that takes longer may wait for a lock, or for a server that is silent.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// How long a batch is tried again while the database refuses for the moment: longer than it takes to see that a line is
 /// dead, so that another one is tried.
@@ -37,12 +46,23 @@ const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Takes orders in: gathers what arrives at the same time into one commit.
 ///
-/// An idle intake writes an order at once. A busy one writes in each commit what came in during the one before, so
-/// batches grow with the load and no order ever waits on purpose.
+/// An idle intake writes an order at once. A busy one writes in each commit what came in during the one before, so that
+/// batches grow with the load.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     queue: mpsc::Sender<Waiting>,
+    turns: Arc<Turns>,
+}
+
+/// When a batch is written.
+#[derive(Debug)]
+struct Turns {
+    /// Permits for all bytes of orders that are not taken in.
     room: Arc<Semaphore>,
+    /// For the only batch that is written.
+    alone: Semaphore,
+    /// Notified when more is taken in than one batch at a time is for.
+    crowd: Notify,
 }
 
 /// Why a request's orders were not placed.
@@ -78,39 +98,82 @@ impl Intake {
     pub(crate) fn start(store: &Store, bell: &Bell, metrics: &Arc<ApiMetrics>) -> (Self, JoinSet<()>) {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
+        let turns = Arc::new(Turns::new());
         let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
-            writers.spawn(write(store.clone(), Arc::clone(&waiting), bell.clone(), Arc::clone(metrics)));
+            let (waiting, turns) = (Arc::clone(&waiting), Arc::clone(&turns));
+            writers.spawn(write(store.clone(), waiting, turns, bell.clone(), Arc::clone(metrics)));
         }
-        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)) }, writers)
+        (Self { queue, turns }, writers)
     }
 
     /// Places the orders of one request, all or none, and gives them back. [`Placed::New`] means that they are on disk.
     pub(crate) async fn place(&self, placement: Placement) -> Told {
         let bytes: usize = placement.orders.iter().map(weight_bytes).sum();
         let permits = u32::try_from(bytes).map_err(|_| Refused::Full)?;
-        let room = Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| Refused::Full)?;
+        let room = Arc::clone(&self.turns.room).try_acquire_many_owned(permits).map_err(|_| Refused::Full)?;
         let (placed, answer) = oneshot::channel();
         self.queue.try_send(Waiting { placement, bytes, placed, room }).map_err(|_| Refused::Full)?;
+        if self.turns.is_crowd() {
+            self.turns.crowd.notify_one();
+        }
         answer.await.unwrap_or(Err(Refused::Broken))
     }
 }
 
-/// One writer: takes what waits, writes it, answers.
-async fn write(store: Store, waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>, bell: Bell, metrics: Arc<ApiMetrics>) {
-    loop {
-        // A statement of its own: it lets go of the queue, so that the other writer gathers while this one writes.
-        let gathered = gather(&mut *waiting.lock().await).await;
-        let Some(batch) = gathered else { return };
-        let (placements, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|Waiting { placement, placed, room, .. }| (placement, (placed, room))).unzip();
-        match place(&store, &placements, TRY_FOR).await {
-            // One order that is bad, or waits for a lock, must not fail its neighbours.
-            Err(refused @ (Refused::Broken | Refused::Locked)) if placements.len() > 1 => {
-                place_alone(&store, placements.into_iter().zip(answers).collect(), refused, &bell, &metrics).await;
+impl Turns {
+    fn new() -> Self {
+        Self { room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), alone: Semaphore::new(1), crowd: Notify::new() }
+    }
+
+    fn is_crowd(&self) -> bool {
+        QUEUE_BYTES_MAX - self.room.available_permits() >= CROWD_BYTES
+    }
+
+    /// Waits until another batch may be written. While its caller keeps what this gives, only a crowd lets one more begin.
+    async fn next(&self) -> Option<SemaphorePermit<'_>> {
+        while !self.is_crowd() {
+            tokio::select! {
+                biased;
+                turn = self.alone.acquire() => return turn.ok(),
+                () = self.crowd.notified() => {}
             }
-            placed => tell(placements, answers, placed, &bell, &metrics),
         }
+        self.alone.try_acquire().ok()
+    }
+}
+
+/// One writer: takes what waits, writes it, answers.
+async fn write(
+    store: Store,
+    waiting: Arc<Mutex<mpsc::Receiver<Waiting>>>,
+    turns: Arc<Turns>,
+    bell: Bell,
+    metrics: Arc<ApiMetrics>,
+) {
+    loop {
+        let mut queue = waiting.lock().await;
+        let turn = turns.next().await;
+        let Some(batch) = gather(&mut queue).await else { return };
+        // The other writer is next, once it has its turn.
+        drop(queue);
+        let mut written = pin!(write_batch(&store, batch, &bell, &metrics));
+        if timeout(PATIENCE, &mut written).await.is_err() {
+            drop(turn);
+            written.await;
+        }
+    }
+}
+
+async fn write_batch(store: &Store, batch: Vec<Waiting>, bell: &Bell, metrics: &ApiMetrics) {
+    let (placements, answers): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|Waiting { placement, placed, room, .. }| (placement, (placed, room))).unzip();
+    match place(store, &placements, TRY_FOR).await {
+        // One order that is bad, or waits for a lock, must not fail its neighbours.
+        Err(refused @ (Refused::Broken | Refused::Locked)) if placements.len() > 1 => {
+            place_alone(store, placements.into_iter().zip(answers).collect(), refused, bell, metrics).await;
+        }
+        placed => tell(placements, answers, placed, bell, metrics),
     }
 }
 
@@ -212,5 +275,30 @@ fn log(error: &StoreError, placements: &[Placement], again: bool) {
         tracing::warn!(error, orders, "trying again");
     } else {
         tracing::error!(error, orders, "orders refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_crowd_lets_a_second_batch_be_written_beside_the_first() {
+        let turns = Turns::new();
+        let only = turns.next().await;
+        assert!(only.is_some());
+
+        turns.crowd.notify_one();
+        assert!(turns.next().now_or_never().is_none(), "a crowd that is gone");
+        let crowd = turns.room.acquire_many(u32::try_from(CROWD_BYTES).unwrap()).await.unwrap();
+        assert!(turns.next().now_or_never().is_some(), "there is one");
+        drop(crowd);
+
+        let mut second = Box::pin(turns.next());
+        assert!((&mut second).now_or_never().is_none());
+        drop(only);
+        assert!(second.await.is_some());
     }
 }
