@@ -11,7 +11,7 @@ use super::error::{TOO_MANY_CONNECTIONS, number_of};
 use super::{Store, StoreError};
 use crate::config::InvalidSetting;
 
-/// A connection that lay idle for longer is tried before it is used: the server may have closed it or been restarted.
+/// A connection whose last use began longer ago is tried before it is used: the server may have closed it or been restarted.
 const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// How long it is waited for then. A line that carries nothing any more is best given up at once: a new one may do.

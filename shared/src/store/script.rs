@@ -24,7 +24,7 @@ pub(super) struct Ran {
     /// Rows that were found and changed.
     pub(super) changed: u64,
     /// Rows that were read, in the order of the statements.
-    pub(super) rows: Vec<MySqlRow>,
+    rows: Vec<MySqlRow>,
 }
 
 impl Script {
