@@ -28,12 +28,12 @@ impl Orders {
         }
     }
 
-    /// The columns that the status asks for: status, attempt, `available_at`, `claimed_at` and `completed_at`.
+    /// The columns that the status asks for: status, attempt, `available_at`, `claimed_at` and `updated_at`.
     const fn columns(self) -> &'static str {
         match self {
-            Self::Finished => "'COMPLETED', 1, null, at, at + interval 5000 microsecond",
-            Self::Future => "'PENDING', 0, now(6) + interval 1 day, null, null",
-            Self::Waiting => "'PENDING', 0, at, null, null",
+            Self::Finished => "'COMPLETED', 1, '9999-12-31', at, at + interval 5000 microsecond",
+            Self::Future => "'PENDING', 0, now(6) + interval 1 day, '9999-12-31', at",
+            Self::Waiting => "'PENDING', 0, at, '9999-12-31', at",
         }
     }
 
@@ -60,7 +60,7 @@ pub(crate) async fn prepare(pool: &MySqlPool) -> Result<()> {
 
 /// Empties every table that grows.
 pub(crate) async fn clear(pool: &MySqlPool) -> Result<()> {
-    for table in ["orders", "order_counts", "order_events", "idempotency_keys", "external_ids", "workers"] {
+    for table in ["orders", "claims", "order_counts", "order_events", "idempotency_keys", "external_ids", "workers"] {
         pool.execute(AssertSqlSafe(format!("truncate table {table}"))).await?;
     }
     Ok(())
@@ -73,12 +73,12 @@ pub(crate) async fn add(url: &str, orders: Orders, count: u64) -> Result<()> {
     let columns = orders.columns();
     let sql = format!(
         "insert into orders (
-            order_id, user_id, item_ids, total_amount, created_at, updated_at,
-            status, attempt, available_at, claimed_at, completed_at
+            order_id, user_id, item_ids, total_amount, created_at,
+            status, attempt, available_at, claimed_at, updated_at
         )
         select
             unhex(concat(lpad(hex(ms), 12, '0'), '7000', '8', left(sha2(ms, 256), 15))),
-            1 + ms % 1000, '[1, 2]', 100, at, at, {columns}
+            1 + ms % 1000, '[1, 2]', 100, at, {columns}
         from (
             select ms, from_unixtime(ms / 1000) as at
             from (

@@ -33,17 +33,21 @@ const TABLE: &str = "
 const ON_INSERT: &str = "
     create trigger order_is_placed after insert on orders for each row
     insert into order_changes (order_id, new_status, new_token, worker_id, attempt, rescues)
-    values (new.order_id, new.status, new.claim_token, new.worker_id, new.attempt, new.rescues)
+    values (
+        new.order_id, new.status, if(new.status = 'PROCESSING', new.claim_token, null),
+        nullif(new.worker_id, repeat('\\0', 16)), new.attempt, new.rescues
+    )
 ";
 
 const ON_UPDATE: &str = "
     create trigger order_changes after update on orders for each row
-    if new.status <> old.status or not (new.claim_token <=> old.claim_token) then
+    if new.status <> old.status or new.claim_token <> old.claim_token then
         insert into order_changes
             (order_id, old_status, new_status, old_token, new_token, worker_id, attempt, rescues)
         values
-            (new.order_id, old.status, new.status, old.claim_token, new.claim_token, new.worker_id, new.attempt,
-             new.rescues);
+            (new.order_id, old.status, new.status, if(old.status = 'PROCESSING', old.claim_token, null),
+             if(new.status = 'PROCESSING', new.claim_token, null), nullif(new.worker_id, repeat('\\0', 16)),
+             new.attempt, new.rescues);
     end if
 ";
 

@@ -83,7 +83,7 @@ async fn claim_and_complete(connection: &mut MySqlConnection, batch: usize) -> R
     let mut transaction = connection.begin().await?;
     let lock = format!(
         "select order_id from orders force index (orders_by_status)
-        where status = 'PENDING' and available_at <= now(6)
+        where listed_as = 'PENDING' and available_at <= now(6)
         order by available_at, created_at, order_id
         limit {batch}
         for update skip locked"
@@ -96,7 +96,7 @@ async fn claim_and_complete(connection: &mut MySqlConnection, batch: usize) -> R
     let ids = ids.join(",");
     let claim = format!(
         "update orders
-        set status = 'PROCESSING', attempt = attempt + 1, available_at = null,
+        set status = 'PROCESSING', attempt = attempt + 1, available_at = '9999-12-31',
             claim_token = unhex('{token}'), claimed_at = now(6), updated_at = now(6)
         where order_id in ({ids})"
     );
@@ -104,7 +104,7 @@ async fn claim_and_complete(connection: &mut MySqlConnection, batch: usize) -> R
     transaction.commit().await?;
     let complete = format!(
         "update orders
-        set status = 'COMPLETED', claim_token = null, completed_at = now(6), updated_at = now(6)
+        set status = 'COMPLETED', updated_at = now(6)
         where order_id in ({ids}) and claim_token = unhex('{token}')"
     );
     Ok(connection.execute(sqlx::raw_sql(AssertSqlSafe(complete))).await?.rows_affected())

@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use super::counts::Moves;
 use super::leave::short;
-use super::row::{OrderRow, Unreadable, order_columns};
+use super::row::{OrderRow, Unreadable, never, order_columns};
 use super::script::{Id, Script, ids};
-use super::{Store, StoreError};
+use super::{Store, StoreError, claims};
 use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
 };
@@ -19,7 +19,7 @@ pub(super) const LOCK_DUE: &str = concat!(
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where status = 'PENDING' and available_at between ? and now(6)
+    where listed_as = 'PENDING' and available_at between ? and now(6)
         and rescues < ?
         and not exists (select 1 from queue_pauses)
         and exists (select 1 from workers where worker_id = ? and expires_at > now(6))
@@ -37,13 +37,14 @@ pub(super) fn claim(token: ClaimToken, worker_id: WorkerId, order_ids: impl Into
         update orders force index (primary)
         set status = 'PROCESSING',
             attempt = attempt + 1,
-            available_at = null,
+            available_at = {never},
             claim_token = {token},
             worker_id = {worker_id},
             claimed_at = now(6),
             updated_at = now(6)
         where order_id in ({order_ids}) and status = 'PENDING'
-        "
+        ",
+        never = never!(),
     )
 }
 
@@ -54,11 +55,15 @@ const NOTE_SET_ASIDE: &str = r"
     where order_id = ?
 ";
 
-const SET_ASIDE: &str = r"
+const SET_ASIDE: &str = concat!(
+    r"
     update orders
-    set status = 'FAILED', available_at = null, last_error = ?, updated_at = now(6)
+    set status = 'FAILED', last_error = ?, updated_at = now(6), available_at = ",
+    never!(),
+    r"
     where order_id = ? and status = 'PENDING'
-";
+    "
+);
 
 /// What one claim came to.
 #[derive(Debug)]
@@ -110,6 +115,7 @@ impl Store {
     ) -> Result<Claimed, ClaimError> {
         let rescues_below = if suspects == Suspects::PassOver { SUSPECT_FROM } else { RESCUES_MAX };
         let mut doubtful = Vec::new();
+        let ended = self.batches.take_ended();
         let claimed = self.call("claim orders", async {
             let mut line = self.line().await?;
             Script::begin().run(&mut line).await?;
@@ -120,7 +126,7 @@ impl Store {
                 .bind(limit)
                 .fetch_all(&mut *line)
                 .await?;
-            let (locked, since) = (rows.len(), rows.first().and_then(|row| row.available_at));
+            let (locked, since) = (rows.len(), rows.first().map(|row| row.available_at));
             let mut due = readable(&mut line, rows).await?;
             let set_aside = locked - due.len();
             let share = share(&due, suspects == Suspects::Take);
@@ -128,7 +134,11 @@ impl Store {
             let mut script = Script::default();
             if !due.is_empty() {
                 let token = ClaimToken::fresh();
-                script = script.then(claim(token, worker_id, due.iter().map(|order| order.order_id.uuid())));
+                let order_ids: Vec<_> = due.iter().map(|order| order.order_id).collect();
+                script = script
+                    .then(claim(token, worker_id, order_ids.iter().map(|order_id| order_id.uuid())))
+                    .then(claims::insert(token, worker_id, &order_ids));
+                script = claims::delete(script, &ended);
                 doubtful = due.into_iter().map(|order| Claim::new(claimed(order, worker_id), token)).collect();
             }
             let end = if set_aside > 0 || !doubtful.is_empty() {
@@ -145,11 +155,20 @@ impl Store {
             line.done();
             Ok((share != Share::WaitUntilIdle).then_some(since))
         });
-        match claimed.await {
+        let claimed = claimed.await;
+        // What the server has refused did not happen.
+        if claimed.as_ref().is_err_and(StoreError::is_refusal) {
+            doubtful.clear();
+        }
+        if let Some(claim) = doubtful.first() {
+            self.batches.begin(claim.token(), doubtful.len());
+        }
+        if claimed.is_err() || doubtful.is_empty() {
+            self.batches.put_back(ended);
+        }
+        match claimed {
             Ok(Some(since)) => Ok(Claimed::Orders { claims: doubtful, since }),
             Ok(None) => Ok(Claimed::WaitUntilIdle),
-            // What the server has refused did not happen.
-            Err(error) if error.is_refusal() => Err(ClaimError { error, doubtful: Vec::new() }),
             Err(error) => Err(ClaimError { error, doubtful }),
         }
     }

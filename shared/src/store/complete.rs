@@ -50,10 +50,7 @@ pub(super) fn complete(claims: impl IntoIterator<Item = (OrderId, ClaimToken)>) 
     format!(
         r"
         update orders force index (primary)
-        set status = 'COMPLETED',
-            claim_token = null,
-            completed_at = now(6),
-            updated_at = now(6)
+        set status = 'COMPLETED', updated_at = now(6)
         where status = 'PROCESSING' and ({hold})
         "
     )
@@ -82,7 +79,11 @@ impl Store {
             Ok(all)
         });
         match all.await {
-            Ok(true) => Ok(Partly::finished(claims.len(), claims.len() as u64, Vec::new())),
+            Ok(true) => {
+                let completed = claims.len();
+                let busy = self.let_go(claims, &HashSet::new(), |claim| claim);
+                Ok(Partly::finished(completed, completed as u64, busy))
+            }
             Ok(false) => self.complete_held(claims).await,
             Err(error) if error.is_lock_wait() => self.complete_held(claims).await,
             Err(error) => Err((claims, error)),
@@ -110,11 +111,19 @@ impl Store {
         match completed.await {
             Ok((changed, busy)) => {
                 let asked = claims.len();
-                let busy = claims.into_iter().filter(|claim| busy.contains(&claim.order_id())).collect();
+                let busy = self.let_go(claims, &busy, |claim| claim);
                 Ok(Partly::finished(asked, changed, busy))
             }
             Err(error) => Err((claims, error)),
         }
+    }
+
+    /// Lets all of these go but those that are busy, which it gives back: the others' outcomes are stored, or they are
+    /// somebody else's.
+    pub(super) fn let_go<T>(&self, all: Vec<T>, busy: &HashSet<OrderId>, claim: fn(&T) -> &Claim) -> Vec<T> {
+        let (busy, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| busy.contains(&claim(one).order_id()));
+        self.batches.let_go(gone.iter().map(|one| claim(one).token()));
+        busy
     }
 }
 
@@ -127,7 +136,7 @@ async fn complete_all(
     let first = Id(claims.first().ok_or(sqlx::Error::RowNotFound)?.order_id().uuid());
     let ran = script
         .then(complete(claims.iter().map(|claim| (claim.order_id(), claim.token()))))
-        .then(format_args!("select completed_at from orders where order_id = {first}"))
+        .then(format_args!("select updated_at from orders where order_id = {first}"))
         .run(connection)
         .await?;
     if ran.changed != claims.len() as u64 {

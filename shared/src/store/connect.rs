@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -134,7 +135,7 @@ impl Store {
         let pool = Pool::builder(Connections(options)).max_size(max_connections as usize).queue_mode(QueueMode::Lifo);
         let Ok(pool) = pool.build() else { unreachable!("only time limits of its own could want more settings") };
         tokio::spawn(close_unused(pool.weak()));
-        Self { pool, acquire_timeout }
+        Self { pool, acquire_timeout, batches: Arc::default() }
     }
 
     /// A connection out of the pool, or a new one.

@@ -5,16 +5,21 @@ use sqlx::{Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
 use super::counts::Moves;
+use super::row::never;
 use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, OrderStatus};
 
 const LOCK_STATUS: &str = "select status from orders where order_id = ? for update";
 
-const CANCEL: &str = r"
+const CANCEL: &str = concat!(
+    r"
     update orders
-    set status = 'CANCELED', available_at = null, updated_at = now(6)
+    set status = 'CANCELED', updated_at = now(6), available_at = ",
+    never!(),
+    r"
     where order_id = ? and status = 'PENDING'
-";
+    "
+);
 
 const RETRY: &str = r"
     update orders
@@ -24,7 +29,7 @@ const RETRY: &str = r"
 
 const NOTE: &str = r"
     insert into order_events (order_id, event_id, event, available_at)
-    select order_id, ?, ?, available_at
+    select order_id, ?, ?, if(status = 'PENDING', available_at, null)
     from orders
     where order_id = ?
 ";

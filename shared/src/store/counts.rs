@@ -11,7 +11,7 @@ use super::{Store, StoreError};
 use crate::domain::{OrderCounts, OrderStatus};
 
 /// How long a full count may take, which reads the whole table: a hundred million orders.
-const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
+pub(super) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
 /// One statement, hence one moment.
 const KEPT: &str = r"

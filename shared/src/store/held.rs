@@ -28,12 +28,17 @@ macro_rules! listed_orders {
 pub(super) const LOCK_LISTED: &str = concat!(
     listed_orders!(
         "orders.order_id, orders.attempt, orders.rescues,
-        cast(coalesce(orders.status = 'PROCESSING' and orders.claim_token = listed.token, 0) as signed) as claim_holds"
+        cast(orders.status = 'PROCESSING' and orders.claim_token = listed.token as signed) as claim_holds"
     ),
     "for update skip locked"
 );
 
 const LISTED: &str = listed_orders!("orders.order_id");
+
+const HELD: &str = concat!(
+    listed_orders!("orders.order_id, listed.token"),
+    "where orders.status = 'PROCESSING' and orders.claim_token = listed.token"
+);
 
 /// An order that is locked.
 #[derive(Debug, sqlx::FromRow)]
@@ -74,6 +79,15 @@ impl Listed {
         }
         Ok((locked.into_iter().filter(|order| order.claim_holds == 1).collect(), busy))
     }
+}
+
+/// Those of the claims that hold. Locks nothing.
+pub(super) async fn still_held(
+    connection: &mut MySqlConnection,
+    claims: Vec<(OrderId, ClaimToken)>,
+) -> Result<Vec<(OrderId, ClaimToken)>, sqlx::Error> {
+    let held: Vec<(Uuid, Uuid)> = sqlx::query_as(HELD).bind(Listed::new(claims).json).fetch_all(connection).await?;
+    Ok(held.into_iter().map(|(order_id, token)| (order_id.into(), token.into())).collect())
 }
 
 /// The pairs as an array of arrays, in hexadecimal.

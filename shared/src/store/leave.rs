@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::complete::{Finished, Partly, pairs};
 use super::counts::Moves;
 use super::held::{Held, Listed};
+use super::row::never;
 use super::{Store, StoreError};
 use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, OrderStatus, RESCUES_MAX, Verdict};
 
@@ -33,18 +34,20 @@ macro_rules! left {
     };
 }
 
-/// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue.
+/// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue. It keeps its
+/// token, which says nothing of an order that is not PROCESSING.
 pub(super) const LEAVE: &str = concat!(
     "update ",
     left!(),
     r"
     set orders.status = gone.status,
-        orders.claim_token = null,
         orders.attempt = gone.attempt,
         orders.rescues = gone.rescues,
         orders.last_error = coalesce(gone.error, orders.last_error),
         orders.available_at = case
-            when gone.status <> 'PENDING' then null
+            when gone.status <> 'PENDING' then ",
+    never!(),
+    r"
             when gone.delay_us = 0 then coalesce(orders.process_after, orders.created_at)
             else now(6) + interval gone.delay_us microsecond
         end,
@@ -59,7 +62,7 @@ pub(super) const NOTE: &str = concat!(
     insert into order_events
         (order_id, at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
     select orders.order_id, orders.updated_at, unhex(gone.event_id), gone.event, gone.ended, orders.worker_id,
-        orders.claimed_at, gone.duration_us, gone.error, orders.available_at
+        orders.claimed_at, gone.duration_us, gone.error, if(orders.status = 'PENDING', orders.available_at, null)
     from ",
     left!()
 );
@@ -114,7 +117,7 @@ impl Store {
         match self.leave("release orders", pairs(&claims), Held::released).await {
             Ok((gone, busy)) => {
                 let asked = claims.len();
-                let busy = claims.into_iter().filter(|claim| busy.contains(&claim.order_id())).collect();
+                let busy = self.let_go(claims, &busy, |claim| claim);
                 Ok(Partly::finished(asked, gone.len() as u64, busy))
             }
             Err(error) => Err((claims, error)),
@@ -137,8 +140,7 @@ impl Store {
         match self.leave("store failed attempts", held, decide).await {
             Ok((gone, busy)) => {
                 let asked = attempts.len();
-                let busy: Vec<_> =
-                    attempts.into_iter().filter(|failed| busy.contains(&failed.claim.order_id())).collect();
+                let busy = self.let_go(attempts, &busy, |failed| &failed.claim);
                 let failed = count_failed(&gone);
                 let stale = asked.saturating_sub(gone.len() + busy.len()) as u64;
                 Ok(Partly { done: Settled { retried: gone.len() as u64 - failed, failed, stale }, busy })
@@ -147,11 +149,14 @@ impl Store {
         }
     }
 
-    /// Takes orders back from a dead worker, in one commit; those that somebody else has locked are left for later.
-    pub(super) async fn take_back(&self, held: Vec<(OrderId, ClaimToken)>) -> Result<Rescued, StoreError> {
-        let (gone, _) = self.leave("rescue orders", held, Held::rescued).await?;
+    /// Takes orders back from a dead worker, in one commit, and gives those that somebody else has locked.
+    pub(super) async fn take_back(
+        &self,
+        held: Vec<(OrderId, ClaimToken)>,
+    ) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
+        let (gone, busy) = self.leave("rescue orders", held, Held::rescued).await?;
         let poisonous = count_failed(&gone);
-        Ok(Rescued { rescued: gone.len() as u64 - poisonous, poisonous })
+        Ok((Rescued { rescued: gone.len() as u64 - poisonous, poisonous }, busy))
     }
 
     /// Lets those of `held` whose claim still holds leave PROCESSING as `decide` says.

@@ -2,7 +2,8 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::row::{OrderRow, order_columns};
+use super::claims::orders_in_work;
+use super::row::{OrderRow, never, order_columns};
 use super::{Store, StoreError, row};
 use crate::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
 
@@ -12,7 +13,7 @@ const WALK_MAX: u32 = 5_000;
 
 /// A page of the index `$index`, read backwards from one place to another: the first is exclusive, the second inclusive.
 macro_rules! page {
-    ($columns:expr, $index:literal, $conditions:literal, $limit:literal) => {
+    ($columns:expr, $index:literal, $conditions:expr, $limit:literal) => {
         concat!(
             "select ",
             $columns,
@@ -37,12 +38,28 @@ pub(super) const NEWEST: &str = page!(order_columns!(), "orders_by_time", "(? is
 pub(super) const OF_USER: &str =
     page!(order_columns!(), "orders_by_user", "(? is null or status = ?) and user_id = ? and ", "limit ?");
 
-/// The orders in a status other than PENDING, or those of them that are a user's.
+/// The orders with which nothing more will happen by itself, in one such status, or those of them that are a user's. Those
+/// that are claimed are listed beside the COMPLETED ones, and passed over.
 pub(super) const IN_STATUS: &str = page!(
     order_columns!(),
     "orders_by_status",
-    "(? is null or user_id = ?) and status = ? and available_at is null and ",
+    concat!("(? is null or user_id = ?) and status = ? and listed_as = ? and available_at = ", never!(), " and "),
     "limit ?"
+);
+
+/// The orders that are claimed, or those of them that are a user's. No index leads to them, so that none changes when they are
+/// completed: all orders of all `claims` are looked at.
+pub(super) const IN_WORK: &str = concat!(
+    "select ",
+    order_columns!(),
+    orders_in_work!(),
+    r"
+        and (? is null or user_id = ?)
+        and (created_at < ? or created_at = ? and order_id < ?)
+        and (created_at > ? or created_at = ? and order_id >= ?)
+    order by created_at desc, order_id desc
+    limit ?
+    "
 );
 
 /// The orders that wait, for a few of them only: their index has them in the order of claiming, so that all are sorted, by what
@@ -51,7 +68,7 @@ pub(super) const WAITING: &str = concat!(
     "select ",
     order_columns!(),
     " from (",
-    page!("order_id as waiting_id", "orders_by_status", "status = 'PENDING' and ", "limit ?"),
+    page!("order_id as waiting_id", "orders_by_status", "listed_as = 'PENDING' and ", "limit ?"),
     r"
     ) as waiting
     straight_join orders force index (primary) on orders.order_id = waiting.waiting_id
@@ -61,7 +78,7 @@ pub(super) const WAITING: &str = concat!(
 
 /// The orders of a user that wait, where few orders wait at all: all of those are looked at.
 const USERS_WAITING: &str =
-    page!(order_columns!(), "orders_by_status", "user_id = ? and status = 'PENDING' and ", "limit ?");
+    page!(order_columns!(), "orders_by_status", "user_id = ? and listed_as = 'PENDING' and ", "limit ?");
 
 /// Where a walk of so many orders ends.
 pub(super) const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
@@ -70,7 +87,7 @@ pub(super) const END_OF_USERS_WALK: &str =
 
 pub(super) const COUNT_UP_TO: &str = r"
     select count(*)
-    from (select 1 from orders force index (orders_by_status) where status = ? limit ?) as counted
+    from (select 1 from orders force index (orders_by_status) where listed_as = ? limit ?) as counted
 ";
 
 pub(super) const WITH_EXTERNAL_ID: &str = concat!(
@@ -136,10 +153,15 @@ async fn page(
             };
             return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
         }
+        (Some(OrderStatus::Processing), user_id) => {
+            let query = sqlx::query_as(IN_WORK).bind(user_id).bind(user_id);
+            return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
+        }
         (Some(status), user_id)
             if status != OrderStatus::Pending && (user_id.is_none() || are_few(connection, status).await?) =>
         {
-            let query = sqlx::query_as(IN_STATUS).bind(user_id).bind(user_id).bind(status.name());
+            let name = status.name();
+            let query = sqlx::query_as(IN_STATUS).bind(user_id).bind(user_id).bind(name).bind(name);
             return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
         }
         _ => {}

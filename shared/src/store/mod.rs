@@ -2,6 +2,7 @@
 
 mod bells;
 mod claim;
+mod claims;
 mod complete;
 mod connect;
 mod control;
@@ -46,4 +47,5 @@ pub use schema::SchemaState;
 pub struct Store {
     pool: deadpool::managed::Pool<connect::Connections>,
     acquire_timeout: std::time::Duration,
+    batches: std::sync::Arc<claims::Batches>,
 }

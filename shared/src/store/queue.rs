@@ -13,7 +13,7 @@ const PAUSED: &str = "select paused_at from queue_pauses";
 pub(super) const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
     from orders force index (orders_by_status)
-    where status = 'PENDING' and available_at <= now(6)
+    where listed_as = 'PENDING' and available_at <= now(6)
     order by available_at, created_at, order_id
     limit 1
 ";
@@ -22,7 +22,7 @@ pub(super) const ANY_DUE: &str = r"
     select exists (
         select 1
         from orders force index (orders_by_status)
-        where status = 'PENDING' and available_at between ? and now(6)
+        where listed_as = 'PENDING' and available_at between ? and now(6)
             and not exists (select 1 from queue_pauses)
     )
 ";
@@ -33,7 +33,7 @@ pub(super) const AHEAD: &str = r"
     from (
         select 1
         from orders force index (orders_by_status)
-        where status = 'PENDING' and available_at <= ?
+        where listed_as = 'PENDING' and available_at <= ?
             and (available_at < ? or created_at < ? or (created_at = ? and order_id < ?))
         limit ?
     ) as ahead

@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
@@ -15,6 +15,15 @@ macro_rules! order_columns {
 }
 pub(super) use order_columns;
 
+/// The time of what is not to come or has not been: when an order that does not wait is due, when one was claimed that never
+/// was. Not null, so that a row keeps its size, and is changed where it is, when its order is claimed and completed.
+macro_rules! never {
+    () => {
+        "timestamp '9999-12-31 00:00:00'"
+    };
+}
+pub(super) use never;
+
 /// One row of `orders` as the driver reads it: whatever is in the columns, even what is no order.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct OrderRow {
@@ -30,9 +39,9 @@ pub(super) struct OrderRow {
     attempt: u16,
     rescues: u8,
     last_error: Option<String>,
-    worker_id: Option<Uuid>,
-    pub(super) available_at: Option<DateTime<Utc>>,
-    claimed_at: Option<DateTime<Utc>>,
+    worker_id: Uuid,
+    pub(super) available_at: DateTime<Utc>,
+    claimed_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -62,6 +71,7 @@ impl TryFrom<OrderRow> for Order {
         // The parser's own words would repeat what is in the column, of any length.
         let item_ids = serde_json::from_str(&row.item_ids);
         let item_ids = item_ids.map_err(|_| unreadable("item_ids", &"it is no array of integers"))?;
+        let status = row.status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?;
         Ok(Self {
             order_id,
             user_id: UserId::new(row.user_id).ok_or_else(|| unreadable("user_id", &"it is below 1"))?,
@@ -74,19 +84,24 @@ impl TryFrom<OrderRow> for Order {
             metadata: optional(row.metadata, |text| serde_json::from_str(&text).map(Metadata::stored).ok())
                 .map_err(|why| unreadable("metadata", &why))?
                 .unwrap_or_default(),
-            status: row.status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?,
+            status,
             process_after: row.process_after,
             attempt: row.attempt,
             rescues: row.rescues,
             last_error: row.last_error,
-            worker_id: row.worker_id.map(WorkerId::from),
-            available_at: row.available_at,
-            claimed_at: row.claimed_at,
+            worker_id: Some(row.worker_id).filter(|id| !id.is_nil()).map(WorkerId::from),
+            available_at: Some(row.available_at).filter(|_| status == OrderStatus::Pending),
+            claimed_at: unless_never(row.claimed_at),
             completed_at: row.completed_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
     }
+}
+
+/// The time, unless it is `never`.
+fn unless_never(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    Some(at).filter(|at| at.year() < 9999)
 }
 
 /// The column's meaning, where it has a value.

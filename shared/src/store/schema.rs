@@ -50,8 +50,8 @@ impl fmt::Display for SchemaState {
 }
 
 impl Store {
-    /// Brings the schema to what this binary knows, and the counts of orders to what a full count gives: it reads the
-    /// whole table. Several at once wait for one another.
+    /// Brings the schema to what this binary knows, the counts of orders to what a full count gives, and writes the claims
+    /// that are missing: it reads the whole table. Several at once wait for one another.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Store {
                 "the counts of orders may be wrong; run this again"
             );
         }
-        Ok(())
+        self.restore_claims(&mut connection).await
     }
 
     /// Gives the connection that keeps others from it. Closing that one, not returning it, gives the lock back in every case.

@@ -11,7 +11,8 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
-use crate::domain::ItemIds;
+use super::place::json_of_ids;
+use crate::domain::{ItemIds, OrderId};
 
 /// Statements, run one after the other until one fails. What callers wrote is in them, so that they cannot be printed.
 #[derive(Default)]
@@ -96,6 +97,15 @@ pub(super) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
     list
 }
 
+/// Ids as the text of a JSON array, in hexadecimal.
+pub(super) struct JsonIds<'a>(pub(super) &'a [OrderId]);
+
+impl fmt::Display for JsonIds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'", json_of_ids(self.0.iter().copied()))
+    }
+}
+
 /// What was ordered, as the text of a JSON array.
 pub(super) struct Items<'a>(pub(super) &'a ItemIds);
 
@@ -148,6 +158,7 @@ mod tests {
 
         assert_eq!(Time(at).to_string(), "'1970-01-01 00:00:01.000005'");
         assert_eq!(ids([Uuid::nil(), Uuid::max()]), format!("x'{}',x'{}'", "0".repeat(32), "f".repeat(32)));
+        assert_eq!(JsonIds(&[Uuid::nil().into()]).to_string(), format!("'[\"{}\"]'", "0".repeat(32)));
     }
 
     #[test]

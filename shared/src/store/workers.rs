@@ -1,14 +1,18 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::claims::Orphaned;
+use super::held::still_held;
 use super::leave::micros;
-use super::{Rescued, Store, StoreError};
-use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, PageKey, Registration, WorkerId};
+use super::script::Script;
+use super::{Rescued, Store, StoreError, claims};
+use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, Registration, WorkerId};
 
 /// Orders that one commit rescues at most.
-const RESCUE_BATCH_MAX: u32 = 500;
+const RESCUE_MAX: usize = 500;
 
 const REGISTER: &str = r"
     insert into workers (worker_id, host, pid, version, slots, bell, expires_at)
@@ -36,18 +40,6 @@ const BURY: &str = r"
     where judge.worker_id = ?
         and judge.heartbeat_at >= now(6) - interval ? microsecond
         and judge.steady_since <= now(6) - interval ? microsecond
-";
-
-/// Orders that are claimed by nobody alive, behind one that was seen before. Not locked: whoever changes one meanwhile
-/// changes its token too. `orders_by_status` leads to the claimed ones, which are as many as the workers have slots.
-pub(super) const ORPHANS: &str = r"
-    select orders.order_id, orders.claim_token, orders.created_at
-    from orders force index (orders_by_status)
-    left join workers on workers.worker_id = orders.worker_id
-    where orders.status = 'PROCESSING' and orders.available_at is null and workers.worker_id is null
-        and (orders.created_at > ? or (orders.created_at = ? and orders.order_id > ?))
-    order by orders.created_at, orders.order_id
-    limit ?
 ";
 
 const LIVE: &str = r"
@@ -140,59 +132,89 @@ impl Store {
         .await
     }
 
-    /// Takes a batch of orders back from dead workers, those behind `after`. Returns the last one seen, unless there are
-    /// no more. A batch that the database does not take as a whole is rescued order by order.
+    /// Takes orders back from dead workers, some of the batches that they claimed after `after`. Returns the last batch that
+    /// was looked at, unless there are no more. What the database does not take as a whole is rescued order by order.
     ///
     /// # Errors
     ///
-    /// When the database is away; then nothing of this batch may have been rescued.
-    pub async fn rescue_orphans(&self, after: Option<PageKey>) -> Result<(Rescued, Option<PageKey>), StoreError> {
-        let (orphans, last) = self.orphans(after).await?;
-        let rescued = match self.take_back(orphans.clone()).await {
-            Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
-            other => other?,
+    /// When the database is away; then nothing of this may have been rescued.
+    pub async fn rescue_orphans(&self, after: Option<ClaimToken>) -> Result<(Rescued, Option<ClaimToken>), StoreError> {
+        let (batches, orphans) = self.orphans(after).await?;
+        let Some(last) = batches.last().map(|batch| batch.token) else { return Ok((Rescued::default(), None)) };
+        let (rescued, left) = if orphans.is_empty() {
+            Default::default()
+        } else {
+            match self.take_back(orphans.clone()).await {
+                Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
+                other => other?,
+            }
         };
-        Ok((rescued, last))
+        let is_done = |order_ids: &Vec<OrderId>| order_ids.iter().all(|order_id| !left.contains(order_id));
+        let done = batches.iter().filter(|batch| batch.order_ids.as_ref().is_some_and(is_done));
+        if let Err(error) = self.forget(&done.map(|batch| batch.token).collect::<Vec<_>>()).await {
+            // They are found again, and nothing is left to be rescued.
+            tracing::warn!(error = &error as &dyn std::error::Error, "claims of dead workers stay on the list");
+        }
+        Ok((rescued, Some(last)))
     }
 
-    /// Rescues what can be rescued.
-    async fn rescue_one_by_one(&self, orphans: Vec<(OrderId, ClaimToken)>) -> Result<Rescued, StoreError> {
-        let mut total = Rescued::default();
-        for orphan in orphans {
+    /// Rescues what can be rescued, and gives what is left.
+    async fn rescue_one_by_one(
+        &self,
+        held: Vec<(OrderId, ClaimToken)>,
+    ) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
+        let (mut total, mut left) = (Rescued::default(), HashSet::new());
+        for orphan in held {
             match self.take_back(vec![orphan]).await {
-                Ok(one) => {
+                Ok((one, busy)) => {
                     total.rescued += one.rescued;
                     total.poisonous += one.poisonous;
+                    left.extend(busy);
                 }
                 Err(error) if error.is_passing() => return Err(error),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(order_id = %orphan.0, error, "an order of a dead worker cannot be rescued");
+                    left.insert(orphan.0);
                 }
             }
         }
-        Ok(total)
+        Ok((total, left))
     }
 
-    /// A batch of orphans, and the last one's place unless there are no more.
+    /// As many batches of dead workers as one commit takes back, and those of their orders that are still in work.
     async fn orphans(
         &self,
-        after: Option<PageKey>,
-    ) -> Result<(Vec<(OrderId, ClaimToken)>, Option<PageKey>), StoreError> {
-        let after = after.unwrap_or_else(PageKey::end);
-        let rows: Vec<(Uuid, Uuid, DateTime<Utc>)> = self
-            .call("look for orders of dead workers", async {
-                let mut line = self.line().await?;
-                let placed = after.created_at.naive_utc();
-                let orphans = sqlx::query_as(ORPHANS).bind(placed).bind(placed).bind(after.order_id.uuid());
-                let rows = orphans.bind(RESCUE_BATCH_MAX).fetch_all(&mut *line).await?;
-                line.done();
-                Ok(rows)
-            })
-            .await?;
-        let last = rows.last().filter(|_| rows.len() >= RESCUE_BATCH_MAX as usize);
-        let last = last.map(|&(order_id, _, created_at)| PageKey { created_at, order_id: order_id.into() });
-        Ok((rows.into_iter().map(|(order_id, token, _)| (order_id.into(), token.into())).collect(), last))
+        after: Option<ClaimToken>,
+    ) -> Result<(Vec<Orphaned>, Vec<(OrderId, ClaimToken)>), StoreError> {
+        self.call("look for orders of dead workers", async {
+            let mut line = self.line().await?;
+            let mut batches = claims::orphaned(&mut line, after).await?;
+            let mut orders = 0;
+            batches.retain(|batch| {
+                let is_first = orders == 0;
+                orders += batch.order_ids.as_ref().map_or(0, Vec::len);
+                is_first || orders <= RESCUE_MAX
+            });
+            let named = batches
+                .iter()
+                .flat_map(|batch| batch.order_ids.iter().flatten().map(|&order_id| (order_id, batch.token)));
+            let orphans = still_held(&mut line, named.collect()).await?;
+            line.done();
+            Ok((batches, orphans))
+        })
+        .await
+    }
+
+    /// Takes the rows of batches away of which nobody holds an order any more.
+    async fn forget(&self, tokens: &[ClaimToken]) -> Result<(), StoreError> {
+        self.call("forget claims", async {
+            let mut line = self.line().await?;
+            claims::delete(Script::begin(), tokens).commit().run(&mut line).await?;
+            line.done();
+            Ok(())
+        })
+        .await
     }
 
     /// Every worker that is alive, the longest running first.

@@ -77,6 +77,29 @@ async fn whatever_becomes_of_an_order_it_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_in_work_that_stands_in_no_claim_is_told_by_the_doctor_and_can_be_rescued_after_migrate() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "600000")]).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sqlx::raw_sql("delete from claims").execute(&database.pool).await.unwrap();
+    let doctor = async || run("orders-api", &["doctor"], &[("DATABASE_URL", &database.url)]).await;
+
+    let lost = doctor().await;
+    database.migrate().await;
+    let restored = doctor().await;
+
+    let text = String::from_utf8_lossy(&lost.stdout);
+    assert!(text.contains("\nFAIL  claims: in no row of claims, so that nobody would rescue them: 1 of "), "{text}");
+    assert!(!lost.status.success() && restored.status.success(), "{restored:?}");
+    assert_counts_are_exact(&database.pool).await;
+    worker.kill();
+    let _rescuer = Worker::start(&database.url, &[("WORKER_DEAD_AFTER_SECS", "1")]).await;
+    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counts_that_are_wrong_are_told_by_the_doctor_and_set_right_by_migrate_under_load() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;

@@ -10,13 +10,16 @@ async fn the_history_tells_what_took_effect_and_nothing_else() {
     let (order_id, token, worker_id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
     let claim = sqlx::query(
         "update orders
-         set status = 'PROCESSING', available_at = null, claim_token = ?, worker_id = ?, attempt = attempt + 1",
+         set status = 'PROCESSING', available_at = '9999-12-31', claim_token = ?, worker_id = ?, attempt = attempt + 1",
     );
-    let complete = "update orders set status = 'COMPLETED', claim_token = null, completed_at = now(6)";
+    let complete = "update orders set status = 'COMPLETED', updated_at = now(6)";
 
     place(&database, order_id).await;
     let mut undone = database.pool.begin().await.unwrap();
-    sqlx::query("update orders set status = 'CANCELED', available_at = null").execute(&mut *undone).await.unwrap();
+    sqlx::query("update orders set status = 'CANCELED', available_at = '9999-12-31'")
+        .execute(&mut *undone)
+        .await
+        .unwrap();
     undone.rollback().await.unwrap();
     claim.bind(token).bind(worker_id).execute(&database.pool).await.unwrap();
     sqlx::query("update orders set updated_at = now(6)").execute(&database.pool).await.unwrap();

@@ -97,7 +97,7 @@ async fn the_prometheus_address_is_always_text() {
 async fn complete_after(database: &Database, order_id: Uuid, seconds: i64) {
     sqlx::query(
         "update orders
-         set status = 'COMPLETED', available_at = null, completed_at = date_add(created_at, interval ? second)
+         set status = 'COMPLETED', available_at = '9999-12-31', updated_at = date_add(created_at, interval ? second)
          where order_id = ?",
     )
     .bind(seconds)
@@ -111,7 +111,7 @@ async fn complete_after(database: &Database, order_id: Uuid, seconds: i64) {
 async fn claim(database: &Database, order_id: Uuid) {
     sqlx::query(
         "update orders
-         set status = 'PROCESSING', available_at = null, claim_token = ?, claimed_at = now(6), attempt = attempt + 1
+         set status = 'PROCESSING', available_at = '9999-12-31', claim_token = ?, claimed_at = now(6), attempt = attempt + 1
          where order_id = ?",
     )
     .bind(Uuid::now_v7())

@@ -198,7 +198,10 @@ async fn a_thousand_that_wait_cost_one_query_a_tick_and_hold_no_connection() {
     api.place(&sample::order()).await;
     let answered_within = asked.elapsed();
     let connections = server.connections().await.len();
-    sqlx::raw_sql("update orders set status = 'CANCELED', available_at = null").execute(&server.pool).await.unwrap();
+    sqlx::raw_sql("update orders set status = 'CANCELED', available_at = '9999-12-31'")
+        .execute(&server.pool)
+        .await
+        .unwrap();
 
     assert_eq!(two_seconds.json()["status"], "PENDING");
     // Five ticks a second, and room for those that the looking on took for a waiter's.

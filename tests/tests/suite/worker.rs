@@ -1,7 +1,7 @@
 //! Orders on their way through a worker.
 
 use chrono::DateTime;
-use orders_tests::{Api, Worker, database};
+use orders_tests::{Api, Worker, database, eventually};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -42,6 +42,36 @@ async fn an_order_in_work_shows_as_processing() {
     assert_eq!(list[0]["order_id"], order_id.to_string());
 }
 
+/// Who looks for orders to rescue, or lists those in work, reads what stands there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_leaves_its_table_when_its_orders_have_ended_however_they_did() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let env =
+        [("SIMULATED_FAULTS", "fail=0.3,reject=0.3"), ("WORKER_RETRY_BASE_MS", "1"), ("WORKER_MAX_ATTEMPTS", "2")];
+    let worker = Worker::start(&database.url, &env).await;
+
+    for _ in 0..40 {
+        let order_id = api.place(&sample::order()).await;
+        eventually("it has ended", sample::SOON, || async {
+            matches!(database.state(order_id).await.0.as_str(), "COMPLETED" | "FAILED").then_some(())
+        })
+        .await;
+    }
+
+    let claims = "select count(*) from claims";
+    let left: i64 = sqlx::query_scalar(claims).fetch_one(&database.pool).await.unwrap();
+    // A claim takes those away that ended before it.
+    assert!((1..=3).contains(&left), "{left} of 40 and more");
+    assert_eq!(worker.terminate().await.code(), Some(0));
+    let _next = Worker::start(&database.url, &[("WORKER_DEAD_AFTER_SECS", "1")]).await;
+    eventually("those of a worker that is gone are taken away", sample::SOON, || async {
+        let left: i64 = sqlx::query_scalar(claims).fetch_one(&database.pool).await.unwrap();
+        (left == 0).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_claims_no_more_than_it_has_slots() {
     let database = database().await;
@@ -51,7 +81,7 @@ async fn a_worker_claims_no_more_than_it_has_slots() {
     }
     let env = [("SIMULATED_PROCESSING_MS", "60000"), ("WORKER_CONCURRENCY", "2"), ("SHUTDOWN_GRACE_SECS", "1")];
     let worker = Worker::start(&database.url, &env).await;
-    orders_tests::eventually("both slots are taken", sample::SOON, || async {
+    eventually("both slots are taken", sample::SOON, || async {
         (database.orders_in("PROCESSING").await == 2).then_some(())
     })
     .await;
@@ -59,7 +89,7 @@ async fn a_worker_claims_no_more_than_it_has_slots() {
     let status = worker.terminate().await;
 
     assert_eq!(status.code(), Some(0));
-    let claimed: i64 = sqlx::query_scalar("select count(*) from orders where claimed_at is not null or attempt > 0")
+    let claimed: i64 = sqlx::query_scalar("select count(*) from orders where claimed_at < '9999-12-31' or attempt > 0")
         .fetch_one(&database.pool)
         .await
         .unwrap();

@@ -56,6 +56,7 @@ impl Store {
                 findings.push(Box::pin(self.skip_locked()).await);
                 findings.push(self.scripts().await);
                 findings.extend(Box::pin(self.plans()).await);
+                findings.push(self.claims().await);
                 findings.push(self.counts().await);
             }
         }
@@ -124,6 +125,18 @@ impl Store {
                 "{}: without it no order is placed; a proxy in between must let them pass",
                 Causes(&error)
             )),
+        }
+    }
+
+    async fn claims(&self) -> Finding {
+        let check = Check("claims");
+        match self.lost().await {
+            Ok(lost) if lost > 0 => check.failed(format!(
+                "in no row of claims, so that nobody would rescue them: {lost} of the orders that are PROCESSING, as after \
+                 changes by SQL of one's own, or where the database lost what it had committed: run `orders-api migrate`"
+            )),
+            Ok(_) => check.ok("every order in work stands in the row of its claim"),
+            Err(error) => check.failed(Causes(&error)),
         }
     }
 

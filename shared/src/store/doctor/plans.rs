@@ -12,6 +12,7 @@ use super::judge::{Reads, Step, judge};
 use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
 use crate::store::claim::{LOCK_DUE, claim, front};
+use crate::store::claims::ORPHANED;
 use crate::store::complete::complete;
 use crate::store::ended::ENDED;
 use crate::store::events::EVENTS;
@@ -24,7 +25,6 @@ use crate::store::list::{
 };
 use crate::store::place::PLACED_ALREADY;
 use crate::store::queue::{AHEAD, ANY_DUE, OLDEST_DUE};
-use crate::store::workers::ORPHANS;
 use crate::store::{Store, StoreError};
 
 /// Rows that a statement with a limit is run for: a page's, and few enough to be locked for a moment beside workers.
@@ -78,7 +78,6 @@ const BY_ID: Hot = Hot { key: "PRIMARY", access: &["eq_ref"], limit: None, ..BY_
 fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
     let now = || Value::Time(Utc::now().naive_utc());
     let (first, last) = (PageKey::start(), PageKey::end());
-    let early = || Value::Time(last.created_at.naive_utc());
     let user_id = || Value::Number(1);
     let page = |mut values: Vec<Value>, limit| {
         for place in [first, last] {
@@ -106,14 +105,13 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (by_id("plan: lock held orders", LOCK_LISTED), vec![EMPTY]),
         (by_id("plan: note events", NOTE), vec![EMPTY]),
         (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
-        // Reads every order in work, however few of them are orphans.
         (
-            Hot { limit: None, ..by_status("plan: find orphans", ORPHANS) },
-            vec![early(), early(), Value::Id(Uuid::nil()), limit()],
+            Hot { table: "claims", access: &["range", "index"], ..by_id("plan: find orphans", ORPHANED) },
+            vec![Value::Id(Uuid::nil()), limit()],
         ),
         (
             by_status("plan: list a status", IN_STATUS),
-            page(vec![Value::None, Value::None, Value::Text("COMPLETED")], limit()),
+            page(vec![Value::None, Value::None, Value::Text("COMPLETED"), Value::Text("COMPLETED")], limit()),
         ),
         (by_time("plan: list all", NEWEST), page(vec![Value::None, Value::None], limit())),
         (by_user("plan: list a user's", OF_USER), page(vec![Value::None, Value::None, user_id()], limit())),

@@ -7,7 +7,7 @@ use crate::store::error::number_of;
 use crate::store::{Store, StoreError};
 
 /// What the programs do, done to no row.
-const NEEDED: [(&str, &str); 21] = [
+const NEEDED: [(&str, &str); 24] = [
     ("select on orders", "select 1 from orders limit 0"),
     (
         "insert on orders",
@@ -26,6 +26,12 @@ const NEEDED: [(&str, &str); 21] = [
     ),
     ("update on workers", "update workers set heartbeat_at = now(6) where false"),
     ("delete on workers", "delete from workers where false"),
+    ("select on claims", "select 1 from claims limit 0"),
+    (
+        "insert on claims",
+        "insert into claims (claim_token, worker_id, order_ids) select '', '', '[]' from dual where false",
+    ),
+    ("delete on claims", "delete from claims where false"),
     ("select on order_events", "select 1 from order_events limit 0"),
     (
         "insert on order_events",

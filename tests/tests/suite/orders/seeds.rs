@@ -82,7 +82,7 @@ pub(super) async fn insert(
     let sql = format!(
         "insert into orders (
             order_id, user_id, item_ids, total_amount, external_id, status,
-            available_at, claim_token, completed_at, created_at
+            available_at, claim_token, created_at, updated_at
         )
         with
             digits as (
@@ -100,11 +100,17 @@ pub(super) async fn insert(
             )
         select
             unhex(left(sha2(concat(n, '/', user_id), 256), 32)), user_id, '[1, 2]', 100, external_id, status,
-            if(status = 'PENDING', created_at, null),
-            if(status = 'PROCESSING', unhex(repeat('0', 32)), null),
-            if(status = 'COMPLETED', created_at, null),
+            if(status = 'PENDING', created_at, '9999-12-31'),
+            repeat('b', 16),
+            created_at,
             created_at
         from seeds;
+        replace into claims (claim_token, worker_id, order_ids)
+        select token, repeat('w', 16), json_arrayagg(lower(hex(order_id)))
+        from orders
+        cross join (select repeat('a', 16) as token union all select repeat('b', 16)) as claims_of_before_and_now
+        where status = 'PROCESSING'
+        group by token;
         insert ignore into external_ids (external_id, order_id)
         select external_id, order_id from orders where external_id is not null"
     );

@@ -1,0 +1,200 @@
+//! The table `claims`: which orders a worker may hold. The row of a batch is written by its claim, and taken away after the
+//! last of its orders has left the worker's hands: by the worker's next claim, or by whoever rescues what a dead one held.
+//! Whether a claim still holds, the order itself says.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, PoisonError};
+
+use sqlx::{Executor, MySqlConnection};
+use uuid::Uuid;
+
+use super::counts::FULL_COUNT_LIMIT;
+use super::script::{Id, JsonIds, Script};
+use super::{Store, StoreError};
+use crate::domain::{ClaimToken, OrderId, WorkerId};
+
+/// Batches that are read at once in search of orders to rescue.
+const READ_MAX: u32 = 100;
+
+/// Rows that one claim takes away at most.
+const ENDED_MAX: usize = 100;
+
+/// The orders in work, each by the row of its claim.
+macro_rules! orders_in_work {
+    () => {
+        r"
+        from (
+            select claims.claim_token as held_by, unhex(ids.order_id) as held_id
+            from claims
+            join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
+        ) as held
+        straight_join orders force index (primary) on orders.order_id = held.held_id
+        where status = 'PROCESSING' and claim_token = held_by
+        "
+    };
+}
+pub(super) use orders_in_work;
+
+/// How many orders in work stand in no row: none, unless somebody has changed the tables by hand, or the database forgot what
+/// it had committed. Reads every order.
+const LOST: &str = r"
+    select count(*)
+    from orders
+    where status = 'PROCESSING' and not exists (
+        select 1
+        from claims
+        where claims.claim_token = orders.claim_token
+            and json_contains(claims.order_ids, json_quote(lower(hex(orders.order_id))))
+    )
+";
+
+/// The rows of all orders in work, as they should be. Reads every order.
+const RESTORE: &str = r"
+    replace into claims (claim_token, worker_id, order_ids)
+    select claim_token, max(worker_id), json_arrayagg(lower(hex(order_id)))
+    from orders
+    where status = 'PROCESSING'
+    group by claim_token
+";
+
+/// Batches of workers that are not alive, behind one that was seen before. The table has a row for each batch under way.
+pub(super) const ORPHANED: &str = r"
+    select claims.claim_token, cast(claims.order_ids as char)
+    from claims force index (primary)
+    left join workers on workers.worker_id = claims.worker_id
+    where claims.claim_token > ? and workers.worker_id is null
+    order by claims.claim_token
+    limit ?
+";
+
+/// Batches of which this process holds orders.
+#[derive(Debug, Default)]
+pub(super) struct Batches(Mutex<InHand>);
+
+#[derive(Debug, Default)]
+struct InHand {
+    /// Of each batch, how many orders.
+    orders: HashMap<ClaimToken, usize>,
+    /// Batches of which none is left.
+    ended: Vec<ClaimToken>,
+}
+
+impl Batches {
+    /// So many orders of a batch are in this process's hands.
+    pub(super) fn begin(&self, token: ClaimToken, orders: usize) {
+        self.with(|in_hand| in_hand.orders.insert(token, orders));
+    }
+
+    /// One order of each of these batches is in them no longer: its outcome is stored, or it is somebody else's.
+    pub(super) fn let_go(&self, tokens: impl Iterator<Item = ClaimToken>) {
+        self.with(|in_hand| {
+            for token in tokens {
+                let Entry::Occupied(mut orders) = in_hand.orders.entry(token) else { continue };
+                *orders.get_mut() -= 1;
+                if *orders.get() == 0 {
+                    orders.remove();
+                    in_hand.ended.push(token);
+                }
+            }
+        });
+    }
+
+    /// Some of those whose rows are to be taken away.
+    pub(super) fn take_ended(&self) -> Vec<ClaimToken> {
+        self.with(|in_hand| in_hand.ended.split_off(in_hand.ended.len().saturating_sub(ENDED_MAX)))
+    }
+
+    /// Their rows may be there still.
+    pub(super) fn put_back(&self, mut ended: Vec<ClaimToken>) {
+        self.with(|in_hand| in_hand.ended.append(&mut ended));
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut InHand) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Writes the row of a batch.
+pub(super) fn insert(token: ClaimToken, worker_id: WorkerId, order_ids: &[OrderId]) -> String {
+    format!(
+        "insert into claims (claim_token, worker_id, order_ids) values ({}, {}, {})",
+        Id(token.uuid()),
+        Id(worker_id.uuid()),
+        JsonIds(order_ids)
+    )
+}
+
+/// Takes the rows of batches away, each by itself: for a list of them the server may scan the table, which locks the rows of
+/// others. In the order of tokens, so that no two wait for one another.
+pub(super) fn delete(script: Script, tokens: &[ClaimToken]) -> Script {
+    let mut tokens: Vec<_> = tokens.iter().map(|token| token.uuid()).collect();
+    tokens.sort_unstable();
+    let delete =
+        |script: Script, token| script.then(format_args!("delete from claims where claim_token = {}", Id(token)));
+    tokens.into_iter().fold(script, delete)
+}
+
+/// A batch of a worker that is not alive.
+pub(super) struct Orphaned {
+    pub(super) token: ClaimToken,
+    /// `None` where something else wrote the row, which names no orders.
+    pub(super) order_ids: Option<Vec<OrderId>>,
+}
+
+/// The next such batches behind `after`.
+pub(super) async fn orphaned(
+    connection: &mut MySqlConnection,
+    after: Option<ClaimToken>,
+) -> Result<Vec<Orphaned>, sqlx::Error> {
+    let after = after.map_or(Uuid::nil(), ClaimToken::uuid);
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(ORPHANED).bind(after).bind(READ_MAX).fetch_all(connection).await?;
+    let batch = |(token, order_ids): (Uuid, String)| {
+        let order_ids = serde_json::from_str::<Vec<Uuid>>(&order_ids)
+            .inspect_err(|error| tracing::error!(%token, %error, "a claim names no orders; `orders-api doctor` tells whether one is missing"));
+        let order_ids = order_ids.ok().map(|order_ids| order_ids.into_iter().map(OrderId::from).collect());
+        Orphaned { token: token.into(), order_ids }
+    };
+    Ok(rows.into_iter().map(batch).collect())
+}
+
+impl Store {
+    /// How many orders in work stand in no row. Reads the whole table and locks nothing.
+    pub(super) async fn lost(&self) -> Result<i64, StoreError> {
+        self.long_call("look for orders that nobody would rescue", FULL_COUNT_LIMIT, async {
+            let mut line = self.line().await?;
+            let lost = sqlx::query_scalar(LOST).fetch_one(&mut *line).await?;
+            line.done();
+            Ok(lost)
+        })
+        .await
+    }
+
+    /// Writes the rows that are missing, or name other orders, while others go on claiming.
+    pub(super) async fn restore_claims(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+        let restoring = async { connection.execute(RESTORE).await.map(drop) };
+        self.long_call("restore the claims of orders in work", FULL_COUNT_LIMIT, restoring).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_with_its_last_order_and_is_told_of_once() {
+        let (batches, first, second) = (Batches::default(), ClaimToken::fresh(), ClaimToken::fresh());
+        batches.begin(first, 3);
+        batches.begin(second, 1);
+
+        batches.let_go([first, second, first].into_iter());
+        assert_eq!(batches.take_ended(), [second]);
+        batches.let_go([first, ClaimToken::fresh()].into_iter());
+        let ended = batches.take_ended();
+        assert_eq!(ended, [first]);
+        batches.put_back(ended);
+
+        assert_eq!(batches.take_ended(), [first]);
+        assert_eq!(batches.take_ended(), []);
+    }
+}
