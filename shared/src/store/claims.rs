@@ -20,22 +20,6 @@ const READ_MAX: u32 = 100;
 /// Rows that one claim takes away at most.
 const ENDED_MAX: usize = 100;
 
-/// The orders in work, each by the row of its claim.
-macro_rules! orders_in_work {
-    () => {
-        r"
-        from (
-            select claims.claim_token as held_by, unhex(ids.order_id) as held_id
-            from claims
-            join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
-        ) as held
-        straight_join orders force index (primary) on orders.order_id = held.held_id
-        where status = 'PROCESSING' and claim_token = held_by
-        "
-    };
-}
-pub(super) use orders_in_work;
-
 /// How many orders in work stand in no row: none, unless somebody has changed the tables by hand, or the database forgot what
 /// it had committed. Reads every order.
 const LOST: &str = r"
@@ -49,13 +33,14 @@ const LOST: &str = r"
     )
 ";
 
-/// The rows of all orders in work, as they should be. Reads every order.
+/// The rows of all orders in work, as they should be, in the order in which claims take rows away. Reads every order.
 const RESTORE: &str = r"
     replace into claims (claim_token, worker_id, order_ids)
     select claim_token, max(worker_id), json_arrayagg(lower(hex(order_id)))
     from orders
     where status = 'PROCESSING'
     group by claim_token
+    order by claim_token
 ";
 
 /// Batches of workers that are not alive, behind one that was seen before. The table has a row for each batch under way.
@@ -150,8 +135,10 @@ pub(super) async fn orphaned(
     let after = after.map_or(Uuid::nil(), ClaimToken::uuid);
     let rows: Vec<(Uuid, String)> = sqlx::query_as(ORPHANED).bind(after).bind(READ_MAX).fetch_all(connection).await?;
     let batch = |(token, order_ids): (Uuid, String)| {
-        let order_ids = serde_json::from_str::<Vec<Uuid>>(&order_ids)
-            .inspect_err(|error| tracing::error!(%token, %error, "a claim names no orders; `orders-api doctor` tells whether one is missing"));
+        let order_ids = serde_json::from_str::<Vec<Uuid>>(&order_ids).inspect_err(|error| {
+            let advice = "`orders-api doctor` tells whether one is missing";
+            tracing::error!(%token, %error, "a claim names no orders; {advice}");
+        });
         let order_ids = order_ids.ok().map(|order_ids| order_ids.into_iter().map(OrderId::from).collect());
         Orphaned { token: token.into(), order_ids }
     };

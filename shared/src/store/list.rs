@@ -2,7 +2,6 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::claims::orders_in_work;
 use super::row::{OrderRow, never, order_columns};
 use super::{Store, StoreError, row};
 use crate::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
@@ -49,11 +48,17 @@ pub(super) const IN_STATUS: &str = page!(
 
 /// The orders that are claimed, or those of them that are a user's. No index leads to them, so that none changes when they are
 /// completed: all orders of all `claims` are looked at.
-pub(super) const IN_WORK: &str = concat!(
+const IN_WORK: &str = concat!(
     "select ",
     order_columns!(),
-    orders_in_work!(),
     r"
+    from (
+        select claims.claim_token as held_by, unhex(ids.order_id) as held_id
+        from claims
+        join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
+    ) as held
+    straight_join orders force index (primary) on orders.order_id = held.held_id
+    where status = 'PROCESSING' and claim_token = held_by
         and (? is null or user_id = ?)
         and (created_at < ? or created_at = ? and order_id < ?)
         and (created_at > ? or created_at = ? and order_id >= ?)

@@ -161,10 +161,10 @@ impl Store {
     /// Rescues what can be rescued, and gives what is left.
     async fn rescue_one_by_one(
         &self,
-        held: Vec<(OrderId, ClaimToken)>,
+        orphans: Vec<(OrderId, ClaimToken)>,
     ) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
         let (mut total, mut left) = (Rescued::default(), HashSet::new());
-        for orphan in held {
+        for orphan in orphans {
             match self.take_back(vec![orphan]).await {
                 Ok((one, busy)) => {
                     total.rescued += one.rescued;
