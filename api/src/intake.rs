@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{NewOrder, Placed, Placement};
-use orders_shared::store::{Store, StoreError, weight_bytes};
+use orders_shared::store::{ErrorKind, Store, StoreError, weight_bytes};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -27,7 +27,7 @@ const BATCH_MAX: usize = 500;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// Under load two keep the server busy: while one batch is written, the next one is made. More make the batches smaller.
-const WRITERS: usize = 2;
+pub(crate) const WRITERS: u32 = 2;
 
 /// Bytes of orders, waiting or being written, at which a second batch is written beside the first: some sixty small ones. Fewer
 /// wait for the end of that one: of two small commits at the same time each takes longer, and both together more of the
@@ -77,6 +77,9 @@ pub(crate) enum Refused {
     /// Somebody else keeps a lock that one of the orders needs.
     #[error("an order waits for a lock that somebody else keeps; the log of the intake says more")]
     Locked,
+    /// The orders have more bytes than the database accepts at once, which is so many.
+    #[error("the database accepts {0} bytes at once, and the orders have more")]
+    TooLarge(usize),
     /// The database refused the statement: a fault of ours.
     #[error("the database refuses the orders; the log of the intake says why")]
     Broken,
@@ -154,7 +157,7 @@ async fn write(
     loop {
         let mut queue = waiting.lock().await;
         let turn = turns.next().await;
-        let Some(batch) = gather(&mut queue).await else { return };
+        let Some(batch) = gather(&mut queue, store.statement_bytes_max()).await else { return };
         // The other writer is next, once it has its turn.
         drop(queue);
         let mut written = pin!(write_batch(&store, batch, &bell, &metrics));
@@ -170,7 +173,7 @@ async fn write_batch(store: &Store, batch: Vec<Waiting>, bell: &Bell, metrics: &
         batch.into_iter().map(|Waiting { placement, placed, room, .. }| (placement, (placed, room))).unzip();
     match place(store, &placements, TRY_FOR).await {
         // One order that is bad, or waits for a lock, must not fail its neighbours.
-        Err(refused @ (Refused::Broken | Refused::Locked)) if placements.len() > 1 => {
+        Err(refused @ (Refused::Broken | Refused::Locked | Refused::TooLarge(_))) if placements.len() > 1 => {
             place_alone(store, placements.into_iter().zip(answers).collect(), refused, bell, metrics).await;
         }
         placed => tell(placements, answers, placed, bell, metrics),
@@ -192,20 +195,24 @@ async fn place_alone(
     for (placement, answer) in batch {
         let placements = vec![placement];
         let placed = if is_away { Err(Refused::DatabaseAway) } else { place(store, &placements, try_for).await };
-        is_away = matches!(placed, Err(Refused::DatabaseAway));
+        // One that can wait for nobody's key or id waits for a lock on the table, as all that are left would.
+        is_away = matches!(placed, Err(Refused::DatabaseAway))
+            || (matches!(placed, Err(Refused::Locked)) && !placements.iter().any(Placement::looks_back));
         tell(placements, [answer], placed, bell, metrics);
     }
 }
 
 /// What one commit takes; `None` when there is nothing and will be nothing.
-async fn gather(waiting: &mut mpsc::Receiver<Waiting>) -> Option<Vec<Waiting>> {
+async fn gather(waiting: &mut mpsc::Receiver<Waiting>, statement_bytes_max: usize) -> Option<Vec<Waiting>> {
+    // A batch ends before it is too large, where the largest request that may come would make it so.
+    let bytes_max = BATCH_BYTES_MAX.min(statement_bytes_max / 2);
     let mut next = Some(waiting.recv().await?);
     let (mut batch, mut orders, mut bytes) = (Vec::new(), 0, 0);
     while let Some(taken) = next {
         orders += taken.placement.orders.len();
         bytes += taken.bytes;
         batch.push(taken);
-        let is_full = orders >= BATCH_MAX || bytes >= BATCH_BYTES_MAX;
+        let is_full = orders >= BATCH_MAX || bytes >= bytes_max;
         next = if is_full { None } else { waiting.try_recv().ok() };
     }
     Some(batch)
@@ -253,13 +260,15 @@ async fn place(store: &Store, placements: &[Placement], try_for: Duration) -> Re
             Ok(placed) => return Ok(placed),
             Err(error) => error,
         };
-        let refused = match &error {
-            error if error.is_lock_wait() => Refused::Locked,
-            error if error.is_passing() => Refused::DatabaseAway,
+        let refused = match error.kind() {
+            ErrorKind::Locked => Refused::Locked,
+            ErrorKind::TooLarge => Refused::TooLarge(store.statement_bytes_max()),
+            kind if kind.is_passing() => Refused::DatabaseAway,
             _ => Refused::Broken,
         };
         let is_for_all = placements.len() == 1 || refused == Refused::DatabaseAway;
-        let again = is_for_all && refused != Refused::Broken && Instant::now() < deadline;
+        let may_pass = matches!(refused, Refused::DatabaseAway | Refused::Locked);
+        let again = is_for_all && may_pass && Instant::now() < deadline;
         log(&error, placements, again || !is_for_all);
         if !again {
             return Err(refused);

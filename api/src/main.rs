@@ -36,11 +36,11 @@ async fn command() -> anyhow::Result<ExitCode> {
 
 async fn run(args: ServeArgs) -> anyhow::Result<()> {
     telemetry::start(&args.log)?;
-    let store = Store::new(args.database.store()?);
+    let database = args.database.store()?;
     let listener = Listener::bind(args.api_listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {} (API_LISTEN): {error}", args.api_listen))?;
-    serve(store, listener, args.shutdown.grace(), shutdown::on_signal()?).await
+    serve(database, listener, args.shutdown.grace(), shutdown::on_signal()?).await
 }
 
 async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use orders_shared::domain::{OrderStatus, Queue};
+use crate::reports::QueueReport;
+use orders_shared::domain::OrderStatus;
 use poem::http::StatusCode;
 use prometheus::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -19,6 +20,8 @@ pub(crate) struct ApiMetrics {
     queue_paused: IntGaugeVec,
     workers_live: IntGaugeVec,
     database_up: IntGauge,
+    database_writable: IntGaugeVec,
+    database_clock_behind: GaugeVec,
 }
 
 impl ApiMetrics {
@@ -43,6 +46,20 @@ impl ApiMetrics {
             queue_paused: IntGaugeVec::new(Opts::new("queue_paused", "Whether no order is claimed."), NO_LABEL)?,
             workers_live: IntGaugeVec::new(Opts::new("workers_live", "Workers that are alive."), NO_LABEL)?,
             database_up: IntGauge::new("database_up", "Whether the database answered this scrape.")?,
+            database_writable: IntGaugeVec::new(
+                Opts::new(
+                    "orders_database_writable",
+                    "1 if the database takes writes, 0 if it is read-only, locked or full.",
+                ),
+                NO_LABEL,
+            )?,
+            database_clock_behind: GaugeVec::new(
+                Opts::new(
+                    "orders_database_clock_behind_seconds",
+                    "Seconds by which the database's clock is behind the newest order: more than 0 after it went back.",
+                ),
+                NO_LABEL,
+            )?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.placed.clone()))?;
@@ -53,6 +70,8 @@ impl ApiMetrics {
         registry.register(Box::new(metrics.queue_paused.clone()))?;
         registry.register(Box::new(metrics.workers_live.clone()))?;
         registry.register(Box::new(metrics.database_up.clone()))?;
+        registry.register(Box::new(metrics.database_writable.clone()))?;
+        registry.register(Box::new(metrics.database_clock_behind.clone()))?;
         Ok(metrics)
     }
 
@@ -73,15 +92,19 @@ impl ApiMetrics {
     }
 
     /// What the database says of the queue now; `None` when it is away.
-    pub(crate) fn queue(&self, queue: Option<&Queue>) {
-        self.database_up.set(queue.is_some().into());
+    pub(crate) fn queue(&self, report: Option<&QueueReport>) {
+        self.database_up.set(report.is_some().into());
         // Figures of an earlier scrape would look like today's.
         self.orders.reset();
-        for figure in [&self.queue_paused, &self.workers_live] {
+        for figure in [&self.queue_paused, &self.workers_live, &self.database_writable] {
             figure.reset();
         }
-        self.oldest_due.reset();
-        let Some(queue) = queue else { return };
+        for figure in [&self.oldest_due, &self.database_clock_behind] {
+            figure.reset();
+        }
+        let Some(QueueReport { queue, is_writable }) = report else { return };
+        self.database_writable.with_label_values(NO_LABEL).set((*is_writable).into());
+        self.database_clock_behind.with_label_values(NO_LABEL).set(queue.clock_behind.as_secs_f64());
         for status in OrderStatus::ALL {
             self.orders.with_label_values(&[status.name()]).set(gauge(queue.counts.of(status)));
         }

@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use clap::Parser;
 use orders_shared::domain::Order;
 use orders_shared::http::Listener;
-use orders_shared::store::Store;
 use orders_shared::telemetry;
 use orders_worker::{ProcessingError, Processor};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -106,8 +105,8 @@ fn place(database_url: &str) -> (Cost, Cost) {
     let listener = runtime.block_on(Listener::bind(args.api_listen)).expect("a free port");
     let mut client = Client::of(&listener);
     let _runtime = runtime.enter();
-    let store = Store::new(args.database.store().expect("the settings are sound"));
-    let serving = runtime.spawn(orders_api::serve(store, listener, args.shutdown.grace(), stop.clone()));
+    let database = args.database.store().expect("the settings are sound");
+    let serving = runtime.spawn(orders_api::serve(database, listener, args.shutdown.grace(), stop.clone()));
 
     let single = request("/order/create-order", ORDER);
     let batch = request("/orders/batch", &format!(r#"{{"orders":[{}]}}"#, [ORDER; BATCH].join(",")));

@@ -50,17 +50,17 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// How long a caller waits for a connection before the database counts as away. Shorter would fail on a busy
-    /// moment, longer would keep clients waiting for nothing.
-    const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-
     /// The settings, checked.
     ///
     /// # Errors
     ///
     /// When the URL is not one of a MySQL database. The error does not show the URL.
     pub fn store(&self) -> Result<StoreSettings, InvalidSetting> {
-        StoreSettings::new(&self.database_url, self.database_max_connections, Self::ACQUIRE_TIMEOUT)
+        let settings = StoreSettings::new(&self.database_url, self.database_max_connections)?;
+        if let Some(warning) = settings.tls_warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(settings)
     }
 }
 

@@ -56,6 +56,9 @@ pub struct WorkerSettings {
     pub grace: Duration,
 }
 
+/// Connections that the work of one process uses at most: two claims and two completions under way, and a rescue.
+const WORK_CONNECTIONS: u32 = 5;
+
 /// Once the grace period is over, how much longer the last outcomes may take to be committed. A database that does not
 /// take them by then is away, and the orders are rescued when it is back.
 const LAST_COMMITS: Duration = Duration::from_secs(1);
@@ -82,13 +85,16 @@ pub async fn run(
     let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
     let (host, port) = database.server();
     let door = bell.door((host.to_owned(), port));
-    let (line, store) = (Store::new(database.single()), Store::new(database));
+    let line = Store::new(database.single());
+    let store = Store::new(database.with_work_connections(WORK_CONNECTIONS));
     let health = [(); FINISHERS].map(|()| Arc::new(Health::default()));
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
     // The ops endpoints answer, and the heart beats, until the last order is finished or handed back.
     let drained = CancellationToken::new();
 
-    let readiness = Readiness::new(store.clone(), stop.clone()).and({
+    let (readiness, readiness_reader) = Readiness::new(stop.clone());
+    tokio::spawn(readiness_reader.run(store.for_watching()));
+    let readiness = readiness.and({
         let health = health.clone();
         move || health.iter().find_map(|health| health.fault())
     });

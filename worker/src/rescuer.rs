@@ -15,6 +15,7 @@ pub(crate) struct Rescuer {
     /// Who this worker is; while it is nobody it judges nobody.
     identity: watch::Receiver<Option<Identity>>,
     registration: Registration,
+    clock_is_behind: bool,
     metrics: Arc<WorkerMetrics>,
 }
 
@@ -25,7 +26,7 @@ impl Rescuer {
         registration: Registration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self { store, identity, registration, metrics }
+        Self { store, identity, registration, clock_is_behind: false, metrics }
     }
 
     /// Looks for dead workers as often as they should have beaten, until the shutdown begins.
@@ -42,8 +43,13 @@ impl Rescuer {
         }
     }
 
-    async fn rescue(&self) -> Result<(), StoreError> {
-        let dead = self.store.bury_dead_workers(&self.registration).await?;
+    async fn rescue(&mut self) -> Result<(), StoreError> {
+        let behind = self.store.look_at_clock().await?;
+        let was_behind = std::mem::replace(&mut self.clock_is_behind, !behind.is_zero());
+        if self.clock_is_behind && !was_behind {
+            tracing::warn!(?behind, "the database's clock went back; what was due before is claimed all the same");
+        }
+        let dead = self.store.expire_workers(&self.registration).await?;
         if dead > 0 {
             tracing::warn!(dead, "workers are dead: no heartbeat for too long");
         }

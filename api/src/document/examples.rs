@@ -155,7 +155,7 @@ fn worker() -> LiveWorker {
 }
 
 fn situation() -> Situation {
-    Situation { now: at(3_000), paused_at: None, live_workers: 1, holder: None, ahead: 0 }
+    Situation { now: at(3_000), paused_at: None, live_workers: 1, holder: None, ahead: 0, clock_behind: Duration::ZERO }
 }
 
 fn counts() -> OrderCounts {
@@ -165,5 +165,5 @@ fn counts() -> OrderCounts {
 
 fn queue(waiting: &Order) -> Queue {
     let oldest_due = Some((waiting.order_id, at(0), Duration::from_millis(100)));
-    Queue { paused_at: None, counts: counts(), oldest_due, workers: vec![worker()] }
+    Queue { paused_at: None, counts: counts(), oldest_due, workers: vec![worker()], clock_behind: Duration::ZERO }
 }

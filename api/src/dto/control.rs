@@ -246,6 +246,8 @@ enum Code {
     WorkerDied,
     /// It is not due yet.
     Scheduled,
+    /// The database's clock went back behind the time at which it was due; a worker takes it all the same.
+    ClockWentBack,
     /// An attempt failed, and the next one waits.
     WaitsForRetry,
     /// No order is claimed now.
@@ -267,6 +269,7 @@ impl From<&Why> for Code {
             Why::Claimed => Self::Claimed,
             Why::WorkerDied => Self::WorkerDied,
             Why::Scheduled => Self::Scheduled,
+            Why::ClockWentBack => Self::ClockWentBack,
             Why::WaitsForRetry => Self::WaitsForRetry,
             Why::QueuePaused => Self::QueuePaused,
             Why::NoLiveWorker => Self::NoLiveWorker,

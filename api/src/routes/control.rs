@@ -9,11 +9,12 @@ use crate::bell::Bell;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
 use crate::payload::{Json, Problem};
 use crate::problems::Kind;
+use crate::reports::QueueReports;
 use crate::routes::orders::{no_such_order, read_problem};
 
 /// What people ask and decide about orders and the queue. Without a store it only documents itself.
 pub(crate) struct ControlApi {
-    pub(crate) source: Option<(Store, Bell)>,
+    pub(crate) source: Option<(Store, Bell, QueueReports)>,
 }
 
 #[OpenApi]
@@ -76,8 +77,9 @@ impl ControlApi {
     /// Read the queue
     #[oai(path = "/queue", method = "get", operation_id = "get_queue", tag = "Tag::Queue")]
     async fn get_queue(&self) -> Result<Json<QueueState>, Problem> {
-        let queue = self.store()?.queue().await.map_err(|error| read_problem(&error))?;
-        Ok(Json(queue.into()))
+        let (.., queue) = self.source.as_ref().ok_or_else(Problem::internal)?;
+        let report = queue.read().await.ok_or_else(Problem::internal)?.map_err(|error| read_problem(&error))?;
+        Ok(Json(report.queue.clone().into()))
     }
 
     /// Pause the queue
@@ -103,11 +105,11 @@ impl ControlApi {
 
 impl ControlApi {
     fn store(&self) -> Result<&Store, Problem> {
-        self.source.as_ref().map(|(store, _)| store).ok_or_else(Problem::internal)
+        self.source.as_ref().map(|(store, ..)| store).ok_or_else(Problem::internal)
     }
 
     fn bell(&self) -> Result<&Bell, Problem> {
-        self.source.as_ref().map(|(_, bell)| bell).ok_or_else(Problem::internal)
+        self.source.as_ref().map(|(_, bell, _)| bell).ok_or_else(Problem::internal)
     }
 }
 

@@ -161,6 +161,13 @@ fn refused(refused: Refused, looks_back: bool) -> Problem {
             Problem::new(Kind::RequestInProgress, Kind::RequestInProgress.facts().example).because(&refused)
         }
         Refused::Locked | Refused::DatabaseAway => Problem::database_away().because(&refused),
+        Refused::TooLarge(bytes_max) => {
+            let detail = format!(
+                "The database accepts {bytes_max} bytes at once, and these orders take more there. Nothing was placed: \
+                 send fewer at once, with less metadata."
+            );
+            Problem::new(Kind::BodyTooLarge, detail).because(&refused)
+        }
         Refused::Broken => Problem::internal().because(&refused),
     }
 }

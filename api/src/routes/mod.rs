@@ -18,7 +18,6 @@ use prometheus::Registry;
 
 pub(crate) use self::create::BATCH;
 use crate::bell::Bell;
-use crate::census::Census;
 use crate::document::Document;
 use crate::edge::{Edge, Routes};
 use crate::ends::Ends;
@@ -26,6 +25,7 @@ use crate::intake::Intake;
 use crate::metrics::ApiMetrics;
 use crate::payload::Bodies;
 use crate::problems;
+use crate::reports::{Counts, QueueReports};
 use crate::routes::control::ControlApi;
 use crate::routes::create::CreateApi;
 use crate::routes::orders::OrdersApi;
@@ -37,7 +37,8 @@ pub(crate) struct Parts {
     pub(crate) intake: Intake,
     pub(crate) bell: Bell,
     pub(crate) ends: Ends,
-    pub(crate) census: Census,
+    pub(crate) counts: Counts,
+    pub(crate) queue: QueueReports,
     pub(crate) readiness: Readiness,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<ApiMetrics>,
@@ -50,11 +51,11 @@ pub(crate) struct Parts {
 ///
 /// When the OpenAPI document cannot be made.
 pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
-    let Parts { store, intake, bell, ends, census, readiness, registry, metrics } = parts;
+    let Parts { store, intake, bell, ends, counts, queue, readiness, registry, metrics } = parts;
     let create = CreateApi { intake: Some(intake) };
     let orders = OrdersApi { store: Some((store.clone(), ends)) };
-    let control = ControlApi { source: Some((store.clone(), bell)) };
-    let report = ReportApi { source: Some(Source { store, census, registry, metrics: Arc::clone(&metrics) }) };
+    let control = ControlApi { source: Some((store, bell, queue.clone())) };
+    let report = ReportApi { source: Some(Source { counts, queue, registry, metrics: Arc::clone(&metrics) }) };
     let service = service((create, orders, control, report));
     let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), metrics));
     let refusal = {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, UserId};
-use orders_shared::store::{Store, StoreError};
+use orders_shared::store::{ErrorKind, Store, StoreError};
 use poem::http::{HeaderMap, header};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Tag;
 use crate::dto::{FullOrder, ListedOrder, OrderPage, Status};
-use crate::edge::Turn;
+use crate::edge::{Turn, overloaded};
 use crate::ends::Ends;
 use crate::payload::{Json, Problem, Tagged, Time, cursor};
 use crate::problems::Kind;
@@ -202,6 +202,12 @@ pub(super) fn no_such_order() -> Problem {
 
 /// A call of the store that failed, as a problem; its cause goes to the log.
 pub(super) fn read_problem(error: &StoreError) -> Problem {
-    let problem = if error.is_passing() { Problem::database_away() } else { Problem::internal() };
+    let problem = match error.kind() {
+        ErrorKind::Busy if error.had_no_effect() => {
+            overloaded("The database has as much to do as it can bear. Try again.")
+        }
+        kind if kind.is_passing() => Problem::database_away(),
+        _ => Problem::internal(),
+    };
     problem.because(error)
 }

@@ -1,18 +1,17 @@
 use std::sync::Arc;
 
 use orders_shared::metrics;
-use orders_shared::store::Store;
 use poem::http::{HeaderMap, header};
 use poem_openapi::payload::PlainText;
 use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
 use prometheus::Registry;
 
 use super::Tag;
-use crate::census::Census;
 use crate::dto::Report;
 use crate::edge::accepts;
 use crate::metrics::ApiMetrics;
 use crate::payload::{Json, Problem};
+use crate::reports::{Counts, QueueReports};
 use crate::routes::orders::read_problem;
 
 /// Figures over all orders. Without a source it only documents itself.
@@ -22,8 +21,8 @@ pub(crate) struct ReportApi {
 
 /// Where the figures come from.
 pub(crate) struct Source {
-    pub(crate) store: Store,
-    pub(crate) census: Census,
+    pub(crate) counts: Counts,
+    pub(crate) queue: QueueReports,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<ApiMetrics>,
 }
@@ -60,7 +59,7 @@ impl ReportApi {
         if prefers_text(accept) || !accepts(headers, &["application/json"]) {
             return Ok(Reported::Figures(ReportContent::Prometheus(PlainText(self.prometheus().await?))));
         }
-        let counts = self.source()?.census.take().await.ok_or_else(Problem::internal)?;
+        let counts = self.source()?.counts.read().await.ok_or_else(Problem::internal)?;
         let counts = counts.map_err(|error| read_problem(&error))?;
         Ok(Reported::Figures(ReportContent::Json(Json(Report::from(&counts)))))
     }
@@ -80,12 +79,12 @@ impl ReportApi {
     }
 
     async fn prometheus(&self) -> Result<String, Problem> {
-        let Source { store, registry, metrics, .. } = self.source()?;
-        let queue = store.queue().await;
-        if let Err(error) = &queue {
-            tracing::warn!(error = error as &dyn std::error::Error, "a scrape lacks the orders");
+        let Source { queue, registry, metrics, .. } = self.source()?;
+        let report = queue.read().await.ok_or_else(Problem::internal)?;
+        if let Err(error) = &report {
+            tracing::warn!(error = &**error as &dyn std::error::Error, "a scrape lacks the orders");
         }
-        metrics.queue(queue.as_ref().ok());
+        metrics.queue(report.as_deref().ok());
         metrics::text(registry).map_err(|error| Problem::internal().because(&error))
     }
 }

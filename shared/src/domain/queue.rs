@@ -68,4 +68,6 @@ pub struct Queue {
     pub oldest_due: Option<(OrderId, DateTime<Utc>, Duration)>,
     /// Every worker that is alive, the longest running first.
     pub workers: Vec<LiveWorker>,
+    /// How far the database's clock is behind the newest order: it went back.
+    pub clock_behind: Duration,
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::{LiveWorker, Order, OrderStatus};
@@ -15,6 +17,8 @@ pub struct Situation {
     pub holder: Option<LiveWorker>,
     /// Due orders that come before this one; counted up to [`Situation::AHEAD_MAX`].
     pub ahead: u64,
+    /// How far the database's clock is behind the newest order: it went back.
+    pub clock_behind: Duration,
 }
 
 impl Situation {
@@ -37,6 +41,8 @@ pub enum Why {
     WorkerDied,
     /// It is not due yet, because its client wants so.
     Scheduled,
+    /// The database's clock went back behind the time at which it was due; a worker takes it all the same.
+    ClockWentBack,
     /// It is not due yet: an attempt failed and the next one waits.
     WaitsForRetry,
     /// Nobody may claim an order now.
@@ -60,7 +66,10 @@ impl Why {
             OrderStatus::Processing if situation.holder.is_some() => Self::Claimed,
             OrderStatus::Processing => Self::WorkerDied,
             OrderStatus::Pending if order.available_at.is_some_and(|due| due > situation.now) => {
-                if order.attempt > 0 {
+                let is_wanted_later = order.process_after.is_some_and(|after| after > situation.now);
+                if !situation.clock_behind.is_zero() && !is_wanted_later {
+                    Self::ClockWentBack
+                } else if order.attempt > 0 {
                     Self::WaitsForRetry
                 } else {
                     Self::Scheduled
@@ -96,6 +105,13 @@ impl Why {
                 "Its worker died; a live worker takes it over within seconds, if there is one.".to_owned()
             }
             Self::Scheduled => format!("It is scheduled for {}.", time(order.available_at)),
+            Self::ClockWentBack => {
+                let behind = situation.clock_behind.as_secs();
+                format!(
+                    "The database's clock went back and is {behind} s behind the newest order; a worker takes this \
+                     order all the same, within seconds."
+                )
+            }
             Self::WaitsForRetry => {
                 let (next, used) = (time(order.available_at), attempts(order.attempt));
                 format!("It is tried again at {next}, after {used}; the last one failed: {last_error}")

@@ -9,6 +9,6 @@ mod server;
 
 pub use healthcheck::{Unhealthy, healthcheck};
 pub use listener::Listener;
-pub use ops::{Readiness, metrics_response, ops_routes};
+pub use ops::{Readiness, ReadinessReader, metrics_response, ops_routes};
 pub use refuse::Refusal;
 pub use server::{Crowded, Ending, serve};

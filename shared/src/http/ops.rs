@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::EndpointExt;
 use poem::http::StatusCode;
@@ -6,25 +7,33 @@ use poem::{Response, Route, get, handler, web::Data};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::coalesced::{Coalesced, Reader};
 use crate::metrics;
-use crate::store::{SchemaState, Store};
+use crate::store::{SchemaState, Store, StoreError};
 
 /// The media type of Prometheus' text format.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Between two looks at the database: everybody may ask, and is answered by the next one.
+const LOOKS_APART: Duration = Duration::from_millis(200);
+
 /// Whether this process should be sent work.
 #[derive(Clone)]
 pub struct Readiness {
-    store: Store,
     stop: CancellationToken,
+    database: Coalesced<Option<String>>,
     own: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
+/// Looks at the database for all who ask for the readiness, until nobody can any more.
+pub struct ReadinessReader(Reader<Option<String>>);
+
 impl Readiness {
-    /// Ready while `stop` is not cancelled, the database answers, and its schema is this binary's.
+    /// Ready while `stop` is not cancelled, the database answers and takes writes, and its schema is this binary's.
     #[must_use]
-    pub fn new(store: Store, stop: CancellationToken) -> Self {
-        Self { store, stop, own: Arc::new(|| None) }
+    pub fn new(stop: CancellationToken) -> (Self, ReadinessReader) {
+        let (database, reader) = Coalesced::new(LOOKS_APART);
+        (Self { stop, database, own: Arc::new(|| None) }, ReadinessReader(reader))
     }
 
     /// Asks `fault` too: what the process itself knows to be wrong.
@@ -35,18 +44,35 @@ impl Readiness {
 
     /// Why this process is not ready, if it is not.
     pub async fn fault(&self) -> Option<String> {
+        let draining = || Some("draining: this process is about to end".to_owned());
         if self.stop.is_cancelled() {
-            return Some("draining: this process is about to end".to_owned());
+            return draining();
         }
-        match self.store.schema_state().await {
-            Ok(SchemaState::Current) => (self.own)(),
-            Ok(state) => Some(state.to_string()),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-                Some("the database is away".to_owned())
-            }
+        match self.database.read().await {
+            Some(fault) => fault.or_else(|| (self.own)()),
+            None => draining(),
         }
     }
+}
+
+impl ReadinessReader {
+    /// Looks at this database.
+    pub async fn run(self, store: Store) {
+        self.0.run(|| fault_of(&store)).await;
+    }
+}
+
+async fn fault_of(store: &Store) -> Option<String> {
+    let looked = async {
+        match store.schema_state().await? {
+            SchemaState::Current => Ok(store.write_obstacle().await?.map(str::to_owned)),
+            state => Ok(Some(state.to_string())),
+        }
+    };
+    looked.await.unwrap_or_else(|error: StoreError| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+        Some("the database is away".to_owned())
+    })
 }
 
 /// `/livez` and `/readyz`.

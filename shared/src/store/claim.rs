@@ -3,7 +3,7 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::counts::Moves;
-use super::leave::short;
+use super::leave::{micros, short};
 use super::row::{OrderRow, Unreadable, never, order_columns};
 use super::script::{Id, Script, ids};
 use super::{Store, StoreError, claims};
@@ -14,12 +14,20 @@ use crate::domain::{
 /// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker was declared dead.
 /// `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted or locked, but for the
 /// few suspects that are passed over.
+///
+/// Once the clock went back, what was placed or changed before lies in the future, and the statement looks so far ahead
+/// (`clock.rs`). There an order is due unless its client wants it later: it was due when it was placed, or was changed at
+/// a time that is still to come.
 pub(super) const LOCK_DUE: &str = concat!(
     "select ",
     order_columns!(),
     r"
     from orders force index (orders_by_status)
-    where listed_as = 'PENDING' and available_at between ? and now(6)
+    where listed_as = 'PENDING' and available_at between ? and now(6) + interval ? microsecond
+        and (
+            available_at <= now(6)
+            or (available_at = created_at or updated_at > now(6)) and (process_after is null or process_after <= now(6))
+        )
         and rescues < ?
         and not exists (select 1 from queue_pauses)
         and exists (select 1 from workers where worker_id = ? and expires_at > now(6))
@@ -114,13 +122,17 @@ impl Store {
         from: Option<DateTime<Utc>>,
     ) -> Result<Claimed, ClaimError> {
         let rescues_below = if suspects == Suspects::PassOver { SUSPECT_FROM } else { RESCUES_MAX };
+        let looks_ahead = self.clock.looks_ahead();
+        // What came before the clock went back is behind what was found since.
+        let from = from.filter(|_| looks_ahead.is_zero()).unwrap_or_else(front);
         let mut doubtful = Vec::new();
         let ended = self.batches.take_ended();
         let claimed = self.call("claim orders", async {
             let mut line = self.line().await?;
             Script::begin().run(&mut line).await?;
             let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE)
-                .bind(from.unwrap_or_else(front).naive_utc())
+                .bind(from.naive_utc())
+                .bind(micros(looks_ahead))
                 .bind(rescues_below)
                 .bind(worker_id.uuid())
                 .bind(limit)
@@ -157,7 +169,7 @@ impl Store {
         });
         let claimed = claimed.await;
         // What the server has refused did not happen.
-        if claimed.as_ref().is_err_and(StoreError::is_refusal) {
+        if claimed.as_ref().is_err_and(StoreError::had_no_effect) {
             doubtful.clear();
         }
         if let Some(claim) = doubtful.first() {

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::{Executor, MySqlConnection};
+use sqlx::{Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
+use super::connection::Long;
 use super::counts::FULL_COUNT_LIMIT;
 use super::script::{Id, JsonIds, Script};
 use super::{Store, StoreError};
@@ -149,9 +150,9 @@ impl Store {
     /// How many orders in work stand in no row. Reads the whole table and locks nothing.
     pub(super) async fn lost(&self) -> Result<i64, StoreError> {
         self.long_call("look for orders that nobody would rescue", FULL_COUNT_LIMIT, async {
-            let mut line = self.line().await?;
-            let lost = sqlx::query_scalar(LOST).fetch_one(&mut *line).await?;
-            line.done();
+            let mut connection = self.long_connection(Long::FullCount).await?;
+            let lost = sqlx::query_scalar(LOST).fetch_one(&mut connection).await?;
+            let _ = connection.close().await;
             Ok(lost)
         })
         .await

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::counts::Moves;
 use super::held::Listed;
 use super::script::{Id, Script, ids};
-use super::{Store, StoreError};
+use super::{ErrorKind, Store, StoreError};
 use crate::domain::{Claim, ClaimToken, OrderId};
 
 /// What became of a batch of claims that ended.
@@ -85,7 +85,7 @@ impl Store {
                 Ok(Partly::finished(completed, completed as u64, busy))
             }
             Ok(false) => self.complete_held(claims).await,
-            Err(error) if error.is_lock_wait() => self.complete_held(claims).await,
+            Err(error) if error.kind() == ErrorKind::Locked => self.complete_held(claims).await,
             Err(error) => Err((claims, error)),
         }
     }

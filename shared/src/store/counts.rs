@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::MySqlConnection;
+use sqlx::{Connection, MySqlConnection};
 
+use super::connection::Long;
 use super::script::Script;
 use super::{Store, StoreError};
 use crate::domain::{OrderCounts, OrderStatus};
@@ -78,9 +79,9 @@ impl Store {
     /// own, a release of before there were counts among it, makes them so. Reads the whole table and locks nothing.
     pub(super) async fn miscounted(&self) -> Result<Moves, StoreError> {
         self.long_call("count all orders", FULL_COUNT_LIMIT, async {
-            let mut line = self.line().await?;
-            let miscounted = counted(&mut line, MISCOUNTED).await?;
-            line.done();
+            let mut connection = self.long_connection(Long::FullCount).await?;
+            let miscounted = counted(&mut connection, MISCOUNTED).await?;
+            let _ = connection.close().await;
             Ok(miscounted)
         })
         .await

@@ -8,6 +8,7 @@ use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
 use super::complete::{Finished, Partly, pairs};
+use super::connection::Oversized;
 use super::counts::Moves;
 use super::held::{Held, Listed};
 use super::row::never;
@@ -173,7 +174,7 @@ impl Store {
             let (held, busy) = listed.lock(&mut transaction).await?;
             let leaving: Vec<Leaving> = held.iter().map(decide).collect();
             if !leaving.is_empty() {
-                settle(&mut transaction, &leaving).await?;
+                settle(&mut transaction, &leaving, self.statement_bytes_max()).await?;
             }
             transaction.commit().await?;
             line.done();
@@ -187,8 +188,15 @@ fn count_failed(gone: &[Leaving]) -> u64 {
     gone.iter().filter(|gone| gone.status == "FAILED").count() as u64
 }
 
-async fn settle(connection: &mut MySqlConnection, leaving: &[Leaving]) -> Result<(), sqlx::Error> {
+async fn settle(
+    connection: &mut MySqlConnection,
+    leaving: &[Leaving],
+    statement_bytes_max: usize,
+) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(leaving).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    if json.len() > statement_bytes_max {
+        return Err(Oversized { bytes: json.len(), bytes_max: statement_bytes_max }.into());
+    }
     sqlx::query(LEAVE).bind(&json).execute(&mut *connection).await?;
     sqlx::query(NOTE).bind(&json).execute(&mut *connection).await?;
     let failed = count_failed(leaving);

@@ -3,41 +3,45 @@
 mod bells;
 mod claim;
 mod claims;
+mod clock;
 mod complete;
-mod connect;
+mod connection;
 mod control;
 mod counts;
 mod doctor;
 mod ended;
-mod error;
 mod events;
 mod external_ids;
 mod held;
 mod keys;
 mod leave;
-mod line;
 mod list;
 mod place;
-mod probe;
 mod queue;
 mod row;
-mod schema;
 mod script;
 mod workers;
+
+use std::sync::Arc;
+
+use sqlx::Executor;
 
 #[cfg(feature = "bench")]
 pub use place::bench;
 
 pub use claim::{ClaimError, Claimed};
 pub use complete::{Finished, Partly};
-pub use connect::StoreSettings;
+pub use connection::{ErrorKind, SchemaState, StoreError, StoreSettings};
 pub use control::Wish;
 pub use doctor::{Finding, Verdict};
-pub use error::StoreError;
 pub use keys::PRUNE_MAX;
 pub use leave::{Rescued, Settled};
 pub use place::weight_bytes;
-pub use schema::SchemaState;
+
+use connection::{Lane, Pool, Writes};
+
+/// Bytes of a message besides the text of its statement or its one large value, with room to spare.
+const PACKET_OVERHEAD: usize = 4 << 10;
 
 /// The orders database.
 ///
@@ -45,7 +49,53 @@ pub use schema::SchemaState;
 /// connection was lost. Every call has a time limit.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pool: deadpool::managed::Pool<connect::Connections>,
-    acquire_timeout: std::time::Duration,
-    batches: std::sync::Arc<claims::Batches>,
+    pool: Pool,
+    lane: Lane,
+    writes: Arc<Writes>,
+    clock: Arc<clock::Clock>,
+    batches: Arc<claims::Batches>,
+}
+
+impl Store {
+    /// A store on this database. Opens no connection yet.
+    ///
+    /// # Panics
+    ///
+    /// Outside a runtime of tokio, which opens the connections, and closes those that nobody needs.
+    #[must_use]
+    pub fn new(settings: StoreSettings) -> Self {
+        Self {
+            pool: Pool::new(settings),
+            lane: Lane::Work,
+            writes: Arc::default(),
+            clock: Arc::default(),
+            batches: Arc::default(),
+        }
+    }
+
+    /// Asks the database for an answer.
+    ///
+    /// # Errors
+    ///
+    /// When it gives none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.call("reach the database", async {
+            let mut line = self.line().await?;
+            line.execute("select 1").await?;
+            line.done();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bytes that one statement may have, so that the server accepts it.
+    #[must_use]
+    pub fn statement_bytes_max(&self) -> usize {
+        self.pool.packet_bytes_max().saturating_sub(PACKET_OVERHEAD)
+    }
+
+    /// Closes every connection; those of calls under way when they come back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::counts::Moves;
 use super::script::{Id, Items, Script, Text, Time};
-use super::{Store, StoreError, external_ids, keys};
+use super::{ErrorKind, Store, StoreError, external_ids, keys};
 use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
 
 /// How often a batch is tried in which somebody else wrote the same key or external id at the same moment. Each try ends one
@@ -46,7 +46,7 @@ impl Store {
         let mut placed = self.try_place(placements, false).await;
         for _ in 1..RACES_MAX {
             match placed {
-                Err(error) if error.is_duplicate() => placed = self.try_place(placements, true).await,
+                Err(error) if error.kind() == ErrorKind::Duplicate => placed = self.try_place(placements, true).await,
                 placed => return placed,
             }
         }
@@ -59,11 +59,12 @@ impl Store {
             let mut line = self.line().await?;
             let placed = if again || placements.iter().any(Placement::looks_back) {
                 let mut transaction = line.begin().await?;
-                let placed = sort_out(&mut transaction, placements, again).await?;
+                let placed = sort_out(&mut transaction, placements, again, self.statement_bytes_max()).await?;
                 transaction.commit().await?;
                 placed
             } else {
-                let created_at = insert(Script::begin(), placements.iter()).commit().run(&mut line).await?.time()?;
+                let script = insert(Script::begin(), placements.iter()).commit().within(self.statement_bytes_max())?;
+                let created_at = script.run(&mut line).await?.time()?;
                 placements.iter().map(|_| Placed::New { created_at }).collect()
             };
             line.done();
@@ -88,6 +89,7 @@ async fn sort_out(
     connection: &mut MySqlConnection,
     placements: &[Placement],
     again: bool,
+    statement_bytes_max: usize,
 ) -> Result<Vec<Placed>, sqlx::Error> {
     let own = if again { placed_already(connection, placements).await? } else { HashMap::new() };
     let mut used = keys::used(connection, placements).await?;
@@ -109,9 +111,10 @@ async fn sort_out(
     let new =
         || placements.iter().zip(&outcomes).filter(|(_, outcome)| is_new(outcome)).map(|(placement, _)| placement);
     let created_at = if outcomes.iter().any(is_new) {
+        let script = insert(Script::default(), new()).within(statement_bytes_max)?;
         keys::insert(connection, new()).await?;
         external_ids::insert(connection, new()).await?;
-        Some(insert(Script::default(), new()).run(connection).await?.time()?)
+        Some(script.run(connection).await?.time()?)
     } else {
         None
     };

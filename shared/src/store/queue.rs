@@ -5,6 +5,7 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::claim::front;
+use super::leave::micros;
 use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, Queue, Situation};
 
@@ -22,7 +23,7 @@ pub(super) const ANY_DUE: &str = r"
     select exists (
         select 1
         from orders force index (orders_by_status)
-        where listed_as = 'PENDING' and available_at between ? and now(6)
+        where listed_as = 'PENDING' and available_at between ? and now(6) + interval ? microsecond
             and not exists (select 1 from queue_pauses)
     )
 ";
@@ -41,7 +42,8 @@ pub(super) const AHEAD: &str = r"
 
 impl Store {
     /// Whether any order is due, be it locked or not, and the queue not paused; of those only that are due since `from`, if
-    /// that is given, as for [`Store::claim`]. Locks nothing.
+    /// that is given, as for [`Store::claim`]. Locks nothing. After the clock went back it may say so of one that is
+    /// scheduled for later.
     ///
     /// # Errors
     ///
@@ -49,8 +51,10 @@ impl Store {
     pub async fn is_any_due(&self, from: Option<DateTime<Utc>>) -> Result<bool, StoreError> {
         self.call("see whether orders are due", async {
             let mut line = self.line().await?;
-            let from = from.unwrap_or_else(front).naive_utc();
-            let is_any_due = sqlx::query_scalar(ANY_DUE).bind(from).fetch_one(&mut *line).await?;
+            let looks_ahead = self.clock.looks_ahead();
+            let from = from.filter(|_| looks_ahead.is_zero()).unwrap_or_else(front).naive_utc();
+            let any_due = sqlx::query_scalar(ANY_DUE).bind(from).bind(micros(looks_ahead));
+            let is_any_due = any_due.fetch_one(&mut *line).await?;
             line.done();
             Ok(is_any_due)
         })
@@ -65,6 +69,7 @@ impl Store {
     pub async fn queue(&self) -> Result<Queue, StoreError> {
         let counts = self.order_counts().await?;
         let workers = self.live_workers().await?;
+        let (_, clock_behind) = self.read_clock().await?;
         self.call("read the queue", async {
             let mut line = self.line().await?;
             let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
@@ -74,7 +79,7 @@ impl Store {
             let oldest_due = oldest.map(|(order_id, since, late_us)| {
                 (OrderId::from(order_id), since, Duration::from_micros(u64::try_from(late_us).unwrap_or_default()))
             });
-            Ok(Queue { paused_at, counts, oldest_due, workers })
+            Ok(Queue { paused_at, counts, oldest_due, workers, clock_behind })
         })
         .await
     }
@@ -86,10 +91,10 @@ impl Store {
     /// When the database is away.
     pub async fn situation(&self, order_id: OrderId) -> Result<Option<(Order, Situation)>, StoreError> {
         let workers = self.live_workers().await?;
+        let (now, clock_behind) = self.read_clock().await?;
         self.call("see why an order is not done", async {
             let mut line = self.line().await?;
             let order = list::read(&mut line, order_id).await?;
-            let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
             let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
             let ahead = match &order {
                 Some(order) if order.available_at.is_some_and(|at| at <= now) => ahead(&mut line, order).await?,
@@ -99,7 +104,7 @@ impl Store {
             Ok(order.map(|order| {
                 let live_workers = workers.len() as u64;
                 let holder = workers.into_iter().find(|worker| Some(worker.worker_id) == order.worker_id);
-                (order, Situation { now, paused_at, live_workers, holder, ahead })
+                (order, Situation { now, paused_at, live_workers, holder, ahead, clock_behind })
             }))
         })
         .await

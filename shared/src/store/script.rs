@@ -11,6 +11,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
+use super::connection::Oversized;
 use super::place::json_of_ids;
 use crate::domain::{ItemIds, OrderId};
 
@@ -52,6 +53,12 @@ impl Script {
     /// The end of a transaction that is to have no effect.
     pub(super) fn rollback(self) -> Self {
         self.then("rollback")
+    }
+
+    /// The same, unless the server would not accept it as one message: then nothing of it may be sent.
+    pub(super) fn within(self, bytes_max: usize) -> Result<Self, Oversized> {
+        let bytes = self.0.len();
+        if bytes > bytes_max { Err(Oversized { bytes, bytes_max }) } else { Ok(self) }
     }
 
     /// Has the server run them all.

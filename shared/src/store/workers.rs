@@ -19,10 +19,15 @@ const REGISTER: &str = r"
     values (?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
-/// The server assigns from the first to the last: `steady_since` is judged by the heartbeat before this one.
+/// The server assigns from the first to the last: `steady_since` is judged by the heartbeat before this one. One of the
+/// future was made before the clock went back, as `steady_since` was.
 const BEAT: &str = r"
     update workers
-    set steady_since = if(heartbeat_at >= now(6) - interval ? microsecond, steady_since, now(6)),
+    set steady_since = if(
+            heartbeat_at between now(6) - interval ? microsecond and now(6),
+            steady_since,
+            now(6)
+        ),
         heartbeat_at = now(6),
         expires_at = now(6) + interval ? microsecond,
         busy = ?
@@ -31,15 +36,30 @@ const BEAT: &str = r"
 
 const ELDEST: &str = "select worker_id from workers where expires_at > now(6) order by worker_id limit 1";
 
-/// A worker is declared dead by this alone: its next heartbeat finds no row. The one who declares it must not be late
-/// itself, nor have been so until a moment ago.
-const BURY: &str = r"
-    delete dead
-    from workers as judge
-    join workers as dead on dead.expires_at <= now(6)
-    where judge.worker_id = ?
-        and judge.heartbeat_at >= now(6) - interval ? microsecond
-        and judge.steady_since <= now(6) - interval ? microsecond
+/// How far in the future a heartbeat lies that was made before the clock went back: more than any that was committed while
+/// a statement waited for its lock.
+const CLOCK_WENT_BACK: Duration = Duration::from_secs(5);
+
+/// Workers whose lease has run out, or is further ahead than one life, since the clock went back. Locks nothing: every
+/// worker looks every few seconds, and mostly there is nobody.
+///
+/// The one who looks must not be late itself, nor have been so until a moment ago. After the clock went back that gives
+/// every live worker the time to send a heartbeat by the new one.
+const EXPIRED: &str = r"
+    select dead.worker_id
+    from workers as observer
+    join workers as dead
+        on dead.expires_at <= now(6) or dead.heartbeat_at > now(6) + interval ? microsecond
+    where observer.worker_id = ?
+        and observer.heartbeat_at >= now(6) - interval ? microsecond
+        and observer.steady_since <= now(6) - interval ? microsecond
+    order by dead.worker_id
+";
+
+/// A worker is declared dead by this alone: its next heartbeat finds no row. One that has sent a heartbeat meanwhile lives.
+const EXPIRE: &str = r"
+    delete from workers
+    where worker_id = ? and (expires_at <= now(6) or heartbeat_at > now(6) + interval ? microsecond)
 ";
 
 const LIVE: &str = r"
@@ -112,22 +132,29 @@ impl Store {
         .await
     }
 
-    /// Declares every worker dead whose heartbeat has run out, and returns how many. None, unless the heartbeats of the
-    /// `judge` have been on time for a third of the time that it may be silent.
+    /// Declares every worker dead whose lease has run out, and returns how many. None, unless the heartbeats of the
+    /// `observer` have been on time for a third of the time that it may be silent.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn bury_dead_workers(&self, judge: &Registration) -> Result<u64, StoreError> {
+    pub async fn expire_workers(&self, observer: &Registration) -> Result<u64, StoreError> {
         self.call("look for dead workers", async {
             let mut line = self.line().await?;
-            let bury = sqlx::query(BURY)
-                .bind(judge.worker_id.uuid())
-                .bind(micros(late_after(judge)))
-                .bind(micros(judge.dead_after / 3));
-            let buried = bury.execute(&mut *line).await?.rows_affected();
+            let expired: Vec<Uuid> = sqlx::query_scalar(EXPIRED)
+                .bind(micros(CLOCK_WENT_BACK))
+                .bind(observer.worker_id.uuid())
+                .bind(micros(late_after(observer)))
+                .bind(micros(observer.dead_after / 3))
+                .fetch_all(&mut *line)
+                .await?;
+            let mut dead = 0;
+            for worker_id in expired {
+                let expire = sqlx::query(EXPIRE).bind(worker_id).bind(micros(CLOCK_WENT_BACK));
+                dead += expire.execute(&mut *line).await?.rows_affected();
+            }
             line.done();
-            Ok(buried)
+            Ok(dead)
         })
         .await
     }

@@ -8,12 +8,16 @@ use sqlx::AssertSqlSafe;
 use crate::sample;
 
 /// Every check, in the order of the output.
-const CHECKS: [&str; 36] = [
+const CHECKS: [&str; 40] = [
     "reachable",
     "server",
+    "tls",
     "isolation",
+    "session",
     "binlog",
     "durability",
+    "packet",
+    "connect errors",
     "clock",
     "schema",
     "privileges",

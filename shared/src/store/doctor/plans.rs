@@ -98,7 +98,13 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
     vec![
         (
             by_status("plan: lock due orders", LOCK_DUE),
-            vec![Value::Time(front().naive_utc()), Value::Limit(u32::from(RESCUES_MAX)), Value::Id(JUDGE), limit()],
+            vec![
+                Value::Time(front().naive_utc()),
+                Value::Number(0),
+                Value::Limit(u32::from(RESCUES_MAX)),
+                Value::Id(JUDGE),
+                limit(),
+            ],
         ),
         (of_ids("plan: claim orders", claim(token, worker_id, order_ids)), vec![]),
         (of_ids("plan: complete orders", complete(order_ids.map(|order_id| (order_id.into(), token)))), vec![]),
@@ -152,7 +158,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (Hot { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE) }, vec![]),
         (
             Hot { limit: Some(1), ..by_status("plan: see whether any is due", ANY_DUE) },
-            vec![Value::Time(front().naive_utc())],
+            vec![Value::Time(front().naive_utc()), Value::Number(0)],
         ),
     ]
 }

@@ -3,7 +3,7 @@
 use sqlx::{Executor, MySqlConnection};
 
 use super::{Causes, Check, Finding};
-use crate::store::error::number_of;
+use crate::store::connection::number_of;
 use crate::store::{Store, StoreError};
 
 /// What the programs do, done to no row.

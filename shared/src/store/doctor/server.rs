@@ -1,8 +1,11 @@
 //! What the server is, and how it and our sessions are set.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Causes, Check, Finding};
+use crate::store::connection::{PINNED, Pinned, Tls, is_as_pinned};
 use crate::store::{Store, StoreError};
 
 /// Speak MySQL's protocol, and lock otherwise.
@@ -11,14 +14,25 @@ const OTHERS: [&str; 5] = ["tidb", "oceanbase", "vitess", "singlestore", "dolt"]
 /// Seconds between the clocks from which on people wonder at what they see.
 const CLOCK_OFFSET_MAX: TimeDelta = TimeDelta::seconds(1);
 
+/// The largest order with the largest batch beside it fits such a packet, which is the servers' default.
+const PACKET_MIN: u64 = 16 << 20;
+
+/// The servers' default. Programs that open and drop connections, such as health checks by TCP, reach less in a minute.
+const CONNECT_ERRORS_MIN: u64 = 100;
+
+const PINNED_VARIABLE: &str = "show session variables where variable_name = ?";
+
+const CIPHER: &str = "show session status where variable_name = 'Ssl_cipher'";
+
 const IDENTITY: &str = "select version(), @@version_comment";
 
 /// By name, as no server knows all of them.
 const VARIABLES: &str = r"
     show session variables
     where variable_name in (
-        'binlog_format', 'innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'time_zone',
-        'transaction_isolation', 'tx_isolation', 'wsrep_on'
+        'binlog_format', 'innodb_flush_log_at_trx_commit', 'log_bin', 'max_allowed_packet', 'max_connect_errors',
+        'skip_name_resolve', 'sync_binlog', 'transaction_isolation', 'transaction_read_only', 'tx_isolation',
+        'tx_read_only', 'wsrep_on'
     )
 ";
 
@@ -30,13 +44,30 @@ struct Server {
     /// How far its clock is ahead of this machine's, give or take half of `answer_time`.
     ahead: TimeDelta,
     answer_time: TimeDelta,
+    /// How far its clock is behind the newest order.
+    behind_newest: Duration,
+    tls: Tls,
+    /// The cipher of our connection; empty without TLS.
+    cipher: String,
 }
 
 impl Store {
     pub(super) async fn server(&self) -> Vec<Finding> {
         match self.ask_server().await {
-            Ok(server) => {
-                vec![server.version(), server.isolation(), server.binlog(), server.durability(), server.clock()]
+            Ok(mut server) => {
+                // Where there are no tables yet, nothing is behind them.
+                server.behind_newest = self.read_clock().await.map(|(_, behind)| behind).unwrap_or_default();
+                vec![
+                    server.version(),
+                    server.tls(),
+                    server.isolation(),
+                    server.session(),
+                    server.binlog(),
+                    server.durability(),
+                    server.packet(),
+                    server.connect_errors(),
+                    server.clock(),
+                ]
             }
             Err(error) => vec![Check("server").failed(Causes(&error))],
         }
@@ -46,12 +77,27 @@ impl Store {
         self.call("ask the server how it is set", async {
             let mut line = self.line().await?;
             let (version, comment) = sqlx::query_as(IDENTITY).fetch_one(&mut *line).await?;
-            let variables = sqlx::query_as(VARIABLES).fetch_all(&mut *line).await?;
+            let mut variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *line).await?;
+            for pinned in PINNED {
+                let shown: Option<(String, String)> =
+                    sqlx::query_as(PINNED_VARIABLE).bind(pinned.name).fetch_optional(&mut *line).await?;
+                variables.extend(shown);
+            }
+            let cipher: Option<(String, String)> = sqlx::query_as(CIPHER).fetch_optional(&mut *line).await?;
             let asked = Utc::now();
             let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
             let answer_time = Utc::now() - asked;
             line.done();
-            Ok(Server { version, comment, variables, ahead: now - (asked + answer_time / 2), answer_time })
+            Ok(Server {
+                version,
+                comment,
+                variables,
+                ahead: now - (asked + answer_time / 2),
+                answer_time,
+                behind_newest: Duration::ZERO,
+                tls: self.pool.tls(),
+                cipher: cipher.map(|(_, cipher)| cipher).unwrap_or_default(),
+            })
         })
         .await
     }
@@ -79,14 +125,81 @@ impl Server {
         check.ok(format!("{name}, version {version}"))
     }
 
+    fn tls(&self) -> Finding {
+        let check = Check("tls");
+        let verify = "set ssl-mode=VERIFY_CA and ssl-ca in DATABASE_URL";
+        match (self.tls, self.cipher.as_str()) {
+            (Tls::Unverified, "") => check.warning(format!(
+                "the connection is not encrypted, and the server is on another machine: {verify}, or spell out the \
+                 ssl-mode that is meant"
+            )),
+            (Tls::Unverified, cipher) => check.warning(format!(
+                "the connection is encrypted ({cipher}), but the server's certificate is not verified: {verify}, or spell \
+                 out the ssl-mode that is meant"
+            )),
+            (Tls::Accepted, "") => check.ok("the connection is not encrypted, as was chosen or as it is on this machine"),
+            (Tls::Accepted, cipher) => check.ok(format!("the connection is encrypted ({cipher})")),
+            (Tls::Verified, cipher) => {
+                check.ok(format!("the connection is encrypted ({cipher}), and the server's certificate is verified"))
+            }
+        }
+    }
+
+    fn session(&self) -> Finding {
+        let check = Check("session");
+        let differs = |pinned: &&Pinned| {
+            let shown = self.variables.iter().find(|(name, _)| name.eq_ignore_ascii_case(pinned.name));
+            shown.is_some_and(|(_, value)| !is_as_pinned(pinned, value))
+        };
+        let different: Vec<_> = PINNED
+            .iter()
+            .filter(differs)
+            .map(|pinned| format!("{} is {:?} and not {:?}", pinned.name, self.variable(pinned.name), pinned.shown))
+            .collect();
+        if different.is_empty() {
+            return check.ok("every variable that matters is as our sessions set it");
+        }
+        check.failed(format!(
+            "{}, as our sessions set it: connect without a proxy that shares sessions or drops their settings",
+            different.join(", ")
+        ))
+    }
+
+    fn packet(&self) -> Finding {
+        let check = Check("packet");
+        match self.variable("max_allowed_packet").parse::<u64>() {
+            Ok(bytes) if bytes < PACKET_MIN => check.warning(format!(
+                "max_allowed_packet is {bytes}, so that large orders and batches are refused: set it to {PACKET_MIN} or more"
+            )),
+            Ok(bytes) => check.ok(format!("the server accepts {bytes} bytes at once")),
+            Err(_) => check.warning("the server does not tell its max_allowed_packet"),
+        }
+    }
+
+    fn connect_errors(&self) -> Finding {
+        let check = Check("connect errors");
+        match (self.variable("skip_name_resolve"), self.variable("max_connect_errors").parse::<u64>()) {
+            ("ON", _) => check.ok("the server resolves no names, and shuts no host out"),
+            (_, Ok(errors)) if errors < CONNECT_ERRORS_MIN => check.warning(format!(
+                "max_connect_errors is {errors}: after so many interrupted handshakes in a row the server shuts this host \
+                 out until somebody runs `truncate table performance_schema.host_cache`, on MariaDB `flush hosts`: set it \
+                 to {CONNECT_ERRORS_MIN} or more, or set skip_name_resolve"
+            )),
+            (_, Ok(errors)) => check.ok(format!("the server shuts a host out after {errors} interrupted handshakes")),
+            (_, Err(_)) => check.ok("the server shuts no host out"),
+        }
+    }
+
     fn isolation(&self) -> Finding {
         let check = Check("isolation");
         let is = format!("{}{}", self.variable("transaction_isolation"), self.variable("tx_isolation"));
-        if is == "READ-COMMITTED" {
+        let reads_only = [self.variable("transaction_read_only"), self.variable("tx_read_only")].contains(&"ON");
+        if is == "READ-COMMITTED" && !reads_only {
             return check.ok("our sessions are READ COMMITTED");
         }
+        let mode = if reads_only { ", READ ONLY" } else { "" };
         check.failed(format!(
-            "our sessions are {is:?} and not READ COMMITTED, as they were set: connect without a proxy that shares \
+            "our sessions are {is:?}{mode} and not READ COMMITTED, as they were set: connect without a proxy that shares \
              sessions or drops their settings"
         ))
     }
@@ -121,11 +234,11 @@ impl Server {
 
     fn clock(&self) -> Finding {
         let check = Check("clock");
-        let zone = self.variable("time_zone");
-        if zone != "+00:00" {
-            return check.failed(format!(
-                "our sessions have the time zone {zone:?} and not +00:00, as they were set: connect without a proxy \
-                 that shares sessions or drops their settings"
+        if !self.behind_newest.is_zero() {
+            let behind = self.behind_newest.as_secs();
+            return check.warning(format!(
+                "the server's clock went back: it is {behind} s behind the newest order; orders are processed all the same, \
+                 but times are misleading: set it by NTP"
             ));
         }
         let millis = self.ahead.num_milliseconds();
@@ -161,6 +274,9 @@ mod tests {
             variables: variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
             ahead: TimeDelta::zero(),
             answer_time: TimeDelta::zero(),
+            behind_newest: Duration::ZERO,
+            tls: Tls::Accepted,
+            cipher: String::new(),
         }
     }
 
@@ -204,10 +320,39 @@ mod tests {
             (-1_100, 0, Verdict::Warning),
             (1_100, 400, Verdict::Ok),
         ] {
-            let mut server = server("", "", &[("time_zone", "+00:00")]);
+            let mut server = server("", "", &[]);
             (server.ahead, server.answer_time) = (TimeDelta::milliseconds(ahead), TimeDelta::milliseconds(took));
 
             assert_eq!(server.clock().verdict, verdict, "{ahead} {took}");
         }
+    }
+
+    #[test]
+    fn a_session_that_is_not_as_we_set_it_is_named() {
+        for (name, value, verdict) in [
+            ("autocommit", "ON", Verdict::Ok),
+            ("autocommit", "OFF", Verdict::Failed),
+            ("sql_mode", "NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES", Verdict::Ok),
+            ("sql_mode", "ANSI_QUOTES", Verdict::Failed),
+            ("max_statement_time", "0.000000", Verdict::Failed),
+        ] {
+            let found = server("", "", &[(name, value)]).session();
+
+            assert_eq!(found.verdict, verdict, "{name}={value}: {}", found.detail);
+            assert_eq!(found.detail.contains(name), verdict == Verdict::Failed, "{}", found.detail);
+        }
+    }
+
+    #[test]
+    fn a_server_that_soon_shuts_hosts_out_or_takes_little_at_once_is_told_of() {
+        let named = |errors| server("", "", &[("skip_name_resolve", "OFF"), ("max_connect_errors", errors)]);
+        assert_eq!(named("10").connect_errors().verdict, Verdict::Warning);
+        assert_eq!(named("100").connect_errors().verdict, Verdict::Ok);
+        let unnamed = server("", "", &[("skip_name_resolve", "ON"), ("max_connect_errors", "10")]);
+        assert_eq!(unnamed.connect_errors().verdict, Verdict::Ok);
+
+        let takes = |bytes| server("", "", &[("max_allowed_packet", bytes)]).packet().verdict;
+        assert_eq!(takes("1048576"), Verdict::Warning);
+        assert_eq!(takes("16777216"), Verdict::Ok);
     }
 }

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use deadpool::managed::Object;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Acquire, MySqlConnection};
 
-use super::{Store, StoreError};
+use super::session::Long;
+use crate::store::{Store, StoreError};
 
 /// Every migration, as it stood when this binary was built.
 static MIGRATIONS: Migrator = {
@@ -79,7 +79,7 @@ impl Store {
 
     /// Gives the connection that keeps others from it. Closing that one, not returning it, gives the lock back in every case.
     async fn migrate_alone(&self) -> Result<MySqlConnection, MigrateError> {
-        let mut connection = Object::take(self.connection().await?);
+        let mut connection = self.long_connection(Long::Migration).await?;
         lock(&mut connection).await?;
         MIGRATIONS.run_direct(None, connection.acquire().await?, false).await?;
         Ok(connection)

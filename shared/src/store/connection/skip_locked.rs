@@ -1,8 +1,8 @@
 use sqlx::Connection;
 
-use super::error::{LOCK_WAIT, number_of};
-use super::{Store, StoreError};
+use super::error::{ErrorKind, kind_of};
 use crate::domain::WorkerId;
+use crate::store::{Store, StoreError};
 
 const HOLD: &str = "select 1 from workers where worker_id = ? for update";
 
@@ -17,14 +17,15 @@ impl Store {
     /// When the database is away, does not know the words, or has no row of that worker.
     pub async fn skips_locked_rows(&self, registered: WorkerId) -> Result<bool, StoreError> {
         self.call("try SKIP LOCKED", async {
-            let (mut holder, mut other) = (self.line().await?, self.line().await?);
+            // Of the work's few connections it takes one alone.
+            let (mut holder, mut other) = (self.line().await?, self.for_callers().line().await?);
             let mut holding = holder.begin().await?;
             let _: (i32,) = sqlx::query_as(HOLD).bind(registered.uuid()).fetch_one(&mut *holding).await?;
             let mut trying = other.begin().await?;
             let got: Result<Vec<(i32,)>, _> = sqlx::query_as(TRY).bind(registered.uuid()).fetch_all(&mut *trying).await;
             // A server that waits for the row instead gives up at last, with an error for a lock wait.
             let skipped = match got {
-                Err(error) if waited(&error) => false,
+                Err(error) if kind_of(&error) == ErrorKind::Locked => false,
                 got => got?.is_empty(),
             };
             trying.rollback().await?;
@@ -35,8 +36,4 @@ impl Store {
         })
         .await
     }
-}
-
-fn waited(error: &sqlx::Error) -> bool {
-    number_of(error) == Some(LOCK_WAIT)
 }

@@ -1,0 +1,108 @@
+//! One answer for all who ask the same at the same time.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+/// Callers that wait for an answer, beside those of the one being read; more wait their turn.
+const WAITING_MAX: usize = 1_024;
+
+/// Asks for what is read once for however many callers: a reading serves all who came before it began. So each answer is of a
+/// moment after its question, and a crowd of callers takes one connection to the database.
+#[derive(Debug)]
+pub struct Coalesced<T>(mpsc::Sender<oneshot::Sender<T>>);
+
+/// Reads for the callers of a [`Coalesced`], until the last clone of that is dropped.
+#[derive(Debug)]
+pub struct Reader<T> {
+    asked: mpsc::Receiver<oneshot::Sender<T>>,
+    apart: Duration,
+}
+
+impl<T> Clone for Coalesced<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Clone> Coalesced<T> {
+    /// With its reader, whose readings begin this far apart at least.
+    #[must_use]
+    pub fn new(apart: Duration) -> (Self, Reader<T>) {
+        let (ask, asked) = mpsc::channel(WAITING_MAX);
+        (Self(ask), Reader { asked, apart })
+    }
+
+    /// What is read next; `None` when this process ends.
+    pub async fn read(&self) -> Option<T> {
+        let (caller, answer) = oneshot::channel();
+        self.0.send(caller).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl<T: Clone> Reader<T> {
+    /// Reads whenever somebody asks.
+    pub async fn run<F: Future<Output = T>>(mut self, read: impl Fn() -> F) {
+        let mut callers = Vec::new();
+        let mut next = Instant::now();
+        while self.asked.recv_many(&mut callers, WAITING_MAX).await > 0 {
+            sleep_until(next).await;
+            // Those who came meanwhile are served too.
+            while let Ok(caller) = self.asked.try_recv() {
+                callers.push(caller);
+            }
+            callers.retain(|caller| !caller.is_closed());
+            if callers.is_empty() {
+                continue;
+            }
+            next = Instant::now() + self.apart;
+            let answer = read().await;
+            for caller in callers.drain(..) {
+                // It may have gone away.
+                let _ = caller.send(answer.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_is_served_by_few_readings_each_begun_after_its_callers_asked() {
+        let (coalesced, reader) = Coalesced::new(Duration::ZERO);
+        let readings = Arc::new(AtomicUsize::new(0));
+        let counting = Arc::clone(&readings);
+        let reading = tokio::spawn(reader.run(move || {
+            let reading = counting.fetch_add(1, Ordering::Relaxed);
+            async move { reading }
+        }));
+
+        let answers = join_all((0..500).map(|_| coalesced.read())).await;
+        let later = coalesced.read().await;
+
+        assert!(answers.iter().all(Option::is_some));
+        assert!(readings.load(Ordering::Relaxed) <= 4, "{readings:?}");
+        assert!(later > answers.into_iter().max().flatten(), "a later question gets a later answer");
+        drop(coalesced);
+        reading.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn readings_begin_apart() {
+        let (coalesced, reader) = Coalesced::new(Duration::from_millis(100));
+        tokio::spawn(reader.run(|| async { Instant::now() }));
+
+        let (first, second) = (coalesced.read().await.unwrap(), coalesced.read().await.unwrap());
+
+        assert!(second - first >= Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,20 @@
+//! The connections to the database: how they are opened, set and shared, and what their failures mean.
+
+mod call;
+mod error;
+mod open;
+mod pool;
+mod schema;
+mod session;
+mod settings;
+mod skip_locked;
+mod writes;
+
+pub use self::error::{ErrorKind, StoreError};
+pub(super) use self::error::{Oversized, number_of};
+pub(super) use self::pool::{Lane, Pool};
+pub use self::schema::SchemaState;
+pub(super) use self::session::{Long, PINNED, Pinned, is_as_pinned};
+pub use self::settings::StoreSettings;
+pub(super) use self::settings::Tls;
+pub(super) use self::writes::Writes;

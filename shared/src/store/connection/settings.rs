@@ -1,0 +1,229 @@
+use std::net::IpAddr;
+use std::path::Path;
+
+use sqlx::ConnectOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use url::{Host, Url};
+
+use crate::config::InvalidSetting;
+
+/// Where the database is and how many connections to hold.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    pub(super) options: MySqlConnectOptions,
+    pub(super) max_connections: u32,
+    pub(super) work_connections: u32,
+    tls: Tls,
+}
+
+/// How far the way to the server is safe from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Tls {
+    /// The server proves who it is.
+    Verified,
+    /// It does not, and whoever set this up said so, or the way does not leave this machine.
+    Accepted,
+    /// It does not, and nobody said that this is right.
+    Unverified,
+}
+
+/// The parameters of the URL that mean something here.
+const PARAMETERS: [&str; 5] = ["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-mode"];
+
+impl StoreSettings {
+    /// Checks a URL of the form `mysql://user:password@host:port/database`; `max_connections` is at least 2.
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none, is for another kind of database, names no database, or has a parameter that is not known
+    /// or not readable. The error never shows the URL, since that holds the password.
+    pub fn new(url: &str, max_connections: u32) -> Result<Self, InvalidSetting> {
+        let url = parse(url)?;
+        let mut options = MySqlConnectOptions::new().username(&decoded(url.username(), "user")?);
+        options = options.database(&database(&url)?);
+        if let Some(password) = url.password() {
+            options = options.password(&decoded(password, "password")?);
+        }
+        let is_near = match url.host() {
+            // The driver takes an address of version 6 without its brackets.
+            Some(Host::Ipv4(address)) => {
+                options = options.host(&address.to_string());
+                address.is_loopback()
+            }
+            Some(Host::Ipv6(address)) => {
+                options = options.host(&address.to_string());
+                address.is_loopback()
+            }
+            Some(Host::Domain(name)) => {
+                let name = decoded(name, "host")?;
+                options = options.host(&name);
+                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            None => return Err(invalid("it names no host")),
+        };
+        if let Some(port) = url.port() {
+            options = options.port(port);
+        }
+        let mut is_spelled_out = false;
+        for (name, value) in url.query_pairs() {
+            is_spelled_out |= name == "ssl-mode";
+            options = with_parameter(options, &name, &value)?;
+        }
+        let tls = match options.get_ssl_mode() {
+            MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => Tls::Verified,
+            _ if is_spelled_out || is_near || options.get_socket().is_some() => Tls::Accepted,
+            _ => Tls::Unverified,
+        };
+        // Statements hold what callers wrote, which is in no log. Calls that are slow are logged (`super::call`).
+        Ok(Self { options: options.disable_statement_logging(), max_connections, work_connections: 1, tls })
+    }
+
+    /// Keeps so many of the connections for what the program paces itself, so that callers cannot hold it up.
+    #[must_use]
+    pub fn with_work_connections(self, work_connections: u32) -> Self {
+        Self { work_connections, ..self }
+    }
+
+    /// Where the server is: host and port.
+    #[must_use]
+    pub fn server(&self) -> (&str, u16) {
+        (self.options.get_host(), self.options.get_port())
+    }
+
+    /// What is to be said of the way to the server, for the log; `None` where all is well.
+    #[must_use]
+    pub fn tls_warning(&self) -> Option<&'static str> {
+        (self.tls == Tls::Unverified).then_some(
+            "the database's certificate is not verified, so that somebody on the way could read the password: set \
+             ssl-mode=VERIFY_CA and ssl-ca in DATABASE_URL, or spell out the ssl-mode that is meant",
+        )
+    }
+
+    pub(in crate::store) fn tls(&self) -> Tls {
+        self.tls
+    }
+
+    /// The same database, by one connection, for what must not wait behind other calls.
+    #[must_use]
+    pub fn single(&self) -> Self {
+        Self { max_connections: 1, ..self.clone() }
+    }
+}
+
+fn invalid(why: impl std::fmt::Display) -> InvalidSetting {
+    InvalidSetting::new("DATABASE_URL", format!("must be mysql://user:password@host:port/database; {why}"))
+}
+
+fn parse(text: &str) -> Result<Url, InvalidSetting> {
+    const ENCODE: &str =
+        "characters such as # / ? @ : % in the user or the password must be percent-encoded: %23 for #";
+    if !text.starts_with("mysql://") && !text.starts_with("mariadb://") {
+        return Err(invalid("it does not start with mysql://"));
+    }
+    let url = Url::parse(text).map_err(|error| invalid(format_args!("{error}; {ENCODE}")))?;
+    // What stands behind a raw # or ? that was part of a password, the @ of the host included.
+    let has_lost_its_host = text.contains('@') && url.username().is_empty() && url.password().is_none();
+    if url.fragment().is_some() || has_lost_its_host || url.path().contains('@') {
+        return Err(invalid(ENCODE));
+    }
+    Ok(url)
+}
+
+fn database(url: &Url) -> Result<String, InvalidSetting> {
+    let name = decoded(url.path().trim_start_matches('/'), "database")?;
+    if name.is_empty() { Err(invalid("it names no database")) } else { Ok(name) }
+}
+
+fn decoded(text: &str, what: &str) -> Result<String, InvalidSetting> {
+    let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| invalid(format_args!("the {what} is not UTF-8")))
+}
+
+fn with_parameter(
+    options: MySqlConnectOptions,
+    name: &str,
+    value: &str,
+) -> Result<MySqlConnectOptions, InvalidSetting> {
+    Ok(match name {
+        "socket" => options.socket(value),
+        "ssl-mode" => {
+            let modes = "DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY";
+            options.ssl_mode(value.parse().map_err(|_| invalid(format_args!("its ssl-mode must be {modes}")))?)
+        }
+        "ssl-ca" => options.ssl_ca(readable(name, value)?),
+        "ssl-cert" => options.ssl_client_cert(readable(name, value)?),
+        "ssl-key" => options.ssl_client_key(readable(name, value)?),
+        _ => {
+            let name: String = name.chars().take(40).collect();
+            let known = PARAMETERS.join(", ");
+            return Err(invalid(format_args!("it has no parameter `{name}`: there are {known}")));
+        }
+    })
+}
+
+/// A file that can be read now, so that a wrong path is told at the start and not at each connection.
+fn readable<'a>(name: &str, path: &'a str) -> Result<&'a Path, InvalidSetting> {
+    let path = Path::new(path);
+    std::fs::File::open(path).map_err(|error| invalid(format_args!("its {name} cannot be read: {error}")))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> Result<StoreSettings, String> {
+        StoreSettings::new(url, 10).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_of_version_6_loses_its_brackets() {
+        let settings = settings("mysql://u:p@[::1]:3307/orders").unwrap();
+
+        assert_eq!(settings.server(), ("::1", 3307));
+    }
+
+    #[test]
+    fn a_raw_delimiter_in_a_password_gets_a_hint() {
+        for password in ["a#b", "a/b", "a?b", "1#b", "1/b", "1?b", "?x=1"] {
+            let error = settings(&format!("mysql://user:{password}@host:3306/orders")).unwrap_err();
+
+            assert!(error.contains("percent-encoded"), "{password}: {error}");
+            assert!(!error.contains(password), "{password}: {error}");
+        }
+        assert!(settings("mysql://user:a%23b%2Fc%3Fd%40e@host:3306/orders").is_ok());
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named_with_those_that_are_known() {
+        for name in ["ssl_mode", "sslmode", "charset", "timezone", "useSSL"] {
+            let error = settings(&format!("mysql://u:p@host/orders?{name}=x")).unwrap_err();
+
+            assert!(error.contains(&format!("`{name}`")) && error.contains("ssl-mode"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_no_url_of_a_database_is_gets_one_line() {
+        for url in ["", "postgres://u:p@h/d", "mysql://u:p@h", "mysql://u:p@h/", "mysql:///d", "mysql://u:p@h:x/d"] {
+            let error = settings(url).unwrap_err();
+
+            assert!(!error.contains('\n') && error.starts_with("DATABASE_URL must be"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_nobody_verifies_is_told_of_unless_somebody_said_so() {
+        for (url, warns) in [
+            ("mysql://u:p@db.example/orders", true),
+            ("mysql://u:p@192.0.2.1/orders", true),
+            ("mysql://u:p@db.example/orders?ssl-mode=PREFERRED", false),
+            ("mysql://u:p@db.example/orders?ssl-mode=verify_ca", false),
+            ("mysql://u:p@127.0.0.1/orders", false),
+            ("mysql://u:p@[::1]/orders", false),
+            ("mysql://u:p@localhost/orders", false),
+        ] {
+            assert_eq!(settings(url).unwrap().tls_warning().is_some(), warns, "{url}");
+        }
+    }
+}

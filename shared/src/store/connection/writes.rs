@@ -1,0 +1,127 @@
+//! Whether the server takes writes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::Executor;
+use tokio::time::Instant;
+
+use super::error::{ErrorKind, StoreError};
+use crate::store::Store;
+
+/// How long a write that failed speaks for the next. A process that is not ready is sent no writes, so that for longer it
+/// would never learn that there is room again.
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
+
+/// Between two times that all connections are closed: a server that is read-only says so to each write.
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
+
+/// A write of no row: the server looks at its read-only mode, its locks and the user's privileges all the same.
+const WRITE_NOTHING: &str = "update orders set updated_at = now(6) where false";
+
+/// What became of the last writes.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Writes {
+    has_failed: AtomicBool,
+    failed: Mutex<Option<Failed>>,
+    renewed_at: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    doing: &'static str,
+    kind: ErrorKind,
+    at: Instant,
+}
+
+impl Writes {
+    /// Notes how a call ended. True when it tells that our connections lead to a server that is not one to write to.
+    pub(super) fn note(&self, doing: &'static str, error: Option<&StoreError>) -> bool {
+        match error.map(StoreError::kind) {
+            Some(kind @ (ErrorKind::ReadOnly | ErrorKind::Full)) => {
+                *self.failed() = Some(Failed { doing, kind, at: Instant::now() });
+                self.has_failed.store(true, Ordering::Relaxed);
+                kind == ErrorKind::ReadOnly && self.may_renew()
+            }
+            None if self.has_failed.load(Ordering::Relaxed) => {
+                // Another call may read only: it tells nothing.
+                if self.failed().take_if(|failed| failed.doing == doing).is_some() {
+                    self.has_failed.store(false, Ordering::Relaxed);
+                }
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn may_renew(&self) -> bool {
+        let now = Instant::now();
+        let mut renewed_at = self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = renewed_at.is_none_or(|at| now - at >= RENEWED_EVERY);
+        if may {
+            *renewed_at = Some(now);
+        }
+        may
+    }
+
+    fn last_failure(&self) -> Option<ErrorKind> {
+        self.failed().filter(|failed| failed.at.elapsed() < REMEMBERED_FOR).map(|failed| failed.kind)
+    }
+
+    fn failed(&self) -> std::sync::MutexGuard<'_, Option<Failed>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Why the server would not take a write now; `None` where it would, as far as can be told without writing.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn write_obstacle(&self) -> Result<Option<&'static str>, StoreError> {
+        let tried = self
+            .call("see whether writes go through", async {
+                let mut line = self.line().await?;
+                line.execute(WRITE_NOTHING).await?;
+                line.done();
+                Ok(())
+            })
+            .await;
+        Ok(match tried {
+            Ok(()) => match self.writes.last_failure() {
+                Some(ErrorKind::Full) => Some("the database has no room left to write to"),
+                _ => None,
+            },
+            Err(error) => match error.kind() {
+                ErrorKind::ReadOnly => Some("the database takes no writes: it is read-only"),
+                ErrorKind::Locked => Some("the table of orders is locked"),
+                ErrorKind::Refused => Some("the database refuses writes to the table of orders"),
+                _ => return Err(error),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> StoreError {
+        StoreError::when("")(super::super::error::Unconnected { kind: ErrorKind::Full, why: String::new() }.into())
+    }
+
+    #[test]
+    fn a_write_that_failed_for_want_of_room_is_remembered_until_the_same_write_succeeds() {
+        let writes = Writes::default();
+
+        assert!(!writes.note("place orders", Some(&full())), "the server is one to write to");
+        assert_eq!(writes.last_failure(), Some(ErrorKind::Full));
+        writes.note("list orders", None);
+        assert_eq!(writes.last_failure(), Some(ErrorKind::Full), "a read tells nothing");
+
+        writes.note("place orders", None);
+        assert_eq!(writes.last_failure(), None);
+    }
+}
