@@ -8,4 +8,5 @@ pub mod http;
 pub mod metrics;
 pub mod shutdown;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;

@@ -30,6 +30,12 @@ impl Shutdown {
         shutdown
     }
 
+    /// Begins the shutdown and gives nobody more time: a part without which there is no work has failed.
+    pub fn cut_short(&self) {
+        self.begun.cancel();
+        self.over.cancel();
+    }
+
     /// Waits until the shutdown begins.
     pub async fn begun(&self) {
         self.begun.cancelled().await;
@@ -41,7 +47,9 @@ impl Shutdown {
     }
 }
 
-/// A token that is cancelled at the first SIGTERM or SIGINT.
+/// A token that is cancelled at the first SIGTERM, SIGINT or SIGHUP: a terminal that goes away asks to end as others do.
+///
+/// SIGQUIT stays what it is to every program: an end at once, for people whom a drain takes too long.
 ///
 /// # Errors
 ///
@@ -49,16 +57,50 @@ impl Shutdown {
 pub fn on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Who started the program by `nohup` wants it to outlive the terminal.
+    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            _ = hung_up => "SIGHUP",
         };
-        // First: a log that nobody reads any more must not keep the process from ending.
         told.cancel();
         tracing::info!("{signal}: draining");
     });
     Ok(stop)
+}
+
+/// Whether this process was started with SIGHUP ignored. Where the system does not tell, it was not.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_hangup_ignored(&status))
+}
+
+/// Reads the mask of ignored signals, in which SIGHUP, the first one, is the lowest bit.
+fn has_hangup_ignored(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nohup_started_is_told_from_what_a_shell_did() {
+        for (mask, is_ignored) in [("0000000000001000", false), ("0000000000001001", true), ("", false), ("?", false)] {
+            let status = format!("Name:\torders-api\nSigBlk:\t0000000000000001\nSigIgn:\t{mask}\nSigCgt:\t0\n");
+
+            assert_eq!(has_hangup_ignored(&status), is_ignored, "{mask}");
+        }
+        assert!(!has_hangup_ignored(""));
+    }
 }

@@ -1,23 +1,103 @@
-//! Logs: one event a line on standard output. No line holds a request's body, a password or a key.
+//! Logs: one event a line on standard output. No line holds a request's body, a password or a key, and none can fail or hold
+//! up who writes it.
 
-use std::io::{IsTerminal, stdout};
+mod lines;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Debug;
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::panic::{PanicHookInfo, set_hook};
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use prometheus::{IntCounter, Registry};
 use tracing_subscriber::EnvFilter;
 
+use self::lines::LogLines;
 use crate::config::{InvalidSetting, LogArgs, LogFormat};
+
+/// How long the end of a process waits for the reader of its last words. Shorter could cut them off on a loaded machine,
+/// longer would hold the end up where nobody reads.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
+
+/// The log of this process. Dropping it waits a moment for the last lines to be written.
+#[derive(Debug)]
+#[must_use = "the last lines are lost when the process ends while they wait"]
+pub struct Log {
+    lines: LogLines,
+    dropped: IntCounter,
+}
+
+impl Log {
+    /// Adds the count of lines that were dropped to the metrics of this process.
+    ///
+    /// # Errors
+    ///
+    /// When it is there already.
+    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.dropped.clone()))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.lines.flush(LAST_WORDS_WITHIN);
+    }
+}
 
 /// Starts logging for the whole process.
 ///
 /// # Errors
 ///
 /// When the filter is none, or logging was started before.
-pub fn start(args: &LogArgs) -> Result<(), InvalidSetting> {
+pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
+    let failed = |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
     let filter = EnvFilter::try_new(&args.log_filter)
         .map_err(|error| InvalidSetting::new("RUST_LOG", format!("is invalid: {error}")))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(stdout().is_terminal());
+    let help = "Log lines that were not written, because nobody read them in time or at all.";
+    let dropped = IntCounter::new("orders_log_lines_dropped_total", help).map_err(|error| failed(&error))?;
+    let lines = LogLines::start(dropped.clone(), stdout()).map_err(|error| failed(&error))?;
+    // What fails inside would be told by `eprintln!`, which panics where nobody reads.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(stdout().is_terminal())
+        .log_internal_errors(false)
+        .with_writer(lines.clone());
     let started = match args.log_format {
         LogFormat::Text => logs.try_init(),
         LogFormat::Json => logs.json().try_init(),
     };
-    started.map_err(|error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}")))
+    started.map_err(|error| failed(&*error))?;
+    set_hook(Box::new(log_panic));
+    Ok(Log { lines, dropped })
+}
+
+/// In place of the standard library's hook, which writes to standard error, and waits for ever where that is full and nobody
+/// reads it.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(tracing::field::display);
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+    let message = panic.payload_as_str().unwrap_or("it left no message");
+    let thread = thread::current();
+    tracing::error!(thread = thread.name(), location, panic = message, backtrace, "a panic");
+}
+
+/// The exit code of a program that ended so. Why it failed it tells on standard error, if somebody reads that.
+pub fn exit_code(ended: Result<ExitCode, impl Debug>) -> ExitCode {
+    let error = match ended {
+        Ok(code) => return code,
+        Err(error) => format!("Error: {error:?}\n"),
+    };
+    let (written, is_written) = mpsc::channel();
+    let writing = thread::Builder::new().spawn(move || {
+        let _ = stderr().write_all(error.as_bytes());
+        let _ = written.send(());
+    });
+    if writing.is_ok() {
+        let _ = is_written.recv_timeout(LAST_WORDS_WITHIN);
+    }
+    ExitCode::FAILURE
 }

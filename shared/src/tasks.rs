@@ -1,0 +1,176 @@
+//! The tasks that a process cannot do without, watched so that none dies unnoticed.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::error::Error;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Tasks with names, each vital: when one ends before its time, the process should end and be started again. Dropping this
+/// aborts them.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    running: JoinSet<Result<(), BoxError>>,
+    names: HashMap<Id, &'static str>,
+}
+
+/// How a vital task failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It ended as if its work were done.
+    #[error("the {0} ended before its time")]
+    Ended(&'static str),
+    /// It panicked.
+    #[error("the {0} panicked: {1}")]
+    Panicked(&'static str, String),
+    /// It gave up.
+    #[error("the {0} failed")]
+    Failed(&'static str, #[source] BoxError),
+}
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+impl Tasks {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a task under a name that people know it by, as `intake`. Several may have the same.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_fallible(name, async move {
+            task.await;
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// Starts a task that can give up.
+    pub fn spawn_fallible<E>(&mut self, name: &'static str, task: impl Future<Output = Result<(), E>> + Send + 'static)
+    where
+        E: Error + Send + Sync + 'static,
+    {
+        let started = self.running.spawn(async move { Ok(task.await?) });
+        self.names.insert(started.id(), name);
+    }
+
+    /// Waits until all have ended, as they should once `stop` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// As soon as one fails: it panics or gives up, at any time, or ends before `stop`. The others can be waited for by another
+    /// call.
+    pub async fn watch(&mut self, stop: &CancellationToken) -> Result<(), TaskError> {
+        while let Some(ended) = self.running.join_next_with_id().await {
+            let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+            let name = self.names.remove(&id).unwrap_or("task");
+            match ended {
+                Ok((_, Ok(()))) if stop.is_cancelled() => {}
+                Ok((_, Ok(()))) => return Err(TaskError::Ended(name)),
+                Ok((_, Err(error))) => return Err(TaskError::Failed(name, error)),
+                Err(error) => return Err(TaskError::of_join(name, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TaskError {
+    fn of_join(name: &'static str, error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => Self::Panicked(name, panic_message(panic.as_ref()).to_owned()),
+            // Nobody aborts a task of these but by dropping them all.
+            Err(_) => Self::Ended(name),
+        }
+    }
+}
+
+/// What a panic said.
+#[must_use]
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it left no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn with_one_that_runs_on(stop: &CancellationToken) -> Tasks {
+        let mut tasks = Tasks::new();
+        tasks.spawn("other", stop.clone().cancelled_owned());
+        tasks
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named_while_others_run_on() {
+        let stop = CancellationToken::new();
+        let mut tasks = with_one_that_runs_on(&stop);
+        tasks.spawn("intake", async { resume_unwind(Box::new("out of luck")) });
+
+        let failed = tasks.watch(&stop).await.unwrap_err();
+
+        assert_eq!(failed.to_string(), "the intake panicked: out of luck");
+        assert!(tasks.watch(&stop).now_or_never().is_none(), "the other one is still watched");
+        stop.cancel();
+        tasks.watch(&stop).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_as_if_its_work_were_done_has_failed() {
+        let stop = CancellationToken::new();
+        let mut tasks = with_one_that_runs_on(&stop);
+        tasks.spawn("pruner", async {});
+
+        let failed = tasks.watch(&stop).await.unwrap_err();
+
+        assert_eq!(failed.to_string(), "the pruner ended before its time");
+    }
+
+    #[tokio::test]
+    async fn a_task_that_gives_up_says_why() {
+        let stop = CancellationToken::new();
+        let mut tasks = with_one_that_runs_on(&stop);
+        tasks.spawn_fallible("heartbeat", async { "x".parse::<u8>().map(|_| ()) });
+
+        let failed = tasks.watch(&stop).await.unwrap_err();
+
+        assert_eq!(failed.to_string(), "the heartbeat failed");
+        assert!(failed.source().is_some_and(|why| why.to_string().contains("invalid digit")));
+    }
+
+    #[tokio::test]
+    async fn after_the_stop_tasks_may_end_and_still_must_not_panic() {
+        let stop = CancellationToken::new();
+        let mut tasks = with_one_that_runs_on(&stop);
+        stop.cancel();
+        tasks.spawn("pruner", async {});
+        tasks.watch(&stop).await.unwrap();
+
+        tasks.spawn("intake", async { resume_unwind(Box::new("late")) });
+
+        assert!(matches!(tasks.watch(&stop).await, Err(TaskError::Panicked("intake", _))));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_destructor_of_a_task_is_seen() {
+        struct Bad;
+        impl Drop for Bad {
+            fn drop(&mut self) {
+                resume_unwind(Box::new("in its destructor"));
+            }
+        }
+        let stop = CancellationToken::new();
+        let mut tasks = Tasks::new();
+        tasks.spawn("claimer", async { drop(Bad) });
+
+        let failed = tasks.watch(&stop).await.unwrap_err();
+
+        assert_eq!(failed.to_string(), "the claimer panicked: in its destructor");
+    }
+}
