@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use orders_shared::domain::{NewOrder, Placed, Placement};
 use orders_shared::store::{ErrorKind, Store, StoreError, weight_bytes};
+use orders_shared::tasks::Tasks;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::bell::Bell;
@@ -97,17 +97,16 @@ struct Waiting {
 type Told = Result<(Placed, Vec<NewOrder>), Refused>;
 
 impl Intake {
-    /// An intake with its writers, which end when the last clone of the intake is dropped.
-    pub(crate) fn start(store: &Store, bell: &Bell, metrics: &Arc<ApiMetrics>) -> (Self, JoinSet<()>) {
+    /// An intake. Its writers, which are added to `tasks`, end when its last clone is dropped.
+    pub(crate) fn start(store: &Store, bell: &Bell, metrics: &Arc<ApiMetrics>, tasks: &mut Tasks) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let turns = Arc::new(Turns::new());
-        let mut writers = JoinSet::new();
         for _ in 0..WRITERS {
             let (waiting, turns) = (Arc::clone(&waiting), Arc::clone(&turns));
-            writers.spawn(write(store.clone(), waiting, turns, bell.clone(), Arc::clone(metrics)));
+            tasks.spawn("intake", write(store.clone(), waiting, turns, bell.clone(), Arc::clone(metrics)));
         }
-        (Self { queue, turns }, writers)
+        Self { queue, turns }
     }
 
     /// Places the orders of one request, all or none, and gives them back. [`Placed::New`] means that they are on disk.

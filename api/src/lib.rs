@@ -24,7 +24,9 @@ use std::time::Duration;
 use orders_shared::coalesced::Coalesced;
 use orders_shared::http::{Ending, Listener, Readiness};
 use orders_shared::store::{Store, StoreSettings};
-use tokio::task::JoinSet;
+use orders_shared::tasks::{TaskError, Tasks};
+use prometheus::Registry;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bell::Bell;
@@ -41,40 +43,40 @@ const QUEUE_READINGS_APART: Duration = Duration::from_millis(100);
 /// How long orders whose clients were cut off may still take to be written, once the grace period is over.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// Serves the API until `stop`; requests under way then have `grace` to finish.
+/// How long requests under way may take once a vital task has failed: the window in which connections are still taken, and
+/// two seconds for the last answers. Shorter would cut off who could be answered, longer would keep back a process that a
+/// supervisor should start again.
+const FAILED_GRACE: Duration = Duration::from_secs(7);
+
+/// Serves the API until `stop`; requests under way then have `grace` to finish. Its figures are added to `registry`.
 ///
 /// # Errors
 ///
-/// When the metrics cannot be registered.
+/// When the metrics cannot be registered, or a vital task fails; then too requests under way are answered, for a short time.
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
+    registry: Registry,
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let stop = stop.child_token();
     let store = Store::new(database.with_work_connections(intake::WRITERS));
-    let registry = orders_shared::metrics::registry()?;
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
+    let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
     let (bell, ringer) = Bell::new();
-    let (intake, writers) = Intake::start(&store, &bell, &metrics);
+    let intake = Intake::start(&store, &bell, &metrics, &mut writers);
     let ends = Ends::new(stop.clone());
     let (counts, counter) = Coalesced::new(Duration::ZERO);
     let (queue, queue_reader) = Coalesced::new(QUEUE_READINGS_APART);
     let (readiness, readiness_reader) = Readiness::new(stop.clone());
     let watching = store.for_watching();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(counter.run({
-        let store = watching.clone();
-        move || reports::read_counts(store.clone())
-    }));
-    tasks.spawn(queue_reader.run({
-        let store = watching.clone();
-        move || reports::read_queue(store.clone())
-    }));
-    tasks.spawn(readiness_reader.run(watching.clone()));
-    tasks.spawn(ringer.run(watching.clone(), Arc::clone(&metrics)));
-    tasks.spawn(pruner::prune(watching.clone(), stop.clone()));
-    tasks.spawn(ends.clone().watch(watching));
+    chores.spawn("counts", counter.run(reports::counts_of(watching.clone())));
+    chores.spawn("queue reports", queue_reader.run(reports::queue_of(watching.clone())));
+    chores.spawn("readiness", readiness_reader.run(watching.clone()));
+    chores.spawn("wakeup", ringer.run(watching.clone(), Arc::clone(&metrics)));
+    chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
+    chores.spawn("wait for orders", ends.clone().watch(watching));
     let (endpoint, refusal) = routes::endpoint(Parts {
         store: store.for_callers(),
         intake,
@@ -87,9 +89,29 @@ pub async fn serve(
         metrics,
     })?;
 
-    orders_shared::http::serve(listener, endpoint, Some(refusal), Ending::after_a_window(stop, grace)).await;
+    let ending = Ending::after_a_window(stop.clone(), grace);
+    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, Some(refusal), ending));
+    let mut ended = tokio::select! {
+        () = &mut serving => Ok(()),
+        Err(failed) = writers.watch(&stop) => Err(failed),
+        Err(failed) = chores.watch(&stop) => Err(failed),
+    };
+    if let Err(failed) = &ended {
+        log_failed(failed);
+        stop.cancel();
+        let _ = timeout(FAILED_GRACE, &mut serving).await;
+    }
+    drop(serving);
     // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.
-    let _ = tokio::time::timeout(LAST_WRITES, writers.join_all()).await;
+    if let Ok(Err(failed)) = timeout(LAST_WRITES, writers.watch(&stop)).await {
+        log_failed(&failed);
+        ended = ended.and(Err(failed));
+    }
+    drop(chores);
     store.close().await;
-    Ok(())
+    Ok(ended?)
+}
+
+fn log_failed(failed: &TaskError) {
+    tracing::error!(error = failed as &dyn std::error::Error, "a vital task failed: this process ends");
 }

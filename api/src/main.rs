@@ -8,14 +8,18 @@ use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs,
 use orders_api::{doctor, openapi_json, serve};
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
-use orders_shared::{shutdown, telemetry};
+use orders_shared::{metrics, shutdown, telemetry};
 
 /// HTTP and JSON allocate much: with the C library's allocator a create takes a seventh more processor time
 /// (docs/PERFORMANCE.md). Without huge pages (`no_thp`), which would hold more memory than they are asked for.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    telemetry::exit_code(run())
+}
+
+fn run() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(command());
     // A name server that does not answer, or work that blocks its thread, must not hold the end up.
@@ -25,7 +29,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn command() -> anyhow::Result<ExitCode> {
     match Cli::read().command {
-        Command::Serve(args) => run(*args).await?,
+        Command::Serve(args) => take_orders(*args).await?,
         Command::Migrate(args) => migrate(args).await?,
         Command::Doctor(args) => return diagnose(args).await,
         Command::Healthcheck(HealthcheckArgs { api_listen }) => healthcheck(api_listen).await?,
@@ -34,17 +38,19 @@ async fn command() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(args: ServeArgs) -> anyhow::Result<()> {
-    telemetry::start(&args.log)?;
+async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
+    let log = telemetry::start(&args.log)?;
+    let registry = metrics::registry()?;
+    log.register(&registry)?;
     let database = args.database.store()?;
     let listener = Listener::bind(args.api_listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {} (API_LISTEN): {error}", args.api_listen))?;
-    serve(database, listener, args.shutdown.grace(), shutdown::on_signal()?).await
+    serve(database, listener, registry, args.shutdown.grace(), shutdown::on_signal()?).await
 }
 
 async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
-    telemetry::start(&args.log)?;
+    let _log = telemetry::start(&args.log)?;
     let store = Store::new(args.database.store()?);
     store.migrate().await?;
     tracing::info!("the schema is current");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use orders_shared::coalesced::Coalesced;
 use orders_shared::domain::{OrderCounts, Queue};
 use orders_shared::store::{Store, StoreError};
@@ -20,12 +22,23 @@ pub(crate) struct QueueReport {
     pub(crate) is_writable: bool,
 }
 
-pub(crate) async fn read_counts(store: Store) -> Result<OrderCounts, Arc<StoreError>> {
-    store.order_counts().await.map_err(Arc::new)
+/// Reads the counts, for whoever asks for them together.
+pub(crate) fn counts_of(store: Store) -> impl Fn() -> BoxFuture<'static, Result<OrderCounts, Arc<StoreError>>> {
+    move || {
+        let store = store.clone();
+        async move { store.order_counts().await.map_err(Arc::new) }.boxed()
+    }
 }
 
-pub(crate) async fn read_queue(store: Store) -> Result<Arc<QueueReport>, Arc<StoreError>> {
-    let queue = store.queue().await?;
-    let is_writable = store.write_obstacle().await?.is_none();
-    Ok(Arc::new(QueueReport { queue, is_writable }))
+/// Reads the queue, for whoever asks for it together.
+pub(crate) fn queue_of(store: Store) -> impl Fn() -> BoxFuture<'static, Result<Arc<QueueReport>, Arc<StoreError>>> {
+    move || {
+        let store = store.clone();
+        async move {
+            let queue = store.queue().await?;
+            let is_writable = store.write_obstacle().await?.is_none();
+            Ok(Arc::new(QueueReport { queue, is_writable }))
+        }
+        .boxed()
+    }
 }

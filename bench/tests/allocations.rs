@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use clap::Parser;
 use orders_shared::domain::Order;
 use orders_shared::http::Listener;
+use orders_shared::metrics::registry;
 use orders_shared::telemetry;
 use orders_worker::{ProcessingError, Processor};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -100,13 +101,19 @@ fn place(database_url: &str) -> (Cost, Cost) {
         "orders-api serve --database-url {database_url} --api-listen 127.0.0.1:0 --shutdown-grace-secs 1 --log-filter info"
     );
     let Command::Serve(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
-    telemetry::start(&args.log).expect("the log starts once");
+    let _log = telemetry::start(&args.log).expect("the log starts once");
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
     let listener = runtime.block_on(Listener::bind(args.api_listen)).expect("a free port");
     let mut client = Client::of(&listener);
     let _runtime = runtime.enter();
     let database = args.database.store().expect("the settings are sound");
-    let serving = runtime.spawn(orders_api::serve(database, listener, args.shutdown.grace(), stop.clone()));
+    let serving = runtime.spawn(orders_api::serve(
+        database,
+        listener,
+        registry().expect("it has figures"),
+        args.shutdown.grace(),
+        stop.clone(),
+    ));
 
     let single = request("/order/create-order", ORDER);
     let batch = request("/orders/batch", &format!(r#"{{"orders":[{}]}}"#, [ORDER; BATCH].join(",")));
@@ -135,7 +142,8 @@ fn complete(database_url: &str) -> Cost {
     let processor = Arc::new(UntilNoneIsLeft { left: AtomicUsize::new(orders), stop: stop.clone() });
 
     Cost::of(orders, || {
-        let run = orders_worker::run(database, listener, processor, args.worker(), stop);
+        let run =
+            orders_worker::run(database, listener, processor, registry().expect("it has figures"), args.worker(), stop);
         let ended = runtime.block_on(async { tokio::time::timeout(SOON, run).await });
         ended.expect("all orders are completed soon").expect("the worker ends in good order");
     })

@@ -53,7 +53,8 @@ impl Drop for Log {
 ///
 /// When the filter is none, or logging was started before.
 pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
-    let failed = |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
+    let failed =
+        |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
     let filter = EnvFilter::try_new(&args.log_filter)
         .map_err(|error| InvalidSetting::new("RUST_LOG", format!("is invalid: {error}")))?;
     let help = "Log lines that were not written, because nobody read them in time or at all.";

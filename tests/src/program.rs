@@ -1,7 +1,7 @@
 //! The real programs, as processes.
 
 use std::env;
-use std::io::Read;
+use std::io::{PipeReader, Read, pipe};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -67,6 +67,13 @@ impl Api {
         Self(program)
     }
 
+    /// Starts the API with all that it says on one pipe, which nobody reads but, if they like, whoever gets it; waits until it
+    /// is ready.
+    pub async fn start_unread(database_url: &str, env: &[(&str, &str)]) -> (Self, PipeReader) {
+        let (program, reader) = Program::start_unread("orders-api", "API_LISTEN", database_url, env).await;
+        (Self(program), reader)
+    }
+
     /// Places an order and returns its id.
     pub async fn place(&self, order: &Value) -> Uuid {
         self.place_text(&order.to_string()).await
@@ -81,7 +88,12 @@ impl Api {
 
     /// Ends the API by SIGTERM and waits for its end.
     pub async fn terminate(self) -> ExitStatus {
-        self.0.terminate().await
+        self.0.end_by(Signal::TERM).await
+    }
+
+    /// Ends the API by SIGHUP, as a terminal does that goes away, and waits for its end.
+    pub async fn hang_up(self) -> ExitStatus {
+        self.0.end_by(Signal::HUP).await
     }
 }
 
@@ -111,9 +123,20 @@ impl Worker {
         Self(Program::start(release, "orders-worker", "WORKER_LISTEN", database_url, env))
     }
 
+    /// Starts a worker as [`Api::start_unread`] does the API.
+    pub async fn start_unread(database_url: &str, env: &[(&str, &str)]) -> (Self, PipeReader) {
+        let (program, reader) = Program::start_unread("orders-worker", "WORKER_LISTEN", database_url, env).await;
+        (Self(program), reader)
+    }
+
     /// Ends the worker by SIGTERM and waits for its end.
     pub async fn terminate(self) -> ExitStatus {
-        self.0.terminate().await
+        self.0.end_by(Signal::TERM).await
+    }
+
+    /// Ends the worker by SIGHUP, as a terminal does that goes away, and waits for its end.
+    pub async fn hang_up(self) -> ExitStatus {
+        self.0.end_by(Signal::HUP).await
     }
 }
 
@@ -135,12 +158,31 @@ impl Deref for Worker {
 
 impl Program {
     fn start(release: Release, name: &'static str, listen: &str, database_url: &str, env: &[(&str, &str)]) -> Self {
+        let mut command = command(release, name, env);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::spawn(name, command, listen, database_url)
+    }
+
+    async fn start_unread(
+        name: &'static str,
+        listen: &str,
+        database_url: &str,
+        env: &[(&str, &str)],
+    ) -> (Self, PipeReader) {
+        let (reader, writer) = pipe().expect("a pipe can be made");
+        let mut command = command(Release::This, name, env);
+        command.stdout(writer.try_clone().expect("a pipe can be shared")).stderr(writer);
+        let program = Self::spawn(name, command, listen, database_url);
+        program.is_alive().await;
+        program.is_ready().await;
+        (program, reader)
+    }
+
+    fn spawn(name: &'static str, mut command: Command, listen: &str, database_url: &str) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut child = command(release, name, env)
+        let mut child = command
             .env("DATABASE_URL", database_url)
             .env(listen, address.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let output = Arc::default();
@@ -281,9 +323,9 @@ impl Program {
         .await;
     }
 
-    async fn terminate(self) -> ExitStatus {
-        self.signal(Signal::TERM);
-        let what = format!("{} ends after SIGTERM", self.name);
+    async fn end_by(self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        let what = format!("{} ends after {signal:?}", self.name);
         eventually(&what, ENDED_WITHIN, || async { self.ended() }).await
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use orders_shared::domain::{Claim, RetryPolicy, Verdict};
+use orders_shared::tasks::panic_message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -29,6 +30,39 @@ pub(crate) struct Ending {
     pub(crate) claim: Claim,
     pub(crate) outcome: Outcome,
     pub(crate) slots: OwnedSemaphorePermit,
+}
+
+/// The work on a claimed order, from its start to its outcome. However its task ends, the order has an outcome and the slots
+/// get free.
+struct Attempt {
+    held: Option<(Claim, OwnedSemaphorePermit)>,
+    ended: mpsc::UnboundedSender<Ending>,
+    retries: RetryPolicy,
+    started: Instant,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl Attempt {
+    fn end(&mut self, outcome: Outcome) {
+        let Some((claim, slots)) = self.held.take() else { return };
+        self.metrics.busy.dec();
+        // Fails only once the finishers have given up, at the end of a shutdown: nobody is left to tell.
+        let _ = self.ended.send(Ending { claim, outcome, slots });
+    }
+}
+
+impl Drop for Attempt {
+    /// The task died: of a panic that is not the work's own, as in the destructor of its future, or since the whole desk goes.
+    fn drop(&mut self) {
+        let Some((claim, _)) = &self.held else { return };
+        let outcome = if std::thread::panicking() {
+            let error = ProcessingError::Retryable("the task of this attempt died".to_owned());
+            failed(claim, &error, self.started.elapsed(), self.retries)
+        } else {
+            Outcome::HandedBack
+        };
+        self.end(outcome);
+    }
 }
 
 /// How the desk treats an order.
@@ -88,18 +122,23 @@ impl Desk {
 
     /// Starts the work on a claimed order, which holds these slots until its outcome is committed.
     pub(crate) fn start(&mut self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let (processor, ended) = (Arc::clone(&self.processor), self.ended.clone());
-        let (give_up, metrics, rules) = (self.give_up.clone(), Arc::clone(&self.metrics), self.rules);
+        let (processor, give_up, rules) = (Arc::clone(&self.processor), self.give_up.clone(), self.rules);
+        let mut attempt = Attempt {
+            held: Some((claim, slots)),
+            ended: self.ended.clone(),
+            retries: rules.retries,
+            started: Instant::now(),
+            metrics: Arc::clone(&self.metrics),
+        };
         self.metrics.busy.inc();
         self.working.spawn(async move {
+            let Some((claim, _)) = &attempt.held else { return };
             let outcome = tokio::select! {
                 biased;
                 () = give_up.cancelled() => Outcome::HandedBack,
-                outcome = work_on(&*processor, &claim, rules) => outcome,
+                outcome = work_on(&*processor, claim, rules) => outcome,
             };
-            metrics.busy.dec();
-            // Fails only once the finisher has given up, at the end of a shutdown: nobody is left to tell.
-            let _ = ended.send(Ending { claim, outcome, slots });
+            attempt.end(outcome);
         });
     }
 
@@ -126,20 +165,19 @@ async fn work_on(processor: &dyn Processor, claim: &Claim, rules: Rules) -> Outc
     let error = match tokio::time::timeout(rules.timeout, work).await {
         Ok(Ok(Ok(()))) => return Outcome::Done,
         Ok(Ok(Err(error))) => error,
-        Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", message(panic.as_ref()))),
+        Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", panic_message(panic.as_ref()))),
         Err(_) => ProcessingError::Retryable(format!("no end within {} ms", rules.timeout.as_millis())),
     };
+    failed(claim, &error, started.elapsed(), rules.retries)
+}
+
+/// The outcome of an attempt that failed.
+fn failed(claim: &Claim, error: &ProcessingError, duration: Duration, retries: RetryPolicy) -> Outcome {
     let order = claim.order();
-    let verdict = match &error {
-        ProcessingError::Retryable(_) => rules.retries.after(order.attempt, fastrand::f64()),
+    let verdict = match error {
+        ProcessingError::Retryable(_) => retries.after(order.attempt, fastrand::f64()),
         ProcessingError::Permanent(_) => Verdict::Fail,
     };
     tracing::warn!(order_id = %order.order_id, attempt = order.attempt, %error, ?verdict, "an attempt failed");
-    Outcome::Failed { error: error.to_string(), duration: started.elapsed(), verdict }
-}
-
-/// What a panic said.
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it left no message")
+    Outcome::Failed { error: error.to_string(), duration, verdict }
 }

@@ -18,11 +18,11 @@ mod simulated;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
 use orders_shared::http::{Ending, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
+use orders_shared::tasks::{TaskError, Tasks};
 use poem::{EndpointExt, Response, Route, get, handler, web::Data};
 use prometheus::Registry;
 use tokio::sync::{Mutex, mpsc};
@@ -67,20 +67,21 @@ const LAST_COMMITS: Duration = Duration::from_secs(1);
 const LAST_STEP: Duration = Duration::from_millis(300);
 
 /// Runs one worker until `stop`; then claims no more, finishes what it holds within the grace period, hands back the
-/// rest, and returns.
+/// rest, and returns. Its figures are added to `registry`.
 ///
 /// # Errors
 ///
-/// When the ops endpoints cannot be served, the metrics cannot be registered, or the database does not honour
-/// SKIP LOCKED.
+/// When the metrics cannot be registered, the database does not honour SKIP LOCKED, or another vital task fails. What the
+/// worker holds is then handed back at once.
 pub async fn run(
     database: StoreSettings,
     listener: Listener,
     processor: Arc<dyn Processor>,
+    registry: Registry,
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let registry = orders_shared::metrics::registry()?;
+    let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
     let (host, port) = database.server();
@@ -89,49 +90,84 @@ pub async fn run(
     let store = Store::new(database.with_work_connections(WORK_CONNECTIONS));
     let health = [(); FINISHERS].map(|()| Arc::new(Health::default()));
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
-    // The ops endpoints answer, and the heart beats, until the last order is finished or handed back.
-    let drained = CancellationToken::new();
+    let mut vital = Vital { work: Tasks::new(), presence: Tasks::new(), drained: CancellationToken::new(), stop };
 
-    let (readiness, readiness_reader) = Readiness::new(stop.clone());
-    tokio::spawn(readiness_reader.run(store.for_watching()));
+    let (readiness, readiness_reader) = Readiness::new(vital.stop.clone());
     let readiness = readiness.and({
         let health = health.clone();
         move || health.iter().find_map(|health| health.fault())
     });
-    let ending = Ending::at_once(drained.clone(), LAST_STEP);
-    let mut ops = tokio::spawn(serve(listener, routes(readiness, registry), None, ending));
+    let ending = Ending::at_once(vital.drained.clone(), LAST_STEP);
+    vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
+    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending));
     let registration = registration(settings);
     let heart = Heart::new(line, store.clone(), door, registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();
-    let mut heart = tokio::spawn(heart.run(drained.clone()));
+    vital.presence.spawn_fallible("heartbeat", heart.run(vital.drained.clone()));
     let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
-
+    vital.work.spawn("rescuer", rescuer.run(shutdown.clone()));
     let (ended, endings) = mpsc::unbounded_channel();
     let endings = Arc::new(Mutex::new(endings));
-    let finishers =
-        health.map(|health| Finisher::new(store.clone(), Arc::clone(&endings), health, Arc::clone(&metrics)).run());
+    for health in health {
+        let finisher = Finisher::new(store.clone(), Arc::clone(&endings), health, Arc::clone(&metrics));
+        vital.work.spawn("finisher", finisher.run());
+    }
+    // Once the finishers are gone, who has an outcome must see that nobody takes it.
+    drop(endings);
     let WorkerSettings { concurrency, timeout, retries, .. } = settings;
     let desk = Desk::new(processor, ended, Rules { concurrency, timeout, retries }, Arc::clone(&metrics));
     let fetcher = Fetcher::new(store.clone(), desk, identity, bell, settings.poll, metrics);
-    let too_late = async {
-        shutdown.over().await;
-        tokio::time::sleep(LAST_COMMITS).await;
-    };
-    let work = Box::pin(async {
-        tokio::join!(fetcher.run(shutdown.clone()), join_all(finishers), rescuer.run(shutdown.clone()))
-    });
-    tokio::select! {
-        _ = work => {}
-        () = too_late => tracing::error!("the database did not take the last outcomes; their orders will be rescued"),
-        // Before `stop` it ends only when this database is none for workers.
-        ended = &mut heart => return Ok(ended??),
-        ended = &mut ops => anyhow::bail!("the ops endpoints have ended: {ended:?}"),
-    }
+    vital.work.spawn("claimer", fetcher.run(shutdown.clone()));
 
-    drained.cancel();
-    let (_, ops) = tokio::join!(tokio::time::timeout(LAST_STEP, heart), ops);
+    let ended = vital.see_to_the_end(&shutdown).await;
     store.close().await;
-    Ok(ops?)
+    Ok(ended?)
+}
+
+/// The tasks without which a worker is none.
+struct Vital {
+    /// End by themselves after `stop`, when the last order is finished or handed back.
+    work: Tasks,
+    /// The ops endpoints answer, and the heart beats, until then.
+    presence: Tasks,
+    stop: CancellationToken,
+    drained: CancellationToken,
+}
+
+impl Vital {
+    /// Waits until the work is done. When a task fails there is no more time for it: others take it over.
+    async fn see_to_the_end(mut self, shutdown: &Shutdown) -> Result<(), TaskError> {
+        let mut too_late = Box::pin(async {
+            shutdown.over().await;
+            tokio::time::sleep(LAST_COMMITS).await;
+        });
+        let mut ended = Ok(());
+        let mut fail = |failed: TaskError| {
+            tracing::error!(error = &failed as &dyn std::error::Error, "a vital task failed: this process ends");
+            shutdown.cut_short();
+            if ended.is_ok() {
+                ended = Err(failed);
+            }
+        };
+        loop {
+            tokio::select! {
+                done = self.work.watch(&self.stop) => match done {
+                    Ok(()) => break,
+                    Err(failed) => fail(failed),
+                },
+                Err(failed) = self.presence.watch(&self.drained) => fail(failed),
+                () = &mut too_late => {
+                    tracing::error!("the database did not take the last outcomes; their orders will be rescued");
+                    break;
+                }
+            }
+        }
+        self.drained.cancel();
+        if let Ok(Err(failed)) = tokio::time::timeout(LAST_STEP, self.presence.watch(&self.drained)).await {
+            fail(failed);
+        }
+        ended
+    }
 }
 
 fn registration(settings: WorkerSettings) -> Registration {

@@ -46,6 +46,10 @@ const OTHER: &str = "other";
 /// says that it is full; each further one would add memory and delay, and gain nothing.
 const REQUESTS_MAX: usize = 8_192;
 
+/// A request that takes longer has a line in the log, whatever came of it; time spent waiting for its body, or for what its
+/// caller asked to wait for, does not count. Shorter would tell of every busy moment, longer would hide what callers notice.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// What stands between the connections and the routes.
 pub(crate) struct Edge {
     routes: Routes,
@@ -87,8 +91,11 @@ impl Edge {
             let response = answer.unwrap_or_else(|problem| problem.with_request_id(request_id.text()).into_response());
             if method == Method::HEAD { without_body(response).await } else { response }
         };
-        let mut response = answered.instrument(span).await;
+        let mut response = answered.instrument(span.clone()).await;
         let status = response.status();
+        let took = start.elapsed();
+        let aside = turn.as_ref().map_or(Duration::ZERO, Turn::time_aside);
+        span.in_scope(|| log_slow(status, took.saturating_sub(aside)));
         let headers = response.headers_mut();
         say_to_all(headers, &request_id);
         if let Some(route) = route.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
@@ -101,7 +108,7 @@ impl Edge {
             // The connection ends, since what is left of the body stands before the next request: say so.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.metrics.request(known(&method), path, status, start.elapsed());
+        self.metrics.request(known(&method), path, status, took);
         response
     }
 
@@ -188,6 +195,13 @@ async fn call(endpoint: &impl Endpoint, request: Request, operation: &Operation)
         Problem::internal().because(&io::Error::other(format!("panic: {text}")))
     })?;
     answered.map(IntoResponse::into_response).map_err(|error| problem_of(&error, operation))
+}
+
+/// Tells of a request that was slow. The span names it.
+fn log_slow(status: StatusCode, took: Duration) {
+    if took >= SLOW {
+        tracing::warn!(status = status.as_u16(), duration_ms = took.as_millis(), "a request was slow");
+    }
 }
 
 /// Whether a body follows the head (RFC 9112, section 6.3).

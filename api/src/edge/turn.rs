@@ -27,13 +27,14 @@ struct Inner {
 struct Held {
     _place: Option<OwnedSemaphorePermit>,
     until: Instant,
+    aside: Duration,
 }
 
 impl Turn {
     /// Takes a place; `None` when there is none left.
     pub(crate) fn take(places: &Arc<Semaphore>) -> Option<Self> {
         let place = Arc::clone(places).try_acquire_owned().ok()?;
-        let held = Held { _place: Some(place), until: Instant::now() + ANSWER_WITHIN };
+        let held = Held { _place: Some(place), until: Instant::now() + ANSWER_WITHIN, aside: Duration::ZERO };
         let inner = Inner { places: Arc::clone(places), held: Mutex::new(held), has_read: AtomicBool::new(false) };
         Some(Self(Arc::new(inner)))
     }
@@ -41,12 +42,19 @@ impl Turn {
     /// Gives the place to others while `wait` lasts, `at_most` this long, then takes one again. The time for the answer
     /// begins anew.
     pub(crate) async fn aside<F: Future>(&self, at_most: Duration, wait: F) -> F::Output {
-        *self.held() = Held { _place: None, until: Instant::now() + at_most + ANSWER_WITHIN };
+        let (start, before) = (Instant::now(), self.time_aside());
+        *self.held() = Held { _place: None, until: start + at_most + ANSWER_WITHIN, aside: before };
         let output = wait.await;
+        let aside = before + start.elapsed();
         // The places are never closed.
         let place = Arc::clone(&self.0.places).acquire_owned().await.ok();
-        *self.held() = Held { _place: place, until: Instant::now() + ANSWER_WITHIN };
+        *self.held() = Held { _place: place, until: Instant::now() + ANSWER_WITHIN, aside };
         output
+    }
+
+    /// How long its waits took: time that the work on the answer did not.
+    pub(crate) fn time_aside(&self) -> Duration {
+        self.held().aside
     }
 
     /// The body is here in full.
@@ -106,5 +114,6 @@ mod tests {
         assert!(until_aside >= start + minute + ANSWER_WITHIN, "while it waits it is not over");
         assert!(turn.held().until >= start + ANSWER_WITHIN, "it begins anew");
         assert!(turn.held().until < start + minute);
+        assert!(turn.time_aside() < minute, "it waited for less than it might");
     }
 }

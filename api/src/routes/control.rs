@@ -1,10 +1,12 @@
 use orders_shared::domain::OrderId;
 use orders_shared::store::{Store, StoreError, Wish};
+use poem::web::RemoteAddr;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Path;
 use uuid::Uuid;
 
 use super::Tag;
+use super::action::Action;
 use crate::bell::Bell;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
 use crate::payload::{Json, Problem};
@@ -27,8 +29,12 @@ impl ControlApi {
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
+        client: &RemoteAddr,
     ) -> Result<Json<FullOrder>, Problem> {
-        wish(Box::pin(self.store()?.cancel(OrderId::from(order_id.0))).await, "Only a PENDING order can be canceled")
+        let order_id = OrderId::from(order_id.0);
+        let canceled = Box::pin(self.store()?.cancel(order_id)).await;
+        Action::on_order("cancel", order_id, client).log_wish(&canceled);
+        wish(canceled, "Only a PENDING order can be canceled")
     }
 
     /// Retry a failed order
@@ -40,8 +46,11 @@ impl ControlApi {
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
+        client: &RemoteAddr,
     ) -> Result<Json<FullOrder>, Problem> {
-        let retried = Box::pin(self.store()?.retry(OrderId::from(order_id.0))).await;
+        let order_id = OrderId::from(order_id.0);
+        let retried = Box::pin(self.store()?.retry(order_id)).await;
+        Action::on_order("retry", order_id, client).log_wish(&retried);
         if matches!(retried, Ok(Wish::Granted(_))) {
             self.bell()?.ring();
         }
@@ -87,8 +96,10 @@ impl ControlApi {
     /// Once this is answered no claim begins, whatever restarts, until the queue is resumed. Orders under way are
     /// finished. Pausing again changes nothing.
     #[oai(path = "/queue/pause", method = "post", operation_id = "pause_queue", tag = "Tag::Queue")]
-    async fn pause_queue(&self) -> Result<Json<PauseState>, Problem> {
-        let paused_at = self.store()?.pause().await.map_err(|error| read_problem(&error))?;
+    async fn pause_queue(&self, client: &RemoteAddr) -> Result<Json<PauseState>, Problem> {
+        let paused = self.store()?.pause().await;
+        Action::on_queue("pause", client).log_queue(&paused);
+        let paused_at = paused.map_err(|error| read_problem(&error))?;
         Ok(Json(PauseState { paused: true, paused_at: Some(paused_at) }))
     }
 
@@ -96,8 +107,10 @@ impl ControlApi {
     ///
     /// Workers go on claiming. Resuming again changes nothing.
     #[oai(path = "/queue/resume", method = "post", operation_id = "resume_queue", tag = "Tag::Queue")]
-    async fn resume_queue(&self) -> Result<Json<PauseState>, Problem> {
-        self.store()?.resume().await.map_err(|error| read_problem(&error))?;
+    async fn resume_queue(&self, client: &RemoteAddr) -> Result<Json<PauseState>, Problem> {
+        let resumed = self.store()?.resume().await;
+        Action::on_queue("resume", client).log_queue(&resumed);
+        resumed.map_err(|error| read_problem(&error))?;
         self.bell()?.ring();
         Ok(Json(PauseState { paused: false, paused_at: None }))
     }

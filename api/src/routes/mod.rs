@@ -1,5 +1,6 @@
 //! Which path leads where.
 
+mod action;
 mod control;
 mod create;
 mod orders;

@@ -134,11 +134,10 @@ async fn complete_all(
     claims: &[&Claim],
 ) -> Result<Option<Moves>, sqlx::Error> {
     let first = Id(claims.first().ok_or(sqlx::Error::RowNotFound)?.order_id().uuid());
-    let ran = script
+    let script = script
         .then(complete(claims.iter().map(|claim| (claim.order_id(), claim.token()))))
-        .then(format_args!("select updated_at from orders where order_id = {first}"))
-        .run(connection)
-        .await?;
+        .then(format_args!("select updated_at from orders where order_id = {first}"));
+    let ran = script.run(connection).await?;
     if ran.changed != claims.len() as u64 {
         return Ok(None);
     }

@@ -94,3 +94,18 @@ async fn sigterm_ends_idle_programs_in_good_order() {
 
     assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_goes_away_drains_both_programs() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[("SHUTDOWN_GRACE_SECS", "5")]).await;
+    let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
+    let worker = Worker::start(&database.url, &env).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+
+    let (api, worker) = tokio::join!(api.hang_up(), worker.hang_up());
+
+    assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
+    assert_eq!(database.state(order_id).await, ("PENDING".to_owned(), 0), "handed back");
+}
