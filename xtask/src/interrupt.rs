@@ -27,7 +27,7 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Counts SIGINT, SIGTERM and SIGHUP; from the first on, waits end early.
+/// Counts SIGINT, SIGTERM and, unless it is ignored, SIGHUP; from the first on, waits end early.
 #[derive(Clone)]
 pub(crate) struct Interrupt {
     asked: Arc<AtomicUsize>,
@@ -37,7 +37,10 @@ impl Interrupt {
     /// Starts to listen for signals, which from now on end nothing by themselves.
     pub(crate) fn watch() -> Result<Self> {
         let asked = Arc::new(AtomicUsize::new(0));
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
+        // Who started us by `nohup` wants us to outlive the terminal.
+        let hangup = if ignores_hangup() { None } else { Some(SIGHUP) };
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).context("cannot listen for signals")?;
         let counter = Arc::clone(&asked);
         thread::spawn(move || {
             for signal in &mut signals {
@@ -99,5 +102,31 @@ impl Interrupt {
             }
             thread::sleep(POLL);
         }
+    }
+}
+
+/// Whether this process was started with SIGHUP ignored: the lowest bit of a mask that Linux tells.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use signal_hook::low_level::raise;
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_goes_away_interrupts_every_wait_and_hurries_none() {
+        let interrupt = Interrupt::watch().unwrap();
+
+        raise(SIGHUP).unwrap();
+        raise(SIGHUP).unwrap();
+        let waited = interrupt.wait_for(Duration::from_mins(1), || Ok(None::<()>));
+
+        assert!(waited.unwrap_err().is::<Interrupted>());
+        assert!(!interrupt.is_impatient());
     }
 }
