@@ -200,7 +200,8 @@ async fn call(endpoint: &impl Endpoint, request: Request, operation: &Operation)
 /// Tells of a request that was slow. The span names it.
 fn log_slow(status: StatusCode, took: Duration) {
     if took >= SLOW {
-        tracing::warn!(status = status.as_u16(), duration_ms = took.as_millis(), "a request was slow");
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(status = status.as_u16(), duration_ms, "a request was slow");
     }
 }
 

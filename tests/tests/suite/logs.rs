@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use orders_tests::{Api, Proxy, Worker, database, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::sample;
@@ -70,13 +71,16 @@ async fn a_worker_whose_log_nobody_can_read_any_more_fails_orders_and_goes_on() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_nobody_reads_holds_up_neither_the_work_nor_the_end() {
     let database = database().await;
-    let env = [("RUST_LOG", "trace"), ("SHUTDOWN_GRACE_SECS", "1")];
-    let (api, _unread) = Api::start_unread(&database.url, &env).await;
-    let (worker, _unread_too) = Worker::start_unread(&database.url, &env).await;
+    let talkative = [("RUST_LOG", "trace"), ("SHUTDOWN_GRACE_SECS", "1")];
+    let failing =
+        [("SIMULATED_FAULTS", "fail=user:13"), ("WORKER_MAX_ATTEMPTS", "1000"), ("WORKER_RETRY_BASE_MS", "1")];
+    let (api, _unread) = Api::start_unread(&database.url, &talkative).await;
+    let (worker, _unread_too) = Worker::start_unread(&database.url, &[&talkative[..], &failing].concat()).await;
 
+    let batch = json!({"orders": vec![sample::order_of(13); 500]}).to_string();
+    assert_eq!(api.post("/orders/batch", &batch).await.status, 201);
     eventually("both logs are full", sample::SOON, || async {
-        let order_id = api.place(&sample::order()).await;
-        sample::becomes(&api, order_id, "COMPLETED").await;
+        join_all((0..200).map(|_| api.get("/nowhere"))).await;
         (api.counter(DROPPED).await > 0.0 && worker.counter(DROPPED).await > 0.0).then_some(())
     })
     .await;
