@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::coalesced::Coalesced;
-use orders_shared::http::{Ending, Listener, Readiness};
+use orders_shared::http::{CONNECTIONS_MAX, Ending, Listener, Readiness, Room};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
 use prometheus::Registry;
@@ -52,7 +52,7 @@ const FAILED_GRACE: Duration = Duration::from_secs(7);
 ///
 /// # Errors
 ///
-/// When the metrics cannot be registered, or a vital task fails; then too requests under way are answered, for a short time.
+/// When the process may have too few descriptors, the metrics cannot be registered, or a vital task fails; then too requests under way are answered, for a short time.
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
@@ -60,6 +60,7 @@ pub async fn serve(
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let room = Room::of_process(CONNECTIONS_MAX)?;
     let stop = stop.child_token();
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
@@ -90,7 +91,7 @@ pub async fn serve(
     })?;
 
     let ending = Ending::after_a_window(stop.clone(), grace);
-    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, Some(refusal), ending));
+    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, Some(refusal), ending, room));
     let mut ended = tokio::select! {
         () = &mut serving => Ok(()),
         Err(failed) = writers.watch(&stop) => Err(failed),

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
-use orders_shared::http::{Ending, Listener, Readiness, metrics_response, ops_routes, serve};
+use orders_shared::http::{CONNECTIONS_MAX, Ending, Listener, Readiness, Room, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
@@ -71,7 +71,7 @@ const LAST_STEP: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 ///
-/// When the metrics cannot be registered, the database does not honour SKIP LOCKED, or another vital task fails. What the
+/// When the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP LOCKED, or another vital task fails. What the
 /// worker holds is then handed back at once.
 pub async fn run(
     database: StoreSettings,
@@ -81,6 +81,7 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let room = Room::of_process(CONNECTIONS_MAX)?;
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
@@ -99,7 +100,7 @@ pub async fn run(
     });
     let ending = Ending::at_once(vital.drained.clone(), LAST_STEP);
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
-    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending));
+    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending, room));
     let registration = registration(settings);
     let heart = Heart::new(line, store.clone(), door, registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();

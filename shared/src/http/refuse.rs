@@ -9,17 +9,18 @@ use poem::http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Makes the answer to a request whose head cannot be read: it is no HTTP (400), or is too large (431).
+/// Makes the answer to a request whose head is unfit: it is no HTTP, has no one `Host` (400), is too large (431), or brings
+/// a body in a transfer coding that is not understood (501).
 pub type Refusal = Arc<dyn Fn(StatusCode) -> Response<String> + Send + Sync>;
 
-/// The only headers of an answer that hyper gives by itself, before any request has reached a service.
+/// The only headers of an answer that hyper, or the server, gives by itself: no handler has had any part in it.
 const BARE: [&str; 3] = ["connection", "content-length", "date"];
 
 /// How long a refused client is read from, so that it gets its answer. Less would cut those on slow lines, more would keep
 /// those who never end.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A stream on which hyper's own answers, which are bare, become those of the [`Refusal`].
+/// A stream on which bare answers become those of the [`Refusal`].
 pub(super) struct Refusing<S> {
     stream: S,
     refusal: Option<Refusal>,
@@ -50,7 +51,8 @@ fn instead(bytes: &[u8], refusal: &Refusal) -> Option<Instead> {
     let (status_line, headers) = head.split_once("\r\n")?;
     let status: StatusCode = status_line.split(' ').nth(1)?.parse().ok()?;
     let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    if !status.is_client_error() || !headers.split("\r\n").all(|line| BARE.contains(&name(line).as_str())) {
+    let is_refusal = status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED;
+    if !is_refusal || !headers.split("\r\n").all(|line| BARE.contains(&name(line).as_str())) {
         return None;
     }
     let kept = headers.split("\r\n").filter(|line| name(line) != "content-length").map(str::to_owned);

@@ -12,26 +12,16 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Listener;
 use super::pace::{Pace, Paced, Patience};
 use super::refuse::{Refusal, Refusing};
-
-/// Connections of one process at most, where it may have that many descriptors. Each takes some 20 kB at rest. Fewer would
-/// turn clients away while there is room; more could take the memory that the process needs.
-const CONNECTIONS_MAX: usize = 16_384;
-
-/// Of the descriptors that a process may have, one in so many is not for connections: the database's, logs, a file.
-const KEPT_ONE_IN: usize = 4;
-
-/// Connections beyond those, so that a full server still says that it is full, and that it is alive. Each serves one request.
-const SPARE: usize = 256;
+use super::watch::{ClientWatch, Watched};
+use super::{Listener, Room, head};
 
 /// Bytes of a request's head at most. Any client's fits; each connection may hold as much.
 const HEAD_MAX: usize = 16 * 1024;
@@ -78,22 +68,15 @@ impl Ending {
 }
 
 /// Serves `endpoint` over HTTP/1.1 until the end, and answers every request whose head was read by then, in full, unless
-/// that takes longer than the grace period. A request whose head cannot be read gets the `refusal`, or a bare status.
+/// that takes longer than the grace period; also where the client has closed its side meanwhile. A handler that waits for
+/// its client's sake finds a [`ClientWatch`] in its request. A request whose head is unfit gets the `refusal`, or a bare
+/// status.
 pub async fn serve(
     listener: Listener,
     endpoint: impl IntoEndpoint<Endpoint: 'static>,
     refusal: Option<Refusal>,
     ending: Ending,
-) {
-    serve_with(listener, endpoint, refusal, ending, places()).await;
-}
-
-async fn serve_with(
-    listener: Listener,
-    endpoint: impl IntoEndpoint<Endpoint: 'static>,
-    refusal: Option<Refusal>,
-    ending: Ending,
-    places: usize,
+    room: Room,
 ) {
     let Ending { stop, window, grace } = ending;
     let connections = TaskTracker::new();
@@ -105,14 +88,14 @@ async fn serve_with(
         endpoint: Arc::new(endpoint.into_endpoint().map_to_response().boxed()),
         refusal,
         local: listener.address(),
-        places: Arc::new(Semaphore::new(places)),
-        spare: Arc::new(Semaphore::new(SPARE)),
+        places: Arc::new(Semaphore::new(room.places)),
+        spare: Arc::new(Semaphore::new(room.spare)),
         connections: connections.clone(),
         stop: stop.clone(),
         closing: closing.clone(),
         over: over.clone(),
     };
-    tracing::info!(address = %listener.address(), "listening");
+    tracing::info!(address = %listener.address(), connections = room.places, "listening");
 
     let mut closed = pin!(async {
         stop.cancelled().await;
@@ -143,17 +126,9 @@ fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // Deadlines are the stream's: the builder knows one time for both a head and a rest.
     http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
+    // A client that has closed its side may wait for its answer: `nc -N`, `shutdown(SHUT_WR)`.
+    http.half_close(true);
     http
-}
-
-/// How many connections the process can have, once it may have as many descriptors as the system lets it.
-fn places() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    // Where that is refused, the limit stays as it is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    let descriptors = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
-    let places = descriptors.map_or(CONNECTIONS_MAX, |most| most.saturating_sub(most / KEPT_ONE_IN + SPARE).max(1));
-    places.min(CONNECTIONS_MAX)
 }
 
 /// What every connection is given.
@@ -177,19 +152,26 @@ impl Door {
         let is_crowded = room.is_none();
         let Some(room) = room.or_else(|| Arc::clone(&self.spare).try_acquire_owned().ok()) else { return };
         let pace = Pace::new(if is_crowded { Patience::SHORT } else { Patience::USUAL });
+        let watch = ClientWatch::default();
         let service = service_fn({
             let (endpoint, pace, stop) = (Arc::clone(&self.endpoint), pace.clone(), self.stop.clone());
-            let (local, remote) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()));
+            let (local, remote, watch) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()), watch.clone());
             move |mut request: hyper::Request<Incoming>| {
                 pace.answering();
+                let fault = head::fault(request.version(), request.headers());
+                request.extensions_mut().insert(watch.clone());
                 if is_crowded {
                     request.extensions_mut().insert(Crowded);
                 }
                 let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
                 let (endpoint, pace, stop) = (Arc::clone(&endpoint), pace.clone(), stop.clone());
                 async move {
-                    let mut response = endpoint.get_response(request).await;
-                    if is_crowded || stop.is_cancelled() {
+                    let mut response = match fault {
+                        // Bare: the stream makes it the refusal.
+                        Some(status) => status.into_response(),
+                        None => endpoint.get_response(request).await,
+                    };
+                    if is_crowded || fault.is_some() || stop.is_cancelled() {
                         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                     }
                     pace.answered();
@@ -197,7 +179,7 @@ impl Door {
                 }
             }
         });
-        let stream = Refusing::new(Paced::new(stream, pace.clone()), self.refusal.clone());
+        let stream = Refusing::new(Paced::new(Watched::new(stream, watch), pace.clone()), self.refusal.clone());
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (closing, over) = (self.closing.clone(), self.over.clone());
         self.connections.spawn(async move {
@@ -237,7 +219,7 @@ mod tests {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let address = listener.address();
         let ending = Ending::at_once(stop.clone(), Duration::from_secs(10));
-        tokio::spawn(serve_with(listener, is_crowded, None, ending, 1));
+        tokio::spawn(serve(listener, is_crowded, None, ending, Room { places: 1, spare: 1 }));
         address
     }
 

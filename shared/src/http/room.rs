@@ -1,0 +1,91 @@
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Connections of one process at most, where it may have that many descriptors. Each takes some 20 kB at rest. Fewer would
+/// turn clients away while there is room; more could take the memory that the process needs.
+pub const CONNECTIONS_MAX: usize = 16_384;
+
+/// Of the descriptors that a process may have, one in so many is not for connections: the database's, logs, a file.
+const KEPT_ONE_IN: usize = 4;
+
+/// Of the others, one in so many is for connections beyond those that there is room for, so that a full server still says
+/// that it is full, and that it is alive. Each serves one request.
+const SPARE_ONE_IN: usize = 8;
+
+/// More of them would be held by clients that are turned away anyway.
+const SPARE_MAX: usize = 256;
+
+/// Descriptors that a process must be allowed. They leave it 84 connections, and 32 for the database and itself; with fewer
+/// it would turn away a handful of usual clients, and nobody would see why.
+const DESCRIPTORS_MIN: usize = 128;
+
+/// How many connections a server has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Connections that are served.
+    pub(super) places: usize,
+    /// Connections beyond those.
+    pub(super) spare: usize,
+}
+
+/// The process may not have as many descriptors as it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this process may have {allowed} open files and needs {DESCRIPTORS_MIN} at least, for its connections: raise the limit \
+     (`ulimit -n 4096`)"
+)]
+pub struct TooFewDescriptors {
+    /// So many it may have.
+    allowed: usize,
+}
+
+impl Room {
+    /// What this process has room for, `connections_max` at most, once it may have as many descriptors as the system lets it.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not let it have enough of them.
+    pub fn of_process(connections_max: usize) -> Result<Self, TooFewDescriptors> {
+        let limit = getrlimit(Resource::Nofile);
+        // Where that is refused, the limit stays as it is.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+        let allowed = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+        Self::within(allowed.unwrap_or(usize::MAX), connections_max)
+    }
+
+    fn within(allowed: usize, connections_max: usize) -> Result<Self, TooFewDescriptors> {
+        if allowed < DESCRIPTORS_MIN {
+            return Err(TooFewDescriptors { allowed });
+        }
+        let free = allowed - allowed / KEPT_ONE_IN;
+        let spare = (free / SPARE_ONE_IN).min(SPARE_MAX);
+        Ok(Self { places: (free - spare).min(connections_max), spare })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_grows_with_the_descriptors() {
+        for (allowed, places, spare) in [
+            (128, 84, 12),
+            (256, 168, 24),
+            (1_024, 672, 96),
+            (4_096, 2_816, 256),
+            (65_536, CONNECTIONS_MAX, SPARE_MAX),
+            (usize::MAX, CONNECTIONS_MAX, SPARE_MAX),
+        ] {
+            assert_eq!(Room::within(allowed, CONNECTIONS_MAX), Ok(Room { places, spare }), "{allowed}");
+        }
+        assert_eq!(Room::within(65_536, 100), Ok(Room { places: 100, spare: SPARE_MAX }));
+    }
+
+    #[test]
+    fn below_what_works_there_is_none_and_a_line_says_what_to_do() {
+        let none = Room::within(127, CONNECTIONS_MAX).unwrap_err().to_string();
+
+        assert!(none.contains("127") && none.contains("128") && none.contains("`ulimit -n"), "{none}");
+        assert!(!none.contains('\n'));
+    }
+}
