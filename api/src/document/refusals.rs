@@ -70,7 +70,7 @@ fn can_answer(operation: &Operation, kind: Kind) -> bool {
         Kind::OrderStatusConflict => ["cancel_order", "retry_order"].contains(&id),
         Kind::ExternalIdTaken => ["place_order", "place_orders"].contains(&id),
         // These are for requests that lead to no operation.
-        Kind::MethodNotAllowed | Kind::MalformedRequest | Kind::HeadTooLarge => false,
+        Kind::MethodNotAllowed | Kind::MalformedRequest | Kind::HeadTooLarge | Kind::UnsupportedTransferCoding => false,
     }
 }
 

@@ -4,6 +4,7 @@
 mod accept;
 mod answers;
 mod compress;
+mod detached;
 mod request_id;
 mod routes;
 mod shed;
@@ -25,6 +26,7 @@ use tracing::Instrument;
 pub(crate) use self::accept::accepts;
 use self::answers::{Answers, no_room, without_body};
 use self::compress::{Coding, Compressor};
+pub(crate) use self::detached::detached;
 use self::request_id::{RequestId, X_REQUEST_ID};
 pub(crate) use self::routes::Routes;
 use self::routes::{Operation, Route};
@@ -112,12 +114,13 @@ impl Edge {
         response
     }
 
-    /// The answer to a request of which nothing is known, since its head could not be read.
+    /// The answer to a request of which nothing counts, since its head is unfit.
     pub(crate) fn refuse(&self, status: StatusCode) -> http::Response<String> {
         let request_id = RequestId::fresh();
         let span = tracing::info_span!("request", method = OTHER, route = NO_ROUTE, request_id = %request_id);
         let kind = match status {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
+            StatusCode::NOT_IMPLEMENTED => Kind::UnsupportedTransferCoding,
             _ => Kind::MalformedRequest,
         };
         let problem = Problem::new(kind, kind.facts().example).with_request_id(request_id.text());

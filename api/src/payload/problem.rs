@@ -188,7 +188,9 @@ impl Problem {
             // Asked every second, and the answer says why.
             _ if self.is(Kind::NotReady) => tracing::debug!(kind, detail, "not ready"),
             500 => tracing::error!(kind, detail, cause, "a request failed"),
-            501.. => tracing::warn!(kind, detail, cause, "a request failed"),
+            // The client's fault, in spite of the number.
+            501 => tracing::debug!(kind, detail, "a request was refused"),
+            502.. => tracing::warn!(kind, detail, cause, "a request failed"),
             _ => tracing::debug!(kind, detail, "a request was refused"),
         }
     }

@@ -22,6 +22,7 @@ pub(crate) enum Kind {
     IdempotencyKeyReused,
     HeadTooLarge,
     InternalError,
+    UnsupportedTransferCoding,
     NotReady,
     DatabaseAway,
     Overloaded,
@@ -46,7 +47,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, by status.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::MalformedRequest,
         Self::MalformedBody,
         Self::InvalidParameter,
@@ -66,6 +67,7 @@ impl Kind {
         Self::IdempotencyKeyReused,
         Self::HeadTooLarge,
         Self::InternalError,
+        Self::UnsupportedTransferCoding,
         Self::NotReady,
         Self::DatabaseAway,
         Self::Overloaded,
@@ -90,10 +92,10 @@ impl Kind {
                 slug: "malformed-request",
                 title: "The request is not HTTP",
                 status: StatusCode::BAD_REQUEST,
-                meaning: "The request line or the headers could not be read as HTTP/1.1 (RFC 9112), so that nothing \
-                          more is known of the request. Nothing was changed, and the connection is closed.",
+                meaning: "The request line or the headers could not be read as HTTP/1.1 (RFC 9112), or the request has \
+                          not exactly one header Host. Nothing was changed, and the connection is closed.",
                 remedy: "Use an HTTP library, and plain HTTP/1.1 on this port: neither TLS nor HTTP/2.",
-                example: "The head of the request is not HTTP/1.1.",
+                example: "The head of the request is not HTTP/1.1, which has exactly one header Host.",
             },
             Self::MalformedBody => Facts {
                 slug: "malformed-body",
@@ -262,6 +264,15 @@ impl Kind {
                           request took effect is not known.",
                 remedy: "Tell whoever runs the server the `request_id`. Repeating the request is unlikely to help.",
                 example: "Something went wrong here. It has been logged.",
+            },
+            Self::UnsupportedTransferCoding => Facts {
+                slug: "unsupported-transfer-coding",
+                title: "The transfer coding is not supported",
+                status: StatusCode::NOT_IMPLEMENTED,
+                meaning: "The header Transfer-Encoding names something other than `chunked`, so that the body cannot be \
+                          read (RFC 9112, section 6.1). Nothing was changed, and the connection is closed.",
+                remedy: "Send the body as it is, with a Content-Length or with `Transfer-Encoding: chunked`, once.",
+                example: "The only transfer coding of a request's body is `chunked`.",
             },
             Self::NotReady => Facts {
                 slug: "not-ready",

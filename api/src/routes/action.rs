@@ -7,26 +7,26 @@ use tracing::field::display;
 
 /// Something that a person has asked for and that changes orders or the queue. Each leaves one line in the log, whatever came
 /// of it; the request's span adds its id.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Action<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Action {
     /// In a word: `cancel`.
     name: &'static str,
     /// The order that it is about, unless it is about the queue.
     order_id: Option<OrderId>,
-    client: &'a RemoteAddr,
+    client: RemoteAddr,
 }
 
-impl<'a> Action<'a> {
-    pub(super) fn on_order(name: &'static str, order_id: OrderId, client: &'a RemoteAddr) -> Self {
-        Self { name, order_id: Some(order_id), client }
+impl Action {
+    pub(super) fn on_order(name: &'static str, order_id: OrderId, client: &RemoteAddr) -> Self {
+        Self { name, order_id: Some(order_id), client: client.clone() }
     }
 
-    pub(super) fn on_queue(name: &'static str, client: &'a RemoteAddr) -> Self {
-        Self { name, order_id: None, client }
+    pub(super) fn on_queue(name: &'static str, client: &RemoteAddr) -> Self {
+        Self { name, order_id: None, client: client.clone() }
     }
 
     /// Tells what became of an order.
-    pub(super) fn log_wish(self, wish: &Result<Wish, StoreError>) {
+    pub(super) fn log_wish(&self, wish: &Result<Wish, StoreError>) {
         match wish {
             Ok(Wish::Granted(order)) => self.log(format_args!("the order is {}", order.status)),
             Ok(Wish::Refused(order)) => self.log(format_args!("refused: the order is {}", order.status)),
@@ -36,14 +36,14 @@ impl<'a> Action<'a> {
     }
 
     /// Tells what became of the queue.
-    pub(super) fn log_queue<T>(self, done: &Result<T, StoreError>) {
+    pub(super) fn log_queue<T>(&self, done: &Result<T, StoreError>) {
         match done {
             Ok(_) => self.log("done"),
             Err(error) => self.log(format_args!("failed: {error}")),
         }
     }
 
-    fn log(self, outcome: impl Display) {
+    fn log(&self, outcome: impl Display) {
         let Self { name, order_id, client } = self;
         let client = client.as_socket_addr().map(display);
         tracing::info!(action = name, order_id = order_id.map(display), outcome = %outcome, client, "a person acted");

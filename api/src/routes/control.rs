@@ -9,6 +9,7 @@ use super::Tag;
 use super::action::Action;
 use crate::bell::Bell;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
+use crate::edge::detached;
 use crate::payload::{Json, Problem};
 use crate::problems::Kind;
 use crate::reports::QueueReports;
@@ -31,9 +32,14 @@ impl ControlApi {
         order_id: Path<Uuid>,
         client: &RemoteAddr,
     ) -> Result<Json<FullOrder>, Problem> {
-        let order_id = OrderId::from(order_id.0);
-        let canceled = Box::pin(self.store()?.cancel(order_id)).await;
-        Action::on_order("cancel", order_id, client).log_wish(&canceled);
+        let (store, order_id) = (self.store()?.clone(), OrderId::from(order_id.0));
+        let action = Action::on_order("cancel", order_id, client);
+        let canceled = detached(async move {
+            let canceled = store.cancel(order_id).await;
+            action.log_wish(&canceled);
+            canceled
+        })
+        .await?;
         wish(canceled, "Only a PENDING order can be canceled")
     }
 
@@ -48,12 +54,17 @@ impl ControlApi {
         order_id: Path<Uuid>,
         client: &RemoteAddr,
     ) -> Result<Json<FullOrder>, Problem> {
-        let order_id = OrderId::from(order_id.0);
-        let retried = Box::pin(self.store()?.retry(order_id)).await;
-        Action::on_order("retry", order_id, client).log_wish(&retried);
-        if matches!(retried, Ok(Wish::Granted(_))) {
-            self.bell()?.ring();
-        }
+        let (store, bell, order_id) = (self.store()?.clone(), self.bell()?.clone(), OrderId::from(order_id.0));
+        let action = Action::on_order("retry", order_id, client);
+        let retried = detached(async move {
+            let retried = store.retry(order_id).await;
+            action.log_wish(&retried);
+            if matches!(retried, Ok(Wish::Granted(_))) {
+                bell.ring();
+            }
+            retried
+        })
+        .await?;
         wish(retried, "Only a FAILED order can be retried")
     }
 
@@ -66,7 +77,9 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
     ) -> Result<Json<Story>, Problem> {
-        let found = self.store()?.story(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
+        let (store, order_id) = (self.store()?.clone(), OrderId::from(order_id.0));
+        let found = detached(async move { store.story(order_id).await }).await?;
+        let found = found.map_err(|error| read_problem(&error))?;
         let events = found.ok_or_else(no_such_order)?.into_iter().map(Into::into).collect();
         Ok(Json(Story { events }))
     }
@@ -78,7 +91,9 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
     ) -> Result<Json<Explanation>, Problem> {
-        let found = self.store()?.situation(OrderId::from(order_id.0)).await.map_err(|error| read_problem(&error))?;
+        let (store, order_id) = (self.store()?.clone(), OrderId::from(order_id.0));
+        let found = detached(async move { store.situation(order_id).await }).await?;
+        let found = found.map_err(|error| read_problem(&error))?;
         let (order, situation) = found.ok_or_else(no_such_order)?;
         Ok(Json(Explanation::new(order, situation)))
     }
@@ -97,9 +112,13 @@ impl ControlApi {
     /// finished. Pausing again changes nothing.
     #[oai(path = "/queue/pause", method = "post", operation_id = "pause_queue", tag = "Tag::Queue")]
     async fn pause_queue(&self, client: &RemoteAddr) -> Result<Json<PauseState>, Problem> {
-        let paused = self.store()?.pause().await;
-        Action::on_queue("pause", client).log_queue(&paused);
-        let paused_at = paused.map_err(|error| read_problem(&error))?;
+        let (store, action) = (self.store()?.clone(), Action::on_queue("pause", client));
+        let paused = detached(async move {
+            let paused = store.pause().await;
+            action.log_queue(&paused);
+            paused
+        });
+        let paused_at = paused.await?.map_err(|error| read_problem(&error))?;
         Ok(Json(PauseState { paused: true, paused_at: Some(paused_at) }))
     }
 
@@ -108,10 +127,13 @@ impl ControlApi {
     /// Workers go on claiming. Resuming again changes nothing.
     #[oai(path = "/queue/resume", method = "post", operation_id = "resume_queue", tag = "Tag::Queue")]
     async fn resume_queue(&self, client: &RemoteAddr) -> Result<Json<PauseState>, Problem> {
-        let resumed = self.store()?.resume().await;
-        Action::on_queue("resume", client).log_queue(&resumed);
-        resumed.map_err(|error| read_problem(&error))?;
-        self.bell()?.ring();
+        let (store, bell, action) = (self.store()?.clone(), self.bell()?.clone(), Action::on_queue("resume", client));
+        let resumed = detached(async move {
+            let resumed = store.resume().await.inspect(|()| bell.ring());
+            action.log_queue(&resumed);
+            resumed
+        });
+        resumed.await?.map_err(|error| read_problem(&error))?;
         Ok(Json(PauseState { paused: false, paused_at: None }))
     }
 }

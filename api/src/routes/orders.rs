@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, UserId};
+use orders_shared::http::ClientWatch;
 use orders_shared::store::{ErrorKind, Store, StoreError};
 use poem::http::{HeaderMap, header};
 use poem::web::Data;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::Tag;
 use crate::dto::{FullOrder, ListedOrder, OrderPage, Status};
-use crate::edge::{Turn, overloaded};
+use crate::edge::{Turn, detached, overloaded};
 use crate::ends::Ends;
 use crate::payload::{Json, Problem, Tagged, Time, cursor};
 use crate::problems::Kind;
@@ -136,7 +137,8 @@ impl OrdersApi {
     /// Read an order
     ///
     /// With `wait`, the answer comes when the order has reached an end (COMPLETED, FAILED or CANCELED) or the time is up,
-    /// whichever is first; it shows the order as it is then.
+    /// whichever is first; it shows the order as it is then. A wait ends early when the caller closes its side of the
+    /// connection, or pipelines more than a few requests behind it.
     #[oai(path = "/orders/:order_id", method = "get", operation_id = "get_order", tag = "Tag::Orders")]
     async fn get_order(
         &self,
@@ -147,13 +149,21 @@ impl OrdersApi {
         wait: Query<u8>,
         headers: &HeaderMap,
         turn: Data<&Turn>,
+        client: Data<&ClientWatch>,
     ) -> Result<Found, Problem> {
         let (store, ends) = self.parts()?;
         let order_id = OrderId::from(order_id.0);
         let mut order = read(store, order_id).await?;
         if wait.0 > 0 && !order.status.is_end() {
             let limit = Duration::from_secs(wait.0.into());
-            turn.aside(limit, ends.wait(order_id, limit)).await;
+            let waiter = ends.enter(order_id).ok_or_else(too_many_wait)?;
+            let wait = async {
+                tokio::select! {
+                    () = waiter.wait(limit) => {}
+                    () = client.closed() => {}
+                }
+            };
+            turn.aside(limit, wait).await;
             order = read(store, order_id).await?;
         }
         let tagged = Tagged::new(&FullOrder::from(order))?;
@@ -171,12 +181,16 @@ impl OrdersApi {
     async fn page(&self, filter: &OrderFilter, cursor: Option<&str>, limit: u16) -> Result<Page, Problem> {
         let decode = |cursor| cursor::decode(cursor, filter).ok_or_else(wrong_cursor);
         let after = cursor.map(decode).transpose()?;
-        self.parts()?.0.orders(filter, after, limit).await.map_err(|error| read_problem(&error))
+        let (store, filter) = (self.parts()?.0.clone(), filter.clone());
+        let page = detached(async move { store.orders(&filter, after, limit).await }).await?;
+        page.map_err(|error| read_problem(&error))
     }
 }
 
 async fn read(store: &Store, order_id: OrderId) -> Result<Order, Problem> {
-    store.order(order_id).await.map_err(|error| read_problem(&error))?.ok_or_else(no_such_order)
+    let store = store.clone();
+    let found = detached(async move { store.order(order_id).await }).await?;
+    found.map_err(|error| read_problem(&error))?.ok_or_else(no_such_order)
 }
 
 fn status_limit_default() -> u16 {
@@ -194,6 +208,10 @@ fn bad_request(what: &str, why: impl std::fmt::Display) -> Problem {
 fn wrong_cursor() -> Problem {
     let detail = "The parameter `cursor` must be taken as it is from the page before, with the same filters.";
     Problem::new(Kind::InvalidCursor, detail)
+}
+
+fn too_many_wait() -> Problem {
+    overloaded("Too many requests are waiting for the end of an order. Ask without `wait`, or try again.")
 }
 
 pub(super) fn no_such_order() -> Problem {
