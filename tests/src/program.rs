@@ -62,7 +62,7 @@ impl Api {
 
     /// Starts the API of a release and waits until it answers at all.
     pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
-        let program = Program::start(release, "orders-api", "API_LISTEN", database_url, env);
+        let program = Program::start("orders-api", command(release, "orders-api", env), "API_LISTEN", database_url);
         program.is_alive().await;
         Self(program)
     }
@@ -72,6 +72,13 @@ impl Api {
     pub async fn start_unread(database_url: &str, env: &[(&str, &str)]) -> (Self, PipeReader) {
         let (program, reader) = Program::start_unread("orders-api", "API_LISTEN", database_url, env).await;
         (Self(program), reader)
+    }
+
+    /// Starts the API with so many descriptors at most. Nothing is waited for: it may refuse to run.
+    #[must_use]
+    pub fn launch_with_descriptors(descriptors: u32, database_url: &str) -> Self {
+        let command = with_descriptors(descriptors, "orders-api");
+        Self(Program::start("orders-api", command, "API_LISTEN", database_url))
     }
 
     /// Places an order and returns its id.
@@ -120,7 +127,14 @@ impl Worker {
     /// Starts a worker of a release that may end at any moment, so that nothing is waited for.
     #[must_use]
     pub fn launch(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
-        Self(Program::start(release, "orders-worker", "WORKER_LISTEN", database_url, env))
+        Self(Program::start("orders-worker", command(release, "orders-worker", env), "WORKER_LISTEN", database_url))
+    }
+
+    /// Starts a worker with so many descriptors at most. Nothing is waited for: it may refuse to run.
+    #[must_use]
+    pub fn launch_with_descriptors(descriptors: u32, database_url: &str) -> Self {
+        let command = with_descriptors(descriptors, "orders-worker");
+        Self(Program::start("orders-worker", command, "WORKER_LISTEN", database_url))
     }
 
     /// Starts a worker as [`Api::start_unread`] does the API.
@@ -157,8 +171,7 @@ impl Deref for Worker {
 }
 
 impl Program {
-    fn start(release: Release, name: &'static str, listen: &str, database_url: &str, env: &[(&str, &str)]) -> Self {
-        let mut command = command(release, name, env);
+    fn start(name: &'static str, mut command: Command, listen: &str, database_url: &str) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self::spawn(name, command, listen, database_url)
     }
@@ -272,6 +285,12 @@ impl Program {
         kilobytes * 1024
     }
 
+    /// How many descriptors the process has open now: its connections, and some more.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the program runs").count()
+    }
+
     /// How the program ended, once it has.
     #[must_use]
     pub fn ended(&self) -> Option<ExitStatus> {
@@ -378,7 +397,17 @@ fn order_id(reply: &Reply) -> Uuid {
 
 /// A program with nothing of the tests' own environment but what it cannot do without.
 fn command(release: Release, name: &str, env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(release.binary(name));
+    bare(Command::new(release.binary(name)), env)
+}
+
+/// The same, of this release, with so many descriptors at most, which it cannot raise.
+fn with_descriptors(descriptors: u32, name: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -n "$0" && exec "$1""#, &descriptors.to_string()]).arg(Release::This.binary(name));
+    bare(shell, &[])
+}
+
+fn bare(mut command: Command, env: &[(&str, &str)]) -> Command {
     command.env_clear().env("RUST_BACKTRACE", "1").envs(env.iter().copied()).stdin(Stdio::null());
     for kept in ["PATH", "LLVM_PROFILE_FILE"] {
         if let Some(value) = env::var_os(kept) {

@@ -1,7 +1,8 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections of one process at most, where it may have that many descriptors. Each takes some 20 kB at rest. Fewer would
-/// turn clients away while there is room; more could take the memory that the process needs.
+/// Connections of one process at most, where it may have that many descriptors. Each takes 13 kB of resident memory at rest
+/// once it was answered, and 34 kB while a head of 16 KiB arrives slowly: 210 and 560 MB for all. Fewer would turn clients
+/// away while there is room; more could take the memory that the process needs.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
 /// Of the descriptors that a process may have, one in so many is not for connections: the database's, logs, a file.

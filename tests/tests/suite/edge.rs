@@ -1,6 +1,10 @@
-//! What stands between strangers and the orders: ids of requests, headers, compression, slow clients, the end.
+//! What stands between strangers and the orders: ids of requests, headers, compression, clients that are slow, that leave, or
+//! that come in numbers, the end.
 
+mod descriptors;
 mod drain;
+mod heads;
+mod leaving;
 mod slow;
 
 use orders_tests::{Api, Proxy, database};

@@ -38,6 +38,7 @@ mod problems;
 mod refused;
 mod rescue;
 mod sample;
+mod socket;
 mod tasks;
 mod versions;
 mod wait;

@@ -6,15 +6,24 @@ use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Reply, Worker, database, eventually};
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::sample;
+use crate::socket::{Leave, connect, leave, read_all, request};
 
 /// The longest wait that can be asked for: much longer than any test here takes, and than the tests' client waits.
 const LONG: u32 = 60;
 
 const WAITERS: usize = 1_000;
+
+/// So many may wait at one time.
+const WAITERS_MAX: usize = 4_096;
+
+/// Much less than the longest wait.
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_has_not_changed_is_not_sent_again() {
@@ -173,6 +182,97 @@ async fn an_api_that_ends_answers_those_that_wait_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_when_its_client_closes_its_side_whatever_it_has_sent_behind() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let order_id = api.place(&sample::order()).await;
+    let next = request("GET", "/livez");
+    let started = Instant::now();
+    let mut clients = waiting_clients(&api, order_id, 3).await;
+
+    trickle(&api, &mut clients[1], "x").await;
+    trickle(&api, &mut clients[2], &next).await;
+    for client in &mut clients {
+        client.shutdown().await.unwrap();
+    }
+    let answers = join_all(clients.iter_mut().map(read_all)).await;
+
+    assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+    for answer in &answers {
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"PENDING\""), "{answer}");
+    }
+    assert!(answers[2].ends_with("\r\n\r\nlive\n"), "what was sent behind is answered too: {}", answers[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_trickles_in_behind_a_wait_is_answered_after_it() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let order_id = api.place(&sample::order()).await;
+    let mut clients = waiting_clients(&api, order_id, 1).await;
+    let next = "GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+
+    trickle(&api, &mut clients[0], next).await;
+    assert_eq!(waiter(&api, order_id, 1).await["status"], "PENDING", "bytes are no end");
+    api.post(&format!("/orders/{order_id}/cancel"), "").await;
+    let answers = read_all(&mut clients[0]).await;
+
+    assert!(answers.contains("\"CANCELED\"") && answers.ends_with("\r\n\r\nlive\n"), "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_when_much_is_sent_behind_it_and_all_of_that_is_answered() {
+    const BEHIND: usize = 200;
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let order_id = api.place(&sample::order()).await;
+    let started = Instant::now();
+    let mut clients = waiting_clients(&api, order_id, 1).await;
+    let last = "GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+
+    let behind = request("GET", "/livez").repeat(BEHIND - 1) + last;
+    clients[0].write_all(behind.as_bytes()).await.unwrap();
+    let answers = read_all(&mut clients[0]).await;
+
+    assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
+    assert!(answers.contains("\"PENDING\""), "{answers}");
+    assert_eq!(answers.matches("\r\n\r\nlive\n").count(), BEHIND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() {
+    let database = database().await;
+    sample::allow_many_connections();
+    let api = Api::start(&database.url, &[]).await;
+    let order_id = api.place(&sample::order()).await;
+    let (path, before) = (format!("/orders/{order_id}"), api.descriptors());
+
+    let mut clients = waiting_clients(&api, order_id, WAITERS_MAX).await;
+    let refused = eventually("no more may wait", sample::SOON, || async {
+        Some(api.get(&format!("{path}?wait=1")).await).filter(|reply| reply.status == 503)
+    })
+    .await;
+    let unhurried = api.get(&path).await;
+    for client in &mut clients {
+        // Behind this byte nobody would see the end who did not look for it.
+        client.write_all(b"x").await.unwrap();
+    }
+    join_all(clients.into_iter().map(|client| leave(client, Leave::Reset))).await;
+    let left = Instant::now();
+    let descriptors = eventually("their connections are gone", AT_ONCE, || async {
+        Some(api.descriptors()).filter(|descriptors| *descriptors < before + 100)
+    });
+    descriptors.await;
+    let again = waiter(&api, order_id, 1).await;
+
+    assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
+    assert_eq!(refused.problem(503)["type"], "/problems/overloaded");
+    assert_eq!(unhurried.status, 200, "who does not wait is answered");
+    assert!(left.elapsed() < AT_ONCE, "{:?}", left.elapsed());
+    assert_eq!(again["status"], "PENDING");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_that_wait_cost_one_query_a_tick_and_hold_no_connection() {
     const CONNECTIONS: usize = 5;
     sample::allow_many_connections();
@@ -216,6 +316,34 @@ async fn waiter(api: &Api, order_id: Uuid, seconds: u32) -> Value {
     let reply = api.get(&format!("/orders/{order_id}?wait={seconds}")).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
+}
+
+/// Clients that have asked for an order's end, and wait for it now.
+async fn waiting_clients(api: &Api, order_id: Uuid, count: usize) -> Vec<TcpStream> {
+    /// As many as the API reads without delay.
+    const AT_ONE_TIME: usize = 128;
+    let path = format!("/orders/{order_id}");
+    let asked = request("GET", &format!("{path}?wait={LONG}"));
+    let mut clients = Vec::new();
+    while clients.len() < count {
+        let more = AT_ONE_TIME.min(count - clients.len());
+        clients.extend(join_all((0..more).map(|_| connect(api, asked.as_bytes()))).await);
+        assert_eq!(api.get(&path).await.status, 200, "those before have read their order too");
+    }
+    if count < WAITERS_MAX {
+        // The others came before it.
+        assert_eq!(waiter(api, order_id, 1).await["status"], "PENDING");
+    }
+    clients
+}
+
+/// Sends byte by byte: between two the API has answered another request.
+async fn trickle(api: &Api, client: &mut TcpStream, sent: &str) {
+    client.set_nodelay(true).unwrap();
+    for byte in sent.bytes() {
+        client.write_u8(byte).await.unwrap();
+        assert_eq!(api.get("/livez").await.status, 200);
+    }
 }
 
 /// Waits for each order's end, in the background.

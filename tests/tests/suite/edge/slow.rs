@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use orders_tests::{Api, database};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 
 use crate::sample;
+use crate::socket::{connect, read_all};
 
 const HEAD: &str = "POST /order/create-order HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
 
@@ -25,7 +24,7 @@ const FAST: Duration = Duration::from_secs(5);
 #[tokio::test(flavor = "multi_thread")]
 async fn five_thousand_slow_clients_do_not_stop_a_fast_one() {
     let database = database().await;
-    allow_many_connections();
+    sample::allow_many_connections();
     let api = Api::start(&database.url, &[]).await;
     api.place(&sample::order()).await;
     let before = api.memory();
@@ -146,25 +145,4 @@ async fn a_refused_client_that_goes_on_sending_is_hung_up_on() {
     }
 
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-}
-
-/// Sends what it is told, as far as the API reads it.
-async fn connect(api: &Api, sent: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(api.address()).await.unwrap();
-    let _ = stream.write_all(sent).await;
-    stream
-}
-
-/// All that comes until the API hangs up.
-async fn read_all(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    // A connection that was ended with unread bytes ends with a reset, after what was said.
-    let _ = stream.read_to_end(&mut answer).await;
-    String::from_utf8(answer).unwrap()
-}
-
-/// Each client has a descriptor in this process and in the API.
-fn allow_many_connections() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }

@@ -1,0 +1,121 @@
+//! Clients that close their side of the connection, or tear it down, before they have their answer.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use orders_tests::{Api, Database, Proxy, Worker, database, eventually};
+
+use crate::sample;
+use crate::socket::{Leave, ask_and_close, connect, leave, post, read_all, request};
+
+/// So long everything takes on its way to the database and back, so that a client can leave in the middle.
+const DELAY: Duration = Duration::from_millis(50);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_client_that_closes_its_side_after_its_request_is_answered() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let order = post("/order/create-order", &sample::order().to_string());
+
+    let answers = join_all((0..20).map(|_| ask_and_close(&api, &order))).await;
+
+    for answer in answers {
+        assert!(answer.starts_with("HTTP/1.1 201 Created\r\n") && answer.ends_with("}}"), "{answer}");
+    }
+    assert_eq!(database.orders().await, 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_it_asks_a_client_that_closes_its_side_is_answered_in_full() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let worker = Worker::start(&database.url, &[("WORKER_CONCURRENCY", "1")]).await;
+    let order = format!("/orders/{}", api.place(&sample::order()).await);
+
+    for (method, path) in [
+        ("GET", order.as_str()),
+        ("GET", &format!("{order}/events")),
+        ("GET", "/orders"),
+        ("GET", "/queue"),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("POST", "/queue/pause"),
+        ("POST", "/queue/resume"),
+    ] {
+        let answer = ask_and_close(&api, &request(method, path)).await;
+
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {answer}"));
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+        assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{path}: {answer}");
+    }
+    let two = ask_and_close(&api, &request("GET", "/livez").repeat(2)).await;
+    assert_eq!(two.matches("\r\n\r\nlive\n").count(), 2, "{two}");
+    let ready = ask_and_close(&worker, &request("GET", "/readyz")).await;
+    assert!(ready.ends_with("\r\n\r\nready\n"), "{ready}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_made_though_its_client_leaves_in_the_middle() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[]).await;
+
+    for how in [Leave::HalfClose, Leave::Reset] {
+        let order_id = api.place(&sample::order()).await;
+        for (path, done) in [
+            (format!("/orders/{order_id}/cancel"), "select count(*) from orders where status = 'PENDING'"),
+            ("/queue/pause".to_owned(), "select 1 - count(*) from queue_pauses"),
+            ("/queue/resume".to_owned(), "select count(*) from queue_pauses"),
+        ] {
+            line.delay(DELAY);
+            let client = begin(&api, &line, &request("POST", &path)).await;
+            let left = leave(client, how).await;
+
+            eventually(&format!("{path} is done after {how:?}"), sample::SOON, || async {
+                let open: i64 = sqlx::query_scalar(done).fetch_one(&database.pool).await.unwrap();
+                (open == 0).then_some(())
+            })
+            .await;
+            if let Some(mut client) = left {
+                let answer = read_all(&mut client).await;
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
+            }
+            line.delay(Duration::ZERO);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_whose_client_left_closes_no_connection_to_the_database() {
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[]).await;
+    let order = format!("/orders/{}", api.place(&sample::order()).await);
+    line.delay(DELAY);
+    let before = sessions(&database).await;
+
+    for path in [order.as_str(), &format!("{order}/events"), &format!("{order}/why"), "/orders", "/queue"] {
+        let client = begin(&api, &line, &request("GET", path)).await;
+        leave(client, Leave::Reset).await;
+        // The one before is done when this is, since it came first.
+        assert_eq!(api.get(path).await.status, 200, "{path}");
+    }
+
+    let after = sessions(&database).await;
+    assert!(before.is_subset(&after), "{before:?} {after:?}");
+}
+
+/// Sends a request, and returns when something has gone to the database.
+async fn begin(api: &Api, line: &Proxy, sent: &str) -> tokio::net::TcpStream {
+    let before = line.messages();
+    let client = connect(api, sent.as_bytes()).await;
+    eventually("the API asks the database", sample::SOON, || async { (line.messages() > before).then_some(()) }).await;
+    client
+}
+
+/// The sessions of the API on the database, and those of the test itself, which stay.
+async fn sessions(database: &Database) -> HashSet<u64> {
+    let sessions = "select id from information_schema.processlist where db = database()";
+    sqlx::query_scalar(sessions).fetch_all(&database.pool).await.unwrap().into_iter().collect()
+}
