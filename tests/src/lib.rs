@@ -12,6 +12,7 @@ mod counts;
 mod database;
 mod eventually;
 mod history;
+mod own_address;
 mod own_server;
 mod program;
 mod proxy;

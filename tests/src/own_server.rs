@@ -1,19 +1,22 @@
 //! A database server that one test has to itself, to be ended, frozen and set as the test likes.
 
+mod clock;
 mod container;
 mod installed;
 mod process;
 
 use std::env;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::ops::Deref;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Url;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use tokio::task::block_in_place;
 use uuid::Uuid;
 
+use self::clock::Clock;
 use self::container::Container;
 use self::installed::Installed;
 use self::process::ServerProcess;
@@ -22,23 +25,29 @@ use crate::{Database, eventually};
 /// A first start in a container takes a quarter of a minute; a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(4);
 
+/// A server looks at its moved clock once a second.
+const MOVED_WITHIN: Duration = Duration::from_secs(20);
+
 /// How long one attempt to reach a server may take that is just starting, or frozen by mistake.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running server with one database, `orders`. Dropping it leaves nothing behind.
 ///
 /// The programs come to it as a user of no privileges beyond that database, so that `read_only` and `max_connections`
-/// hold for them; the test comes as root. Its tests need a runtime of several threads.
+/// hold for them; the test comes as root. It resolves its clients' names, as servers do by default, and is not reached
+/// over loopback where this machine has another way. Its tests need a runtime of several threads.
 #[derive(Debug)]
 pub struct OwnServer {
     database: Database,
     root: Url,
     place: Box<dyn Place>,
+    clock: Option<Clock>,
 }
 
 /// Where the server runs. Dropping it leaves nothing behind. Each call returns when it is done.
 trait Place: Debug + Send + Sync {
-    fn port(&self) -> u16;
+    /// At which addresses the server may be reached, the best one first. It is reached at the last one on any machine.
+    fn addresses(&self) -> Vec<SocketAddr>;
     fn kill(&self);
     fn stop(&self);
     fn start_again(&self);
@@ -51,18 +60,74 @@ impl OwnServer {
     /// Starts a server as durable as in use, with further options such as `--max-connections=20`, and migrates its
     /// database.
     pub async fn start(extra_args: &[&str]) -> Self {
+        Self::start_on(None, extra_args).await
+    }
+
+    /// Starts such a server with a clock that the test may move; for tests named `server_clock::…`, which a run skips
+    /// where no clock can be moved.
+    pub async fn start_with_movable_clock(extra_args: &[&str]) -> Self {
+        Self::start_on(Some(Clock::new()), extra_args).await
+    }
+
+    async fn start_on(clock: Option<Clock>, extra_args: &[&str]) -> Self {
         let password = Uuid::now_v7().simple().to_string();
-        let place = block_in_place(|| start_somewhere(&password, extra_args));
-        let root = format!("mysql://root:{password}@127.0.0.1:{}", place.port());
-        let mut root = Url::parse(&root).expect("an address is a URL");
-        answers(&*place, &root).await;
+        let place = block_in_place(|| start_somewhere(&password, extra_args, clock.as_ref()));
+        let root = find_way(&*place, &password).await;
+        let server = Self::set_up(place, root, &password, clock).await;
+        if server.clock.is_some() {
+            server.assert_clock_is_moved_by(0).await;
+        }
+        server
+    }
+
+    async fn set_up(place: Box<dyn Place>, mut root: Url, password: &str, clock: Option<Clock>) -> Self {
         execute(&root, "create database orders character set utf8mb4").await;
         execute(&root, &format!("create user 'orders'@'%' identified by '{password}'")).await;
         execute(&root, "grant all on orders.* to 'orders'@'%'").await;
         root.set_path("orders");
         let mut programs = root.clone();
         programs.set_username("orders").expect("the URL takes a user");
-        Self { database: Database::of_own_server(programs.into(), &root).await, root, place }
+        Self { database: Database::of_own_server(programs.into(), &root).await, root, place, clock }
+    }
+
+    /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
+    #[must_use]
+    pub fn is_off_loopback(&self) -> bool {
+        !self.address().ip().is_loopback()
+    }
+
+    /// Where the server is reached.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        address_in(&self.root)
+    }
+
+    /// The database's URL for root.
+    #[must_use]
+    pub fn root_url(&self) -> &str {
+        self.root.as_str()
+    }
+
+    /// Sets the server's clock to so many seconds ahead of this machine's, or behind it if negative, and waits until the
+    /// server goes by it.
+    pub async fn move_clock(&self, seconds: i64) {
+        let clock = self.clock.as_ref().expect("the server was started with a movable clock");
+        clock.set(seconds);
+        self.assert_clock_is_moved_by(seconds).await;
+    }
+
+    async fn assert_clock_is_moved_by(&self, seconds: i64) {
+        let what = format!("the server's clock is {seconds} s ahead of this machine's (libfaketime moves it)");
+        eventually(&what, MOVED_WITHIN, || async {
+            let now: f64 = sqlx::query_scalar("select cast(unix_timestamp(now(6)) as double)")
+                .fetch_one(&self.database.pool)
+                .await
+                .expect("the server tells the time");
+            let ahead = Duration::try_from_secs_f64(now).expect("it is after 1970").as_secs();
+            let here = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+            (ahead.cast_signed() - here.cast_signed() - seconds).abs().le(&2).then_some(())
+        })
+        .await;
     }
 
     /// Ends the server by SIGKILL, as a power cut would.
@@ -147,25 +212,50 @@ impl Deref for OwnServer {
 }
 
 /// Starts the kind of server that the other tests of the run use, as far as this machine has it.
-fn start_somewhere(password: &str, extra_args: &[&str]) -> Box<dyn Place> {
+fn start_somewhere(password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Box<dyn Place> {
     let is_on_docker = env::var_os("ORDERS_TEST_CONTAINER").is_some() || env::var_os("TEST_DATABASE_URL").is_none();
     match Installed::find() {
-        Some(server) if !is_on_docker => Box::new(ServerProcess::start(&server, password, extra_args)),
-        _ => Box::new(Container::start(password, extra_args)),
+        Some(server) if !is_on_docker => Box::new(ServerProcess::start(&server, password, extra_args, clock)),
+        _ => Box::new(Container::start(password, extra_args, clock)),
     }
+}
+
+/// Waits until the server that starts answers root, and returns root's URL by the best of its addresses.
+async fn find_way(place: &dyn Place, password: &str) -> Url {
+    let url = |address: &SocketAddr| {
+        Url::parse(&format!("mysql://root:{password}@{address}")).expect("an address is a URL")
+    };
+    let ways: Vec<Url> = place.addresses().iter().map(url).collect();
+    let (surest, better) = ways.split_last().expect("a server has an address");
+    answers(place, surest).await;
+    for way in better {
+        if answer(way).await.is_some() {
+            return way.clone();
+        }
+    }
+    surest.clone()
+}
+
+fn address_in(url: &Url) -> SocketAddr {
+    let host = url.host_str().expect("the URL has a host").trim_matches(['[', ']']);
+    SocketAddr::new(host.parse().expect("the host is an address"), url.port().unwrap_or(3306))
 }
 
 /// Waits until the server answers whoever `url` names.
 async fn answers(place: &dyn Place, url: &Url) {
     eventually("the server of the test's own answers", READY_WITHIN, || async {
         block_in_place(|| place.assert_runs());
-        let asked = async {
-            let mut connection = MySqlConnection::connect(url.as_str()).await.ok()?;
-            connection.ping().await.ok()
-        };
-        tokio::time::timeout(ANSWERED_WITHIN, asked).await.ok().flatten()
+        answer(url).await
     })
     .await;
+}
+
+async fn answer(url: &Url) -> Option<()> {
+    let asked = async {
+        let mut connection = MySqlConnection::connect(url.as_str()).await.ok()?;
+        connection.ping().await.ok()
+    };
+    tokio::time::timeout(ANSWERED_WITHIN, asked).await.ok().flatten()
 }
 
 async fn execute(server: &Url, sql: &str) {

@@ -417,7 +417,7 @@ fn bare(mut command: Command, env: &[(&str, &str)]) -> Command {
     command
 }
 
-/// A loopback port that nobody else is going to take.
+/// A port that is free on every address, and that nobody else is going to take.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let ports = PORTS.end - PORTS.start;
@@ -426,7 +426,7 @@ pub(crate) fn free_port() -> u16 {
     for _ in 0..ports {
         let offset = (u32::from(first) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(ports);
         let port = PORTS.start + u16::try_from(offset).expect("less than the number of ports");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }
     }

@@ -6,17 +6,26 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use reqwest::Url;
 use sqlx::{Connection, MySqlConnection};
-use testcontainers::core::{IntoContainerPort, Mount};
+use testcontainers::core::{Host, IntoContainerPort, Mount};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{GenericImage, ImageExt, ReuseDirective};
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use crate::eventually;
+use crate::own_address::{CLIENTS_NAME, address_of_container};
 
 /// A first start takes some ten seconds; a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(3);
 
 static SERVER: OnceCell<Url> = OnceCell::const_new();
+
+/// Where the server listens in its container, and under which name it runs there.
+const PORT: u16 = 3306;
+const PROGRAM: &str = "mysqld";
+
+/// Far more than a server that runs takes to greet.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The server's address, without a database: the one of `TEST_DATABASE_URL`, otherwise a container's.
 pub(crate) async fn url() -> Url {
@@ -24,37 +33,50 @@ pub(crate) async fn url() -> Url {
 }
 
 async fn find_or_start() -> Url {
-    let url = match env::var("TEST_DATABASE_URL") {
-        Ok(url) => {
-            let mut url = Url::parse(&url).expect("TEST_DATABASE_URL is mysql://user:password@host:port");
-            url.set_path("");
-            url
-        }
-        Err(_) => start_container().await.expect("no TEST_DATABASE_URL, and no container: run `cargo xtask test`"),
+    let Ok(url) = env::var("TEST_DATABASE_URL") else {
+        return start_container().await.expect("no TEST_DATABASE_URL, and no container: run `cargo xtask test`");
     };
-    // The image's first server listens on no port, so the one that answers here is the real one.
-    eventually("the database server answers", READY_WITHIN, || async {
-        let mut connection = MySqlConnection::connect(url.as_str()).await.ok()?;
-        connection.ping().await.ok()
-    })
-    .await;
+    let mut url = Url::parse(&url).expect("TEST_DATABASE_URL is mysql://user:password@host:port");
+    url.set_path("");
+    answers(&url).await;
     url
 }
 
-/// The container outlives the tests that use it; `cargo xtask test` removes it.
+/// The container outlives the tests that use it; `cargo xtask test` removes it. It is reached at its own address if it is
+/// one of this machine, otherwise at its published port.
 async fn start_container() -> Result<Url> {
     let name = env::var("ORDERS_TEST_CONTAINER").unwrap_or_else(|_| "orders-tests".to_owned());
     let container = GenericImage::new("mysql", "9.7")
-        .with_exposed_port(3306.tcp())
-        .with_container_name(name)
+        .with_exposed_port(PORT.tcp())
+        .with_container_name(&name)
         .with_reuse(ReuseDirective::Always)
         .with_env_var("MYSQL_ROOT_PASSWORD", "orders")
         .with_env_var("MYSQL_ROOT_HOST", "%")
         .with_mount(Mount::tmpfs_mount("/var/lib/mysql"))
+        .with_host(CLIENTS_NAME, Host::HostGateway)
         .with_cmd(["--max-connections=1000"])
         .start()
         .await?;
     let host = container.get_host().await?;
-    let port = container.get_host_port_ipv4(3306.tcp()).await?;
-    Url::parse(&format!("mysql://root:orders@{host}:{port}")).context("the container's address is no URL")
+    let port = container.get_host_port_ipv4(PORT.tcp()).await?;
+    let url = |host: &str, port: u16| Url::parse(&format!("mysql://root:orders@{host}:{port}"));
+    let published = url(&host.to_string(), port).context("the container's address is no URL")?;
+    answers(&published).await;
+    if let Some(own) = address_of_container(&name, PROGRAM) {
+        let own = url(&own.to_string(), PORT).context("the container's own address is no URL")?;
+        if timeout(ANSWERED_WITHIN, answer(&own)).await.is_ok_and(|answer| answer.is_some()) {
+            return Ok(own);
+        }
+    }
+    Ok(published)
+}
+
+async fn answers(url: &Url) {
+    // The image's first server listens on no port, so the one that answers here is the real one.
+    eventually("the database server answers", READY_WITHIN, || answer(url)).await;
+}
+
+async fn answer(url: &Url) -> Option<()> {
+    let mut connection = MySqlConnection::connect(url.as_str()).await.ok()?;
+    connection.ping().await.ok()
 }

@@ -1,14 +1,24 @@
 //! A server of a test's own in a container.
 
 use std::env;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use uuid::Uuid;
 
 use super::Place;
+use super::clock::{self, Clock};
+use crate::own_address::{CLIENTS_NAME, address_of_container};
 use crate::program::{free_port, show, text_of};
 
 const IMAGE: &str = "mysql:9.7";
+
+/// Where the server listens in its container.
+const PORT: u16 = 3306;
+
+/// What a second container runs whose only purpose is its address.
+const HOLDER: &str = "sleep";
 
 /// Names the run that a container belongs to, so that `cargo xtask test` finds what a killed test left.
 const LABEL: &str = "orders.test-run";
@@ -16,29 +26,50 @@ const LABEL: &str = "orders.test-run";
 /// MySQL writes its dirty pages before it goes; Docker kills it after this.
 const STOP_LIMIT_SECS: &str = "60";
 
+/// Where a server with a movable clock finds the library, and what its clock is off by.
+const CLOCK_LIBRARY: &str = "/clock.so";
+const CLOCK_FOLDER: &str = "/clock";
+
 /// Its data lies in the image's own volume, which outlives the server and goes with the container.
+///
+/// It shares the network of a second container, so that it keeps its address when it is started again: Docker gives that of
+/// a container that has ended to the next one that starts.
 #[derive(Debug)]
 pub(super) struct Container {
     name: String,
-    port: u16,
+    holder: String,
+    published: SocketAddr,
 }
 
 impl Container {
-    pub(super) fn start(password: &str, extra_args: &[&str]) -> Self {
+    pub(super) fn start(password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Self {
         let run = env::var("ORDERS_TEST_CONTAINER").unwrap_or_else(|_| "orders-tests".to_owned());
-        let container = Self { name: format!("{run}-{}", Uuid::now_v7().simple()), port: free_port() };
-        // A port of our choice, because Docker would choose another one at each start.
-        let publish = format!("127.0.0.1:{}:3306", container.port);
+        let name = format!("{run}-{}", Uuid::now_v7().simple());
+        let published = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let container = Self { holder: format!("{name}-network"), name, published };
         let label = format!("{LABEL}={run}");
+        container.hold_address(&label);
         let mut command = Command::new("docker");
         command
-            .args(["run", "--detach", "--name", &container.name, "--label", &label, "--publish", &publish])
+            .args(["run", "--detach", "--name", &container.name, "--label", &label])
+            .args(["--network", &format!("container:{}", container.holder)])
             .args(["--env", "MYSQL_ROOT_PASSWORD", "--env", "MYSQL_ROOT_HOST=%", "--env", "MYSQL_INITDB_SKIP_TZINFO=1"])
+            .args(clock.map(clock_options).unwrap_or_default())
             .args([IMAGE, "--mysqlx=OFF"])
             .args(extra_args)
             .env("MYSQL_ROOT_PASSWORD", password);
         run_docker(&mut command);
         container
+    }
+
+    fn hold_address(&self, label: &str) {
+        let publish = format!("{}:{PORT}", self.published);
+        let mut command = Command::new("docker");
+        command
+            .args(["run", "--detach", "--name", &self.holder, "--label", label, "--publish", &publish])
+            .args(["--add-host", &format!("{CLIENTS_NAME}:host-gateway")])
+            .args(["--entrypoint", HOLDER, IMAGE, "infinity"]);
+        run_docker(&mut command);
     }
 
     /// Runs a docker command on this container.
@@ -48,8 +79,9 @@ impl Container {
 }
 
 impl Place for Container {
-    fn port(&self) -> u16 {
-        self.port
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let own = address_of_container(&self.holder, HOLDER).map(|ip| SocketAddr::new(ip, PORT));
+        own.into_iter().chain([self.published]).collect()
     }
 
     fn kill(&self) {
@@ -87,8 +119,18 @@ impl Drop for Container {
         {
             show(&self.name, &text_of(&log));
         }
-        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.name]).output();
+        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.name, &self.holder]).output();
     }
+}
+
+fn clock_options(clock: &Clock) -> Vec<String> {
+    let env = clock::env_of(Path::new(CLOCK_LIBRARY), Path::new(CLOCK_FOLDER));
+    let mut options = vec![
+        format!("--volume={}:{CLOCK_LIBRARY}:ro", clock.library().display()),
+        format!("--volume={}:{CLOCK_FOLDER}:ro", clock.folder().display()),
+    ];
+    options.extend(env.map(|(name, value)| format!("--env={name}={value}")));
+    options
 }
 
 fn run_docker(command: &mut Command) -> String {

@@ -1,6 +1,7 @@
 //! A server of a test's own as a process of the installed program.
 
 use std::fs::{self, DirBuilder, File};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
 use super::Place;
+use super::clock::Clock;
 use super::installed::Installed;
+use crate::own_address::{IMPATIENT_RESOLVER, own_address};
 use crate::program::{free_port, show};
 
 /// The server writes its dirty pages before it goes.
@@ -22,36 +25,41 @@ const STOP_LIMIT: Duration = Duration::from_mins(1);
 const DURABLE: [&str; 4] =
     ["--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1", "--log-bin=binlog", "--server-id=1"];
 
-/// A server on a loopback port, with its data in a folder that is removed with it.
+/// A server on a port of this machine, with its data in a folder that is removed with it.
 #[derive(Debug)]
 pub(super) struct ServerProcess {
     folder: PathBuf,
-    port: u16,
+    address: SocketAddr,
     command: Mutex<Command>,
     child: Mutex<Child>,
 }
 
 impl ServerProcess {
-    pub(super) fn start(program: &Installed, password: &str, extra_args: &[&str]) -> Self {
+    pub(super) fn start(program: &Installed, password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Self {
         let folder = new_folder();
         program.initialise(&folder);
         let setup = folder.join("setup.sql");
         fs::write(&setup, root_by_network(password)).expect("the folder can be written to");
-        let port = free_port();
+        let address = SocketAddr::new(own_address(), free_port());
         let mut command = program.command();
         command
             .arg(format!("--datadir={}", folder.join("data").display()))
             // In the common one, a server that starts removes the files of those that run.
             .arg(format!("--tmpdir={}", folder.display()))
             // Relative to the data: a socket's path has 107 bytes at most.
-            .args(["--socket=server.sock", "--pid-file=server.pid", "--bind-address=127.0.0.1", "--skip-name-resolve"])
-            .arg(format!("--port={port}"))
+            .args(["--socket=server.sock", "--pid-file=server.pid"])
+            .arg(format!("--bind-address={}", address.ip()))
+            .arg(format!("--port={}", address.port()))
             .arg(format!("--init-file={}", setup.display()))
             .args(DURABLE)
             .arg(if program.is_mariadb { "--binlog-format=ROW" } else { "--mysqlx=OFF" })
-            .args(extra_args);
+            .args(extra_args)
+            .envs([IMPATIENT_RESOLVER]);
+        if let Some(clock) = clock {
+            command.envs(clock.env());
+        }
         let child = spawn(&mut command, &folder);
-        Self { folder, port, command: Mutex::new(command), child: Mutex::new(child) }
+        Self { folder, address, command: Mutex::new(command), child: Mutex::new(child) }
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -60,8 +68,8 @@ impl ServerProcess {
 }
 
 impl Place for ServerProcess {
-    fn port(&self) -> u16 {
-        self.port
+    fn addresses(&self) -> Vec<SocketAddr> {
+        vec![self.address]
     }
 
     fn kill(&self) {

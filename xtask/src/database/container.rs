@@ -1,7 +1,6 @@
 //! MySQL in a container, with its data in a volume that outlives it.
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::docker::{Engine, MYSQL_IMAGE};
 use super::greeting::{loopback, server_version};
+use super::own_address::{CONTAINER_PORT, address_of, pid_in};
 use super::program::Maker;
 use super::settings::{Purpose, options};
 use crate::ask::ask;
@@ -20,9 +20,6 @@ use crate::process::Process;
 
 /// The first start initialises the data: some 20 s, a minute on a slow disk.
 const READY_LIMIT: Duration = Duration::from_mins(3);
-
-/// Where the server listens in its container.
-const PORT: u16 = 3306;
 
 /// MySQL writes its dirty pages before it goes; Docker kills it after this.
 const STOP_LIMIT_SECS: &str = "60";
@@ -90,12 +87,9 @@ impl Container {
         format!("mysql://{}:{}@{}/orders", self.user, self.password, self.address)
     }
 
-    /// The server's process, if it is one of this machine: with an engine elsewhere the number may be another program's here.
+    /// The server's process, if it is one of this machine.
     pub(crate) fn pid(&self, interrupt: &Interrupt) -> Result<Option<u32>> {
-        let answer = self.engine.ask(&["inspect", "--format", "{{.State.Pid}}", &self.name], interrupt)?;
-        let is_server =
-            |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "mysqld");
-        Ok(answer.text.parse().ok().filter(is_server))
+        pid_in(&self.engine, &self.name, interrupt)
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -132,7 +126,7 @@ impl Container {
         let volume: &[&str] = if self.has_volume { &["--volume", &volume] } else { &[] };
         // The port is free by Docker's own choice; passwords go by the
         // environment, since a command line is everybody's to read.
-        let publish = format!("127.0.0.1::{PORT}");
+        let publish = format!("127.0.0.1::{CONTAINER_PORT}");
         let mut command = Command::new("docker");
         command
             .args(["run", "--detach", "--name", &self.name])
@@ -154,25 +148,14 @@ impl Container {
     /// 0.9.0, which does not set `TCP_NODELAY`) takes 40 ms longer for each large statement under TLS.
     fn greeting(&self, interrupt: &Interrupt) -> Result<Option<(SocketAddr, String)>> {
         let greets = |address: SocketAddr| Some((address, server_version(address)?));
-        match self.own_address(interrupt)?.and_then(greets) {
+        match address_of(&self.engine, &self.name, interrupt)?.and_then(greets) {
             Some(greeting) => Ok(Some(greeting)),
             None => Ok(greets(self.published_address(interrupt)?)),
         }
     }
 
-    /// The container's own address, if its server is a process of this machine: otherwise the address may be somebody
-    /// else's here.
-    fn own_address(&self, interrupt: &Interrupt) -> Result<Option<SocketAddr>> {
-        if self.pid(interrupt)?.is_none() {
-            return Ok(None);
-        }
-        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let answer = self.engine.ask(&["inspect", "--format", format, &self.name], interrupt)?;
-        Ok(answer.text.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT)))
-    }
-
     fn published_address(&self, interrupt: &Interrupt) -> Result<SocketAddr> {
-        let answer = self.engine.ask(&["port", &self.name, &format!("{PORT}/tcp")], interrupt)?;
+        let answer = self.engine.ask(&["port", &self.name, &format!("{CONTAINER_PORT}/tcp")], interrupt)?;
         let port = answer.text.lines().next().and_then(|line| line.rsplit_once(':')?.1.parse().ok());
         port.map(loopback).with_context(|| format!("Docker published no port: {}", answer.last_line()))
     }

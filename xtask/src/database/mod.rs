@@ -4,6 +4,7 @@ mod container;
 mod docker;
 mod greeting;
 pub(crate) mod install;
+mod own_address;
 mod private;
 mod program;
 mod settings;
@@ -132,6 +133,16 @@ impl Database {
             Self::Server(server) => server.obituary(),
         }
     }
+}
+
+/// Whether the run's tests reached the server that they started in a container otherwise than over loopback; `None` if they
+/// started none.
+pub(crate) fn is_off_loopback(engine: &Engine, container: &str, interrupt: &Interrupt) -> Result<Option<bool>> {
+    if !engine.ask(&["inspect", container], interrupt)?.ok {
+        return Ok(None);
+    }
+    let address = own_address::address_of(engine, container, interrupt)?;
+    Ok(Some(address.and_then(greeting::server_version).is_some()))
 }
 
 /// Stars in place of the password of a URL.

@@ -1,14 +1,15 @@
-//! A server process of our own, on a free loopback port.
+//! A server process of our own, on a free port.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::greeting::{loopback, server_version};
+use super::greeting::server_version;
+use super::own_address::IMPATIENT_RESOLVER;
 use super::program::Program;
 use super::settings::{Purpose, client_options, options, setup};
 use crate::data_dir::DataDir;
@@ -32,7 +33,7 @@ const PORT_ATTEMPTS: u32 = 5;
 pub(crate) struct Server {
     process: Process,
     purpose: Purpose,
-    port: u16,
+    address: SocketAddr,
     password: String,
     version: String,
     client_options: PathBuf,
@@ -47,13 +48,13 @@ impl Server {
         let setup = data.write_secret("setup.sql", &setup(purpose, &password, program.maker)?)?;
         let log = data.path().join("server.log");
         for _ in 0..PORT_ATTEMPTS {
-            let port = free_port()?;
-            let client_options = data.write_secret("client.cnf", &client_options(port, &password))?;
-            let mut command = command(program, purpose, &folder, port);
+            let address = free_address(purpose.listen_on())?;
+            let client_options = data.write_secret("client.cnf", &client_options(address, &password))?;
+            let mut command = command(program, purpose, &folder, address);
             command.arg(format!("--init-file={}", setup.display()));
             let process = spawn(data.mark(&mut command), &log)?;
             let version = String::new();
-            let mut server = Self { process, purpose, port, password: password.clone(), version, client_options };
+            let mut server = Self { process, purpose, address, password: password.clone(), version, client_options };
             if server.wait_ready(&log, interrupt)? {
                 return Ok(server);
             }
@@ -67,7 +68,7 @@ impl Server {
             if self.process.exit()?.is_some() {
                 return Ok(Some(None));
             }
-            Ok(server_version(loopback(self.port)).map(Some))
+            Ok(server_version(self.address).map(Some))
         })?;
         match version {
             Some(Some(version)) => self.version = version,
@@ -84,18 +85,23 @@ impl Server {
     /// Waits until a server that is being stopped has started: MariaDB, asked
     /// to stop before, hangs for good.
     fn let_start(&mut self) {
-        let port = self.port;
-        let _ = self.process.ended_within(START_LIMIT, || server_version(loopback(port)).is_some());
+        let address = self.address;
+        let _ = self.process.ended_within(START_LIMIT, || server_version(address).is_some());
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mysql://orders:{}@127.0.0.1:{}/{}", self.password, self.port, self.purpose.database())
+        format!("mysql://orders:{}@{}/{}", self.password, self.address, self.purpose.database())
     }
 
     pub(crate) fn describe(&self) -> String {
         let options = self.client_options.display();
         let client = if self.version.starts_with("MariaDB") { "mariadb" } else { "mysql" };
-        format!("{} on 127.0.0.1:{}: {client} --defaults-extra-file='{options}' orders", self.version, self.port)
+        format!("{} on {}: {client} --defaults-extra-file='{options}' orders", self.version, self.address)
+    }
+
+    /// Whether the server takes its clients for some of another machine.
+    pub(crate) fn is_off_loopback(&self) -> bool {
+        !self.address.ip().is_loopback()
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -128,15 +134,18 @@ impl Drop for Server {
     }
 }
 
-fn command(program: &Program, purpose: Purpose, folder: &Path, port: u16) -> Command {
+fn command(program: &Program, purpose: Purpose, folder: &Path, address: SocketAddr) -> Command {
     let mut command = program.command();
     command
         .arg(format!("--datadir={}", folder.display()))
         // In the common one, a server that starts removes the files of those that run.
         .arg(format!("--tmpdir={}", folder.display()))
         // Relative to the data directory: a socket's path has 107 bytes at most.
-        .args(["--socket=server.sock", "--pid-file=server.pid", "--bind-address=127.0.0.1", "--skip-name-resolve"])
-        .arg(format!("--port={port}"))
+        .args(["--socket=server.sock", "--pid-file=server.pid"])
+        .args(purpose.name_resolution())
+        .envs([IMPATIENT_RESOLVER])
+        .arg(format!("--bind-address={}", address.ip()))
+        .arg(format!("--port={}", address.port()))
         .args(options(program.maker, purpose));
     command
 }
@@ -146,9 +155,9 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Process> {
     Process::start("the database server", command.stdout(log_file.try_clone()?).stderr(log_file))
 }
 
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no loopback port is free")?;
-    Ok(listener.local_addr()?.port())
+fn free_address(ip: IpAddr) -> Result<SocketAddr> {
+    let listener = TcpListener::bind((ip, 0)).with_context(|| format!("no port of {ip} is free"))?;
+    Ok(listener.local_addr()?)
 }
 
 fn port_was_taken(log: &Path) -> bool {

@@ -1,7 +1,10 @@
 //! What a private server is told: its options, its user and its database.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use anyhow::Result;
 
+use super::own_address::own_address;
 use super::program::Maker;
 use crate::data_dir::random_password;
 
@@ -22,6 +25,23 @@ impl Purpose {
         match self {
             Self::Use | Self::Bench => "orders",
             Self::Tests => "orders_test",
+        }
+    }
+
+    /// Where the server listens. One for the tests is reached as servers elsewhere are, where this machine has an address
+    /// for that: clients over loopback are never shut out.
+    pub(super) fn listen_on(self) -> IpAddr {
+        match self {
+            Self::Use | Self::Bench => Ipv4Addr::LOCALHOST.into(),
+            Self::Tests => own_address(),
+        }
+    }
+
+    /// Whether the server looks up its clients' names, as is its default.
+    pub(super) fn name_resolution(self) -> Option<&'static str> {
+        match self {
+            Self::Use | Self::Bench => Some("--skip-name-resolve"),
+            Self::Tests => None,
         }
     }
 }
@@ -59,7 +79,11 @@ pub(super) fn options(maker: Maker, purpose: Purpose) -> Vec<&'static str> {
 /// statement a line.
 pub(super) fn setup(purpose: Purpose, password: &str, maker: Maker) -> Result<String> {
     let database = purpose.database();
-    let user = "'orders'@'127.0.0.1'";
+    let user = match purpose {
+        Purpose::Use | Purpose::Bench => "'orders'@'127.0.0.1'",
+        // The tests come from another address of this machine.
+        Purpose::Tests => "'orders'@'%'",
+    };
     let scope = match purpose {
         Purpose::Use => "`orders`.*",
         // A measurement reads the length of the binary log, and leaves it out when it fills a table.
@@ -80,6 +104,7 @@ pub(super) fn setup(purpose: Purpose, password: &str, maker: Maker) -> Result<St
 }
 
 /// An options file for the command-line client, which thus need not be told the password.
-pub(super) fn client_options(port: u16, password: &str) -> String {
-    format!("[client]\nprotocol=tcp\nhost=127.0.0.1\nport={port}\nuser=orders\npassword={password}\n")
+pub(super) fn client_options(address: SocketAddr, password: &str) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    format!("[client]\nprotocol=tcp\nhost={ip}\nport={port}\nuser=orders\npassword={password}\n")
 }

@@ -16,7 +16,7 @@ use self::run_dir::RunDir;
 use self::summary::Summary;
 use crate::binaries::Binaries;
 use crate::checkout::Checkout;
-use crate::database::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source};
+use crate::database::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source, is_off_loopback};
 use crate::interrupt::Interrupt;
 use crate::output::say;
 use crate::process::Process;
@@ -81,7 +81,11 @@ fn run_on(
     let name = database.name();
     say(format_args!("== testing on {name}"));
     let verdict = run_tests(&mut cargo, passed_on, interrupt)?;
+    let is_off_loopback = database.is_off_loopback(interrupt);
     drop(database);
+    if !is_off_loopback? {
+        say("== NOT TESTED: servers that are not reached over loopback, since this machine has no other way to them");
+    }
     say(format_args!("== tested on {name}"));
     Ok(verdict)
 }
@@ -118,6 +122,16 @@ impl TestDatabase {
                 cargo.env(URL_VARIABLE, server.url());
                 Self::Server(server)
             }
+        })
+    }
+
+    /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
+    fn is_off_loopback(&self, interrupt: &Interrupt) -> Result<bool> {
+        Ok(match self {
+            // Whoever names a server knows where it is.
+            Self::Elsewhere => true,
+            Self::Container { engine, name } => is_off_loopback(engine, name, interrupt)?.unwrap_or(true),
+            Self::Server(server) => server.is_off_loopback(),
         })
     }
 
