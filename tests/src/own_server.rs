@@ -170,15 +170,15 @@ impl OwnServer {
     /// The numbers of the programs' connections.
     pub async fn connections(&self) -> Vec<i64> {
         let mut root = MySqlConnection::connect(self.root.as_str()).await.expect("the server answers root");
-        let version: String =
-            sqlx::query_scalar("select version()").fetch_one(&mut root).await.expect("a server has a version");
-        // MySQL's own list also shows what is being executed, and fails on ids in binary.
-        let sessions = if version.contains("MariaDB") {
-            "select cast(id as signed) from information_schema.processlist where user = 'orders'"
-        } else {
-            "select cast(processlist_id as signed) from performance_schema.threads where processlist_user = 'orders'"
-        };
-        sqlx::query_scalar(sessions).fetch_all(&mut root).await.expect("root may see all connections")
+        connections_seen_by(&mut root).await
+    }
+
+    /// Ends all of the programs' connections, as `root`, a session that was there before.
+    pub async fn end_connections(&self, root: &mut MySqlConnection) {
+        for id in connections_seen_by(root).await {
+            // It may have ended by itself meanwhile.
+            let _ = sqlx::raw_sql(AssertSqlSafe(format!("kill {id}"))).execute(&mut *root).await;
+        }
     }
 
     /// Ends those of the programs' connections that `is_chosen` chooses.
@@ -211,6 +211,18 @@ impl Deref for OwnServer {
     }
 }
 
+async fn connections_seen_by(root: &mut MySqlConnection) -> Vec<i64> {
+    let version: String =
+        sqlx::query_scalar("select version()").fetch_one(&mut *root).await.expect("a server has a version");
+    // MySQL's own list also shows what is being executed, and fails on ids in binary.
+    let sessions = if version.contains("MariaDB") {
+        "select cast(id as signed) from information_schema.processlist where user = 'orders'"
+    } else {
+        "select cast(processlist_id as signed) from performance_schema.threads where processlist_user = 'orders'"
+    };
+    sqlx::query_scalar(sessions).fetch_all(root).await.expect("root may see all connections")
+}
+
 /// Starts the kind of server that the other tests of the run use, as far as this machine has it.
 fn start_somewhere(password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Box<dyn Place> {
     let is_on_docker = env::var_os("ORDERS_TEST_CONTAINER").is_some() || env::var_os("TEST_DATABASE_URL").is_none();
@@ -222,9 +234,8 @@ fn start_somewhere(password: &str, extra_args: &[&str], clock: Option<&Clock>) -
 
 /// Waits until the server that starts answers root, and returns root's URL by the best of its addresses.
 async fn find_way(place: &dyn Place, password: &str) -> Url {
-    let url = |address: &SocketAddr| {
-        Url::parse(&format!("mysql://root:{password}@{address}")).expect("an address is a URL")
-    };
+    let url =
+        |address: &SocketAddr| Url::parse(&format!("mysql://root:{password}@{address}")).expect("an address is a URL");
     let ways: Vec<Url> = place.addresses().iter().map(url).collect();
     let (surest, better) = ways.split_last().expect("a server has an address");
     answers(place, surest).await;

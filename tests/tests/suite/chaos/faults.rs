@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::dice::Dice;
 use super::stage::{APIS, WORKERS};
 
+/// Longer than a call may take.
+const LONG: Duration = Duration::from_secs(6);
+
 /// One thing that goes wrong; what lasts is mended at a later one. The numbers say which worker or API.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
@@ -24,12 +27,25 @@ pub(super) enum Fault {
     SlowLine(Duration),
     DropLine,
     LoseAnswerToCommit,
+    /// Clients of an API that go before their answers.
+    ClientsLeave(usize),
+    /// For longer than clients wait.
+    FreezeServerForLong(Duration),
+    /// A session of somebody else's keeps the table of the orders.
+    LockOrders,
+    /// New sessions inherit it.
+    NoAutocommit,
+    SafeUpdates,
+    /// The account may have only a few connections.
+    FewConnections,
+    /// Not even an administrator may write, where the server knows the difference.
+    SuperReadOnly,
 }
 
 impl Fault {
     pub(super) fn choose(dice: &mut Dice) -> Self {
         // Each is drawn every time, so that a new fault does not change what the others of a seed are.
-        let (kind, worker, api, time) = (dice.below(14), dice.below(WORKERS), dice.below(APIS), dice.millis(50..2_000));
+        let (kind, worker, api, time) = (dice.below(21), dice.below(WORKERS), dice.below(APIS), dice.millis(50..2_000));
         match kind {
             0 => Self::KillWorker(worker),
             1 => Self::PauseWorker(worker),
@@ -44,7 +60,14 @@ impl Fault {
             10 => Self::StallLine,
             11 => Self::SlowLine(time / 20),
             12 => Self::DropLine,
-            _ => Self::LoseAnswerToCommit,
+            13 => Self::LoseAnswerToCommit,
+            14 => Self::ClientsLeave(api),
+            15 => Self::FreezeServerForLong(LONG + time),
+            16 => Self::LockOrders,
+            17 => Self::NoAutocommit,
+            18 => Self::SafeUpdates,
+            19 => Self::FewConnections,
+            _ => Self::SuperReadOnly,
         }
     }
 }

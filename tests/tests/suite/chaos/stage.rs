@@ -4,11 +4,13 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use orders_tests::{Api, OwnServer, Proxy, Worker};
+use sqlx::{Connection, MySqlConnection, query_scalar, raw_sql};
 use tokio::time::sleep;
 
 use super::dice::Dice;
 use super::faults::Fault;
 use crate::clients::Addresses;
+use crate::crowd;
 
 pub(super) const APIS: usize = 2;
 pub(super) const WORKERS: usize = 3;
@@ -30,6 +32,15 @@ const WORKER: [(&str, &str); 7] = [
     ("SIMULATED_FAULTS", "fail=0.1,panic=0.02,reject=0.01"),
     ("SHUTDOWN_GRACE_SECS", "5"),
 ];
+/// Of each client, so that a few hundred are cut on each of two paths.
+const CUT_REQUESTS: usize = 30;
+
+const LOCKED_FOR: Duration = Duration::from_secs(4);
+
+const ALLOW_AUTOCOMMIT: &str = "set global autocommit = 1";
+const ALLOW_UPDATES: &str = "set global sql_safe_updates = 0";
+const ALLOW_CONNECTIONS: &str = "alter user 'orders'@'%' with max_user_connections 0";
+
 const API: [(&str, &str); 1] = [("SHUTDOWN_GRACE_SECS", "5")];
 
 pub(super) struct Stage<'a> {
@@ -39,6 +50,8 @@ pub(super) struct Stage<'a> {
     workers: Vec<Worker>,
     addresses: Addresses,
     remedies: Vec<(Instant, Remedy)>,
+    /// The strongest way to forbid writes that the server knows.
+    only_reads: &'static str,
 }
 
 /// What ends a fault that lasts.
@@ -46,12 +59,17 @@ enum Remedy {
     ResumeWorker(usize),
     AllowWrites,
     RestoreLine,
+    UnlockOrders(MySqlConnection),
+    ByRoot(&'static str),
 }
 
 impl<'a> Stage<'a> {
     pub(super) async fn start(server: &'a OwnServer, line: &'a Proxy) -> Self {
         let (apis, workers, remedies) = (Vec::new(), Vec::new(), Vec::new());
-        let mut stage = Self { server, line, apis, workers, addresses: Addresses::default(), remedies };
+        let version: String = query_scalar("select version()").fetch_one(&server.pool).await.unwrap();
+        let only_reads = if version.contains("MariaDB") { "read_only" } else { "super_read_only" };
+        let addresses = Addresses::default();
+        let mut stage = Self { server, line, apis, workers, addresses, remedies, only_reads };
         for number in 0..APIS {
             stage.apis.push(Api::start(stage.way_to_server(number), &API).await);
             stage.addresses.set(number, stage.apis[number].url(""));
@@ -98,7 +116,7 @@ impl<'a> Stage<'a> {
                 sleep(down).await;
                 self.server.start_again().await;
             }
-            Fault::FreezeServer(frozen) => {
+            Fault::FreezeServer(frozen) | Fault::FreezeServerForLong(frozen) => {
                 self.server.freeze();
                 sleep(frozen).await;
                 self.server.thaw();
@@ -121,12 +139,35 @@ impl<'a> Stage<'a> {
             }
             Fault::DropLine => self.line.drop_connections(),
             Fault::LoseAnswerToCommit => self.line.cut_at_commit(),
+            Fault::ClientsLeave(number) => {
+                let api = self.apis[number].address();
+                tokio::join!(
+                    crowd::comes_and_goes(api, "/queue", 10, CUT_REQUESTS),
+                    crowd::comes_and_goes(api, "/orders", 10, CUT_REQUESTS)
+                );
+            }
+            Fault::LockOrders => {
+                let mut holder = MySqlConnection::connect(self.server.root_url()).await.unwrap();
+                raw_sql("lock tables orders write").execute(&mut holder).await.unwrap();
+                self.mend_after(LOCKED_FOR, Remedy::UnlockOrders(holder));
+            }
+            Fault::NoAutocommit => self.set_for_new_sessions("set global autocommit = 0", ALLOW_AUTOCOMMIT).await,
+            Fault::SafeUpdates => self.set_for_new_sessions("set global sql_safe_updates = 1", ALLOW_UPDATES).await,
+            Fault::FewConnections => {
+                self.server.execute("alter user 'orders'@'%' with max_user_connections 4").await;
+                self.mend_after(DEAD_AFTER * 2, Remedy::ByRoot(ALLOW_CONNECTIONS));
+            }
+            Fault::SuperReadOnly => {
+                self.server.execute(&format!("set global {} = 1", self.only_reads)).await;
+                self.mend_after(Duration::from_secs(1), Remedy::AllowWrites);
+            }
         }
     }
 
     /// Ends the lasting faults whose time has come.
     pub(super) async fn heal_what_is_due(&mut self) {
         let now = Instant::now();
+        self.allow_writes_first();
         for (_, remedy) in self.remedies.extract_if(.., |(due, _)| *due <= now).collect::<Vec<_>>() {
             self.apply(remedy).await;
         }
@@ -134,6 +175,7 @@ impl<'a> Stage<'a> {
 
     /// Ends all faults, and waits until every program is ready.
     pub(super) async fn heal(&mut self) {
+        self.allow_writes_first();
         for (_, remedy) in std::mem::take(&mut self.remedies) {
             self.apply(remedy).await;
         }
@@ -155,15 +197,30 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Other remedies write, as root.
+    fn allow_writes_first(&mut self) {
+        self.remedies.sort_by_key(|(_, remedy)| !matches!(remedy, Remedy::AllowWrites));
+    }
+
     async fn apply(&self, remedy: Remedy) {
         match remedy {
             Remedy::ResumeWorker(number) => self.workers[number].resume(),
             Remedy::AllowWrites => self.server.execute("set global read_only = 0").await,
+            // It is gone if the server has been down meanwhile, and the lock with it.
+            Remedy::UnlockOrders(holder) => drop(holder),
+            Remedy::ByRoot(sql) => self.server.execute(sql).await,
             Remedy::RestoreLine => {
                 self.line.delay(Duration::ZERO);
                 self.line.resume();
             }
         }
+    }
+
+    /// The programs get new sessions, one after the other.
+    async fn set_for_new_sessions(&mut self, sql: &str, remedy: &'static str) {
+        self.server.execute(sql).await;
+        self.server.kill_connections(|| true).await;
+        self.mend_after(DEAD_AFTER * 2, Remedy::ByRoot(remedy));
     }
 
     fn mend_after(&mut self, time: Duration, remedy: Remedy) {

@@ -1,0 +1,49 @@
+//! What the server allows the programs' account.
+
+use futures_util::future::join_all;
+use orders_tests::{Api, OwnServer};
+
+use super::takes_an_order;
+use crate::sample;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_may_have_few_connections_makes_calls_wait_and_fails_none() {
+    let server = OwnServer::start(&[]).await;
+    let api = Api::start(&server.url, &[("DATABASE_MAX_CONNECTIONS", "10")]).await;
+    api.place(&sample::order()).await;
+
+    server.execute("alter user 'orders'@'%' with max_user_connections 3").await;
+    server.kill_connections(|| true).await;
+
+    assert_none_fails(&api).await;
+    takes_an_order(&api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_is_out_of_queries_for_this_hour_is_told_to_come_again() {
+    let server = OwnServer::start(&[]).await;
+    let api = Api::start(&server.url, &[]).await;
+    api.place(&sample::order()).await;
+
+    server.execute("alter user 'orders'@'%' with max_queries_per_hour 20").await;
+    server.kill_connections(|| true).await;
+
+    assert_none_fails(&api).await;
+    server.execute("alter user 'orders'@'%' with max_queries_per_hour 0").await;
+    server.execute("flush user_resources").await;
+    server.kill_connections(|| true).await;
+    takes_an_order(&api).await;
+}
+
+/// Many lists and creates at the same time, some times over: each is answered or told to come again.
+async fn assert_none_fails(api: &Api) {
+    for _ in 0..5 {
+        let order = sample::order().to_string();
+        let lists = join_all((0..30).map(|_| api.get("/orders")));
+        let creates = join_all((0..5).map(|_| api.post("/order/create-order", &order)));
+        let (lists, creates) = tokio::join!(lists, creates);
+        for reply in lists.iter().chain(&creates) {
+            assert!(matches!(reply.status, 200 | 201 | 503), "{reply:?}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! A server that only reads: for a while, or because another one is the primary now.
+
+use std::time::Duration;
+
+use orders_tests::{Api, OwnServer, Worker, eventually};
+
+use super::{assert_comes_again, completes_an_order, is_mariadb, readiness_is};
+use crate::sample;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_another_one() {
+    let server = OwnServer::start(&[]).await;
+    let only_reads = if is_mariadb(&server).await { "read_only" } else { "super_read_only" };
+    let api = Api::start(&server.url, &[]).await;
+    let worker = Worker::start(&server.url, &[]).await;
+    completes_an_order(&api).await;
+    let before = server.connections().await;
+
+    server.execute(&format!("set global {only_reads} = 1")).await;
+
+    eventually("an order is refused", Duration::from_secs(5), || async {
+        let reply = api.post("/order/create-order", &sample::order().to_string()).await;
+        (reply.status != 201).then(|| assert_comes_again(&reply))
+    })
+    .await;
+    readiness_is(503, &api, &worker).await;
+    assert_eq!(api.get("/orders").await.status, 200, "what is there can be read");
+    eventually("no connection of before is left", Duration::from_secs(10), || async {
+        let now = server.connections().await;
+        now.iter().all(|id| !before.contains(id)).then_some(())
+    })
+    .await;
+
+    server.execute("set global read_only = 0").await;
+    readiness_is(200, &api, &worker).await;
+    completes_an_order(&api).await;
+}
