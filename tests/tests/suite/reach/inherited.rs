@@ -1,10 +1,14 @@
 //! Variables that every new session inherits from the server, and what the programs do in spite of them.
 
 use std::fmt::Write;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use orders_tests::{Api, OwnServer, Worker, run};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
+use tokio::time::timeout;
 
 use super::{completes_an_order, doctor, is_mariadb};
 use crate::sample;
@@ -41,6 +45,9 @@ const ON_MARIADB: [(&str, &str); 4] = [
     ("max_statement_time", "0.0001"),
     ("check_constraint_checks", "0"),
 ];
+
+/// A second or two on a quiet machine.
+const WORKS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Those that change what the statements of a migration mean.
 const FOR_MIGRATIONS: [(&str, &str); 9] = [
@@ -105,11 +112,11 @@ async fn no_variable_that_a_session_inherits_changes_what_migrations_do() {
 
 /// Programs that start now place, complete, pause and resume, and the doctor has nothing to say.
 async fn works(server: &OwnServer, root: &mut MySqlConnection) -> Result<(), String> {
-    let (url, root) = (server.url.clone(), root);
-    let (code, text) = doctor(&url).await;
+    let url = server.url.as_str();
+    let (code, text) = doctor(url).await;
     let attempt = async {
-        let api = Api::start(&url, &[]).await;
-        let worker = Worker::start(&url, &[]).await;
+        let api = Api::start(url, &[]).await;
+        let worker = Worker::start(url, &[]).await;
         completes_an_order(&api).await;
         assert_eq!(api.post("/queue/pause", "").await.status, 200);
         assert_eq!(pauses(root).await, 1, "the pause is committed");
@@ -119,14 +126,14 @@ async fn works(server: &OwnServer, root: &mut MySqlConnection) -> Result<(), Str
         sample::is_stored_as(server, waits, "COMPLETED").await;
         worker.is_ready().await;
     };
-    caught(attempt).await?;
+    let attempt = timeout(WORKS_WITHIN, caught(attempt));
+    attempt.await.unwrap_or_else(|_| Err("an order, a pause or a resumption takes too long".to_owned()))?;
     if code == Some(0) { Ok(()) } else { Err(format!("the doctor says {text}")) }
 }
 
 /// The panic of an assertion as an error, so that the other rows are tried too.
 async fn caught(attempt: impl Future<Output = ()>) -> Result<(), String> {
-    use futures_util::FutureExt;
-    let panic = std::panic::AssertUnwindSafe(attempt).catch_unwind().await;
+    let panic = AssertUnwindSafe(attempt).catch_unwind().await;
     panic.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
