@@ -71,11 +71,11 @@ impl FakeServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::default();
-        let hears = Arc::clone(&heard);
+        let notes = Arc::clone(&heard);
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let _ = ask(client, plugin, &hears).await;
+                let _ = ask(client, plugin, &notes).await;
             }
         });
         Self { address, heard, _serving: serving }
@@ -97,7 +97,7 @@ async fn ask(mut client: TcpStream, plugin: &str, heard: &Mutex<Vec<u8>>) -> io:
 fn greeting(plugin: &str) -> Vec<u8> {
     // CONNECT_WITH_DB, PROTOCOL_41, SECURE_CONNECTION, PLUGIN_AUTH, PLUGIN_AUTH_LENENC_CLIENT_DATA.
     let [low, lower, high, higher] = 0x0028_8208_u32.to_le_bytes();
-    let mut greeting = b"\x0a9.7.0\0\x01\0\0\012345678\0".to_vec();
+    let mut greeting = [b"\x0a9.7.0\0".as_slice(), &[1, 0, 0, 0], b"abcdefgh\0"].concat();
     greeting.extend([low, lower, 255, 2, 0, high, higher, 21]);
     greeting.extend([0; 10]);
     greeting.extend(b"123456789012\0");
