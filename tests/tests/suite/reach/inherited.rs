@@ -47,7 +47,7 @@ const ON_MARIADB: [(&str, &str); 4] = [
 ];
 
 /// A second or two on a quiet machine.
-const WORKS_WITHIN: Duration = Duration::from_secs(30);
+const WORKS_WITHIN: Duration = Duration::from_secs(15);
 
 /// Those that change what the statements of a migration mean.
 const FOR_MIGRATIONS: [(&str, &str); 9] = [
