@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use orders_shared::domain::{Order, RetryPolicy};
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
-use orders_shared::store::{Store, StoreSettings};
+use orders_shared::store::StoreSettings;
 use orders_tests::{Api, Database, database, eventually};
 use orders_worker::{ProcessingError, Processor, WorkerSettings};
 use reqwest::Client;
@@ -166,8 +166,7 @@ impl Processor for DiesOfItsDestructor {
 async fn serve(database: &Database) -> (String, JoinHandle<Result<(), String>>) {
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let url = format!("http://{}", listener.address());
-    let store = Store::new(settings(&database.url));
-    let serving = orders_api::serve(store, listener, registry().unwrap(), GRACE, CancellationToken::new());
+    let serving = orders_api::serve(settings(&database.url), listener, registry().unwrap(), GRACE, CancellationToken::new());
     (url, tokio::spawn(async { serving.await.map_err(|error| error.to_string()) }))
 }
 
@@ -191,7 +190,7 @@ async fn run(url: String, processor: impl Processor, timeout: Duration, stop: Ca
 }
 
 fn settings(url: &str) -> StoreSettings {
-    StoreSettings::new(url, 4, Duration::from_secs(3)).unwrap()
+    StoreSettings::new(url, 4).unwrap()
 }
 
 /// Why a program ended, which it does soon.
