@@ -14,9 +14,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// How long it rests when the database is away: what waits is told late rather than the log every tick.
 const REST: Duration = Duration::from_secs(1);
 
-/// Waiters that wait at one time at most: a quarter of the connections, so that those who wait, each for up to a minute,
-/// leave room for all others, and each look asks about a bounded list. Fewer would turn usual clients away.
-const WAITERS_MAX: usize = 4_096;
+/// Of the connections, one in so many may wait at one time, so that those who wait, each for up to a minute, leave room for
+/// all others, and each look asks about a bounded list. Fewer would turn usual clients away.
+const WAITERS_ONE_IN: usize = 4;
 
 /// Tells callers when their orders reach an end. However many wait, one query a tick serves them, and none holds a
 /// connection to the database.
@@ -26,6 +26,7 @@ pub(crate) struct Ends(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     waiters: Mutex<Waiters>,
+    waiters_max: usize,
     first: Notify,
     stop: CancellationToken,
 }
@@ -48,16 +49,16 @@ pub(crate) struct Waiter {
 }
 
 impl Ends {
-    /// Waits are cut short by `stop`.
-    pub(crate) fn new(stop: CancellationToken) -> Self {
-        Self(Arc::new(Inner { stop, ..Inner::default() }))
+    /// For a process with so many connections at most. Waits are cut short by `stop`.
+    pub(crate) fn new(connections: usize, stop: CancellationToken) -> Self {
+        Self(Arc::new(Inner { waiters_max: connections / WAITERS_ONE_IN, stop, ..Inner::default() }))
     }
 
     /// Enters a caller that is about to wait for an order's end; `None` when too many do.
     pub(crate) fn enter(&self, order_id: OrderId) -> Option<Waiter> {
         let (told, ended) = oneshot::channel();
         let key = self.waiters(|waiters| {
-            if waiters.waiting.len() >= WAITERS_MAX {
+            if waiters.waiting.len() >= self.0.waiters_max {
                 return None;
             }
             waiters.last += 1;
@@ -152,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_is_told_of_its_own_order() {
-        let ends = Ends::default();
+        let ends = Ends::new(12, CancellationToken::new());
         let (mut first, mut second) = (ends.enter(order(1)).unwrap(), ends.enter(order(1)).unwrap());
         let mut other = ends.enter(order(2)).unwrap();
         assert_eq!(ends.awaited(), [order(1), order(2)]);
@@ -166,8 +167,8 @@ mod tests {
 
     #[test]
     fn only_so_many_wait_and_who_leaves_makes_room_at_once() {
-        let ends = Ends::default();
-        let mut waiters: Vec<_> = (0..WAITERS_MAX).map(|_| ends.enter(order(1)).unwrap()).collect();
+        let ends = Ends::new(12, CancellationToken::new());
+        let mut waiters: Vec<_> = (0..3).map(|_| ends.enter(order(1)).unwrap()).collect();
         assert!(ends.enter(order(2)).is_none());
 
         waiters.pop();

@@ -67,7 +67,7 @@ pub async fn serve(
     let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
     let (bell, ringer) = Bell::new();
     let intake = Intake::start(&store, &bell, &metrics, &mut writers);
-    let ends = Ends::new(stop.clone());
+    let ends = Ends::new(room.connections(), stop.clone());
     let (counts, counter) = Coalesced::new(Duration::ZERO);
     let (queue, queue_reader) = Coalesced::new(QUEUE_READINGS_APART);
     let (readiness, readiness_reader) = Readiness::new(stop.clone());

@@ -53,6 +53,12 @@ impl Room {
         Self::within(allowed.unwrap_or(usize::MAX), connections_max)
     }
 
+    /// Connections that are served at one time.
+    #[must_use]
+    pub fn connections(self) -> usize {
+        self.places
+    }
+
     fn within(allowed: usize, connections_max: usize) -> Result<Self, TooFewDescriptors> {
         if allowed < DESCRIPTORS_MIN {
             return Err(TooFewDescriptors { allowed });
