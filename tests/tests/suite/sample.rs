@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orders_tests::{Api, Database, Reply, eventually};
+use orders_tests::{Api, Database, Program, Reply, eventually};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,6 +34,16 @@ pub(crate) fn id(order: &Value) -> Uuid {
 pub(crate) fn allow_many_connections() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+}
+
+/// Waits until a program that has just been launched is ready.
+pub(crate) async fn is_up(program: &Program) {
+    eventually("it is ready", SOON, || {
+        assert!(program.ended().is_none(), "{}", program.logs());
+        let request = program.client().get(program.url("/readyz")).send();
+        async move { request.await.ok().filter(|reply| reply.status() == 200) }
+    })
+    .await;
 }
 
 /// The story of an order, oldest first.

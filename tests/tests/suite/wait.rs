@@ -19,8 +19,8 @@ const LONG: u32 = 60;
 
 const WAITERS: usize = 1_000;
 
-/// So many may wait at one time.
-const WAITERS_MAX: usize = 4_096;
+/// So many may wait at one time with 1,024 descriptors.
+const WAITERS_MAX: usize = 168;
 
 /// Much less than the longest wait.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -242,8 +242,8 @@ async fn a_wait_ends_when_much_is_sent_behind_it_and_all_of_that_is_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() {
     let database = database().await;
-    sample::allow_many_connections();
-    let api = Api::start(&database.url, &[]).await;
+    let api = Api::launch_with_descriptors(1_024, &database.url);
+    sample::is_up(&api).await;
     let order_id = api.place(&sample::order()).await;
     let (path, before) = (format!("/orders/{order_id}"), api.descriptors());
 
@@ -260,7 +260,7 @@ async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() 
     join_all(clients.into_iter().map(|client| leave(client, Leave::Reset))).await;
     let left = Instant::now();
     let descriptors = eventually("their connections are gone", AT_ONCE, || async {
-        Some(api.descriptors()).filter(|descriptors| *descriptors < before + 100)
+        Some(api.descriptors()).filter(|descriptors| *descriptors < before + 20)
     });
     descriptors.await;
     let again = waiter(&api, order_id, 1).await;
@@ -320,16 +320,8 @@ async fn waiter(api: &Api, order_id: Uuid, seconds: u32) -> Value {
 
 /// Clients that have asked for an order's end, and wait for it now.
 async fn waiting_clients(api: &Api, order_id: Uuid, count: usize) -> Vec<TcpStream> {
-    /// As many as the API reads without delay.
-    const AT_ONE_TIME: usize = 128;
-    let path = format!("/orders/{order_id}");
-    let asked = request("GET", &format!("{path}?wait={LONG}"));
-    let mut clients = Vec::new();
-    while clients.len() < count {
-        let more = AT_ONE_TIME.min(count - clients.len());
-        clients.extend(join_all((0..more).map(|_| connect(api, asked.as_bytes()))).await);
-        assert_eq!(api.get(&path).await.status, 200, "those before have read their order too");
-    }
+    let asked = request("GET", &format!("/orders/{order_id}?wait={LONG}"));
+    let clients = join_all((0..count).map(|_| connect(api, asked.as_bytes()))).await;
     if count < WAITERS_MAX {
         // The others came before it.
         assert_eq!(waiter(api, order_id, 1).await["status"], "PENDING");

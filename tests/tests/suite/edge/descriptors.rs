@@ -1,7 +1,7 @@
 //! Programs that may have few open files.
 
 use futures_util::future::join_all;
-use orders_tests::{Api, Program, Worker, database, eventually};
+use orders_tests::{Api, Worker, database, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::sample;
@@ -11,7 +11,7 @@ use crate::socket::{connect, request};
 async fn with_256_descriptors_a_hundred_clients_are_served_at_once() {
     let database = database().await;
     let api = Api::launch_with_descriptors(256, &database.url);
-    is_up(&api).await;
+    sample::is_up(&api).await;
 
     let asked = request("GET", "/queue");
     let mut clients = join_all((0..100).map(|_| connect(&api, asked.as_bytes()))).await;
@@ -45,16 +45,6 @@ async fn with_fewer_descriptors_than_they_need_both_programs_refuse_to_run_and_s
     }
     let (api, worker) =
         (Api::launch_with_descriptors(128, &database.url), Worker::launch_with_descriptors(128, &database.url));
-    is_up(&api).await;
-    is_up(&worker).await;
-}
-
-/// Waits until a program that has just been launched is ready.
-async fn is_up(program: &Program) {
-    eventually("it is ready", sample::SOON, || {
-        assert!(program.ended().is_none(), "{}", program.logs());
-        let request = program.client().get(program.url("/readyz")).send();
-        async move { request.await.ok().filter(|reply| reply.status() == 200) }
-    })
-    .await;
+    sample::is_up(&api).await;
+    sample::is_up(&worker).await;
 }

@@ -115,7 +115,7 @@ async fn begin(api: &Api, line: &Proxy, sent: &str) -> tokio::net::TcpStream {
 }
 
 /// The sessions of the API on the database, and those of the test itself, which stay.
-async fn sessions(database: &Database) -> HashSet<u64> {
-    let sessions = "select id from information_schema.processlist where db = database()";
+async fn sessions(database: &Database) -> HashSet<i64> {
+    let sessions = "select cast(id as signed) from information_schema.processlist where db = database()";
     sqlx::query_scalar(sessions).fetch_all(&database.pool).await.unwrap().into_iter().collect()
 }
