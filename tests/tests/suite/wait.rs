@@ -247,7 +247,8 @@ async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() 
     let order_id = api.place(&sample::order()).await;
     let (path, before) = (format!("/orders/{order_id}"), api.descriptors());
 
-    let mut clients = waiting_clients(&api, order_id, WAITERS_MAX).await;
+    // Some more than may wait, since one that looks whether all do takes a place meanwhile.
+    let mut clients = waiting_clients(&api, order_id, WAITERS_MAX + 20).await;
     let refused = eventually("no more may wait", sample::SOON, || async {
         Some(api.get(&format!("{path}?wait=1")).await).filter(|reply| reply.status == 503)
     })
