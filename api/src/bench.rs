@@ -1,6 +1,6 @@
 //! The hot, pure parts of a request, for micro-benchmarks.
 
-use orders_shared::domain::{NewOrder, Order, OrderId};
+use orders_shared::domain::{self, NewOrder, Order, OrderId};
 
 use crate::dto::{BatchBody, CreateOrder, FullOrder, ListedOrder, OrderCreated};
 use crate::payload::{Fields, Shape};
@@ -47,6 +47,6 @@ pub fn write_order(order: Order) -> serde_json::Result<Vec<u8>> {
 ///
 /// As serde's.
 pub fn write_list(orders: Vec<Order>) -> serde_json::Result<Vec<u8>> {
-    let orders: Vec<_> = orders.into_iter().map(ListedOrder::from).collect();
+    let orders: Vec<_> = orders.into_iter().map(domain::ListedOrder::from).map(ListedOrder::from).collect();
     serde_json::to_vec(&orders)
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
 
+use crate::memory::MemoryBudget;
+
 /// Takes orders in over HTTP and keeps them in MySQL.
 #[derive(Parser)]
 #[command(name = "orders-api", version)]
@@ -47,6 +49,12 @@ pub struct ServeArgs {
     /// Address of the API.
     #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
     pub api_listen: SocketAddr,
+
+    /// Mebibytes of memory that this process plans with: what connections, bodies, waiting orders, pages and answers may take
+    /// together with the program itself. Lower turns large requests, and many at once, away sooner; higher takes the memory
+    /// from others. A hard limit around the process should be half as much again.
+    #[arg(long, env = "API_MEMORY_MB", default_value_t = 192, value_parser = clap::value_parser!(u32).range(i64::from(MemoryBudget::MB_MIN)..=i64::from(MemoryBudget::MB_MAX)))]
+    pub api_memory_mb: u32,
 
     #[command(flatten)]
     pub shutdown: ShutdownArgs,

@@ -5,19 +5,28 @@ use std::time::Duration;
 use orders_shared::domain::{NewOrder, Placed, Placement};
 use orders_shared::store::{ErrorKind, Store, StoreError, weight_bytes};
 use orders_shared::tasks::Tasks;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::bell::Bell;
+use crate::memory::{Room, Share};
 use crate::metrics::ApiMetrics;
 
 /// Requests that wait to be written. Full means that the database is slower than the clients: more waiting would only
 /// add delay and memory, so further ones are turned away.
 const QUEUE_MAX: usize = 4_096;
 
-/// Bytes of all orders that wait, as they travel to the database, where what callers wrote takes twice its size. It bounds the
-/// memory of large orders as [`QUEUE_MAX`] does that of small ones; room for seven of the largest batches.
-const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// How often an order is in memory at worst, as it travels to the database: as itself, in its statement, in the script around
+/// that, and in what the driver sends. So much room each one takes of the [`MemoryBudget`](crate::memory::MemoryBudget), which
+/// bounds the memory of large orders as [`QUEUE_MAX`] does that of small ones.
+const COPIES: usize = 4;
+
+/// Bytes of room that an entry of its metadata takes, however short.
+const ENTRY_BYTES: usize = 128;
+
+/// Bytes of room from which on a request is large: a quarter of the room is for those that are not, so that large ones are
+/// turned away first. Lower, usual batches would count among the large ones.
+const LARGE: usize = 1 << 20;
 
 /// Orders that one commit takes, or as many more as one request has. The gain of larger ones is small.
 const BATCH_MAX: usize = 500;
@@ -57,8 +66,8 @@ pub(crate) struct Intake {
 /// When a batch is written.
 #[derive(Debug)]
 struct Turns {
-    /// Permits for all bytes of orders that are not taken in.
-    room: Arc<Semaphore>,
+    /// For the orders that are taken in and not stored yet.
+    room: Share,
     /// For the only batch that is written.
     alone: Semaphore,
     /// Notified when more is taken in than one batch at a time is for.
@@ -90,7 +99,7 @@ struct Waiting {
     placement: Placement,
     bytes: usize,
     placed: oneshot::Sender<Told>,
-    room: OwnedSemaphorePermit,
+    room: Room,
 }
 
 /// What became of the orders of one request, and the orders.
@@ -98,10 +107,16 @@ type Told = Result<(Placed, Vec<NewOrder>), Refused>;
 
 impl Intake {
     /// An intake. Its writers, which are added to `tasks`, end when its last clone is dropped.
-    pub(crate) fn start(store: &Store, bell: &Bell, metrics: &Arc<ApiMetrics>, tasks: &mut Tasks) -> Self {
+    pub(crate) fn start(
+        store: &Store,
+        room: &Share,
+        bell: &Bell,
+        metrics: &Arc<ApiMetrics>,
+        tasks: &mut Tasks,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
-        let turns = Arc::new(Turns::new());
+        let turns = Arc::new(Turns::new(room.clone()));
         for _ in 0..WRITERS {
             let (waiting, turns) = (Arc::clone(&waiting), Arc::clone(&turns));
             tasks.spawn("intake", write(store.clone(), waiting, turns, bell.clone(), Arc::clone(metrics)));
@@ -112,8 +127,8 @@ impl Intake {
     /// Places the orders of one request, all or none, and gives them back. [`Placed::New`] means that they are on disk.
     pub(crate) async fn place(&self, placement: Placement) -> Told {
         let bytes: usize = placement.orders.iter().map(weight_bytes).sum();
-        let permits = u32::try_from(bytes).map_err(|_| Refused::Full)?;
-        let room = Arc::clone(&self.turns.room).try_acquire_many_owned(permits).map_err(|_| Refused::Full)?;
+        let entries: usize = placement.orders.iter().map(|order| order.metadata.pairs().len()).sum();
+        let room = self.turns.take(COPIES * bytes + ENTRY_BYTES * entries).ok_or(Refused::Full)?;
         let (placed, answer) = oneshot::channel();
         self.queue.try_send(Waiting { placement, bytes, placed, room }).map_err(|_| Refused::Full)?;
         if self.turns.is_crowd() {
@@ -124,12 +139,19 @@ impl Intake {
 }
 
 impl Turns {
-    fn new() -> Self {
-        Self { room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX)), alone: Semaphore::new(1), crowd: Notify::new() }
+    fn new(room: Share) -> Self {
+        Self { room, alone: Semaphore::new(1), crowd: Notify::new() }
+    }
+
+    /// Room for the orders of one request.
+    fn take(&self, bytes: usize) -> Option<Room> {
+        let kept = if bytes >= LARGE { self.room.bytes() / 4 } else { 0 };
+        let bytes = bytes.min(self.room.bytes() - kept);
+        if self.room.left() < bytes + kept { None } else { self.room.take(bytes) }
     }
 
     fn is_crowd(&self) -> bool {
-        QUEUE_BYTES_MAX - self.room.available_permits() >= CROWD_BYTES
+        self.room.taken() >= COPIES * CROWD_BYTES
     }
 
     /// Waits until another batch may be written. While its caller keeps what this gives, only a crowd lets one more begin.
@@ -217,7 +239,7 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>, statement_bytes_max: usiz
     Some(batch)
 }
 
-type Answer = (oneshot::Sender<Told>, OwnedSemaphorePermit);
+type Answer = (oneshot::Sender<Told>, Room);
 
 /// Answers those whose orders one commit placed, or did not.
 fn tell(
@@ -294,13 +316,13 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_crowd_lets_a_second_batch_be_written_beside_the_first() {
-        let turns = Turns::new();
+        let turns = Turns::new(Share::of(64 << 20));
         let only = turns.next().await;
         assert!(only.is_some());
 
         turns.crowd.notify_one();
         assert!(turns.next().now_or_never().is_none(), "a crowd that is gone");
-        let crowd = turns.room.acquire_many(u32::try_from(CROWD_BYTES).unwrap()).await.unwrap();
+        let crowd = turns.take(COPIES * CROWD_BYTES).unwrap();
         assert!(turns.next().now_or_never().is_some(), "there is one");
         drop(crowd);
 
@@ -308,5 +330,19 @@ mod tests {
         assert!((&mut second).now_or_never().is_none());
         drop(only);
         assert!(second.await.is_some());
+    }
+
+    #[test]
+    fn large_requests_leave_room_for_small_ones() {
+        let turns = Turns::new(Share::of(16 * LARGE));
+
+        let large: Vec<_> = std::iter::from_fn(|| turns.take(LARGE)).collect();
+        assert_eq!(large.len(), 12);
+        let small: Vec<_> = std::iter::from_fn(|| turns.take(LARGE / 2)).collect();
+        assert_eq!(small.len(), 8);
+        drop((large, small));
+
+        let huge = turns.take(100 * LARGE);
+        assert!(huge.is_some() && turns.take(LARGE).is_none() && turns.take(LARGE / 2).is_some());
     }
 }

@@ -11,6 +11,7 @@ mod edge;
 mod ends;
 mod idempotency;
 mod intake;
+mod memory;
 mod metrics;
 mod payload;
 mod problems;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::coalesced::Coalesced;
-use orders_shared::http::{CONNECTIONS_MAX, Ending, Listener, Readiness, Room};
+use orders_shared::http::{Ending, Listener, Readiness, Room};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
 use prometheus::Registry;
@@ -33,6 +34,7 @@ use crate::bell::Bell;
 pub use crate::doctor::doctor;
 use crate::ends::Ends;
 use crate::intake::Intake;
+pub use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
 use crate::routes::Parts;
 pub use crate::routes::openapi_json;
@@ -52,21 +54,23 @@ const FAILED_GRACE: Duration = Duration::from_secs(7);
 ///
 /// # Errors
 ///
-/// When the process may have too few descriptors, the metrics cannot be registered, or a vital task fails; then too requests under way are answered, for a short time.
+/// When the process may have too few descriptors, the metrics cannot be registered, or a vital task fails; then too requests
+/// under way are answered, for a short time.
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
     registry: Registry,
+    budget: MemoryBudget,
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let room = Room::of_process(CONNECTIONS_MAX)?;
+    let room = Room::of_process(budget.connections_max())?;
     let stop = stop.child_token();
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
     let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
     let (bell, ringer) = Bell::new();
-    let intake = Intake::start(&store, &bell, &metrics, &mut writers);
+    let intake = Intake::start(&store, budget.intake(), &bell, &metrics, &mut writers);
     let ends = Ends::new(room.connections(), stop.clone());
     let (counts, counter) = Coalesced::new(Duration::ZERO);
     let (queue, queue_reader) = Coalesced::new(QUEUE_READINGS_APART);
@@ -80,6 +84,7 @@ pub async fn serve(
     chores.spawn("wait for orders", ends.clone().watch(watching));
     let (endpoint, refusal) = routes::endpoint(Parts {
         store: store.for_callers(),
+        budget,
         intake,
         bell,
         ends,

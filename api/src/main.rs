@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, ServeArgs};
-use orders_api::{doctor, openapi_json, serve};
+use orders_api::{MemoryBudget, doctor, openapi_json, serve};
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{metrics, shutdown, telemetry};
@@ -46,7 +46,8 @@ async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
     let listener = Listener::bind(args.api_listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {} (API_LISTEN): {error}", args.api_listen))?;
-    serve(database, listener, registry, args.shutdown.grace(), shutdown::on_signal()?).await
+    let budget = MemoryBudget::of_mb(args.api_memory_mb);
+    serve(database, listener, registry, budget, args.shutdown.grace(), shutdown::on_signal()?).await
 }
 
 async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {

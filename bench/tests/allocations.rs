@@ -111,6 +111,7 @@ fn place(database_url: &str) -> (Cost, Cost) {
         database,
         listener,
         registry().expect("it has figures"),
+        orders_api::MemoryBudget::of_mb(args.api_memory_mb),
         args.shutdown.grace(),
         stop.clone(),
     ));

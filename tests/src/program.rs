@@ -279,8 +279,18 @@ impl Program {
     /// The memory that the process has now, in bytes.
     #[must_use]
     pub fn memory(&self) -> u64 {
+        self.memory_as("VmRSS:")
+    }
+
+    /// The most memory that the process ever had, in bytes.
+    #[must_use]
+    pub fn memory_peak(&self) -> u64 {
+        self.memory_as("VmHWM:")
+    }
+
+    fn memory_as(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the program runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a process has memory");
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes");
         kilobytes * 1024
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use orders_shared::domain::{
-    Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter, OrderId, OrderStatus, PageKey,
-    Queue, Situation, UserId, WorkerId,
+    self, Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter, OrderId, OrderStatus,
+    PageKey, Queue, Situation, UserId, WorkerId,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -50,7 +50,10 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
         ("place_order", written(serde_json::to_value(FullOrder::from(placed.clone())))?),
         ("place_orders", written(serde_json::to_value(BatchCreated { orders: vec![placed.clone().into()] }))?),
         ("list_orders", written(serde_json::to_value(OrderPage { orders: vec![order.clone().into()], next_cursor }))?),
-        ("list_orders_by_status", written(serde_json::to_value([ListedOrder::from(order.clone())]))?),
+        (
+            "list_orders_by_status",
+            written(serde_json::to_value([ListedOrder::from(domain::ListedOrder::from(order.clone()))]))?,
+        ),
         ("get_order", written(serde_json::to_value(FullOrder::from(order.clone())))?),
         ("cancel_order", written(serde_json::to_value(FullOrder::from(canceled)))?),
         ("retry_order", written(serde_json::to_value(FullOrder::from(retried)))?),
@@ -138,7 +141,7 @@ fn story(order: &Order) -> Story {
     };
     let duration = Some(Duration::from_millis(2_875));
     let done = Event { at: at(2_995), kind: EventKind::Completed, duration, ..claimed.clone() };
-    Story { events: [placed, claimed, done].map(Into::into).into() }
+    Story { events: [placed, claimed, done].map(Into::into).into(), next_cursor: None }
 }
 
 fn worker() -> LiveWorker {

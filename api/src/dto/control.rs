@@ -118,11 +118,13 @@ impl From<LiveWorker> for WorkerState {
     }
 }
 
-/// An order's whole story.
+/// A page of an order's story.
 #[derive(Object, Serialize)]
 pub(crate) struct Story {
     /// What happened to it, oldest first.
     pub(crate) events: Vec<OrderEvent>,
+    /// The next page's `cursor`; null on the last one.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Something that happened to an order.

@@ -2,7 +2,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use orders_shared::domain::{
-    Amount, AmountError, Currency, ExternalId, ItemIds, ItemIdsError, Metadata, NewOrder, OrderId, UserId,
+    Amount, AmountError, Currency, ExternalId, ItemIds, ItemIdsError, Metadata, MetadataError, NewOrder, OrderId,
+    UserId,
 };
 use poem_openapi::Object;
 use poem_openapi::types::Example;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::payload::{AmountNumber, Fields, Place, Shape, Time, TimeError};
+use crate::payload::{AmountNumber, Entries, Fields, Place, Shape, Time, TimeError};
 
 /// Orders that one batch creates at most.
 pub(crate) const BATCH_MAX: usize = 500;
@@ -98,7 +99,8 @@ pub(crate) struct NewOrderBody {
     /// The caller's own number of the order, which no second order can ever have.
     #[oai(validator(min_length = 1, max_length = 64))]
     external_id: Option<String>,
-    /// The caller's own notes: at most 50 entries, keys of 1 to 40 characters, values of at most 500.
+    /// The caller's own notes: at most 50 entries, keys of 1 to 40 characters, values of at most 500, and 16,384 bytes in all,
+    /// as JSON without spaces, in UTF-8.
     metadata: Option<HashMap<String, String>>,
     /// When a worker may process the order at the earliest, such as 2030-01-31T08:00:00Z (RFC 3339, from 1970 to 9999, no leap
     /// second); at once where it is missing or null.
@@ -123,7 +125,8 @@ impl Example for NewOrderBody {
 impl Shape for NewOrderBody {
     type Meaning = NewOrder;
 
-    /// Metadata of the longest entries takes some 108 kB, and three times as many where each character is escaped.
+    /// The largest order takes some 120 kB, where each character of its metadata is escaped. What is larger for the sake of its
+    /// metadata is told so, up to the longest entries, all escaped.
     const BYTES_MAX: usize = 512 << 10;
 
     fn read(fields: &mut Fields<'_>) -> Option<NewOrder> {
@@ -162,7 +165,7 @@ impl Shape for BatchBody {
 }
 
 fn read_orders(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<Vec<NewOrder>> {
-    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+    let Ok(Entries(entries)) = serde_json::from_str::<Entries<'_, BATCH_MAX>>(value.get()) else {
         fields.fault(place, "not_an_array", "must be an array of orders");
         return None;
     };
@@ -197,7 +200,7 @@ fn read_user_id(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> 
 }
 
 fn read_item_ids(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) -> Option<ItemIds> {
-    let Ok(entries) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+    let Ok(Entries(entries)) = serde_json::from_str::<Entries<'_, { ItemIds::MAX }>>(value.get()) else {
         fields.fault(place, "not_an_array", "must be an array of integers");
         return None;
     };
@@ -240,8 +243,14 @@ fn read_metadata(fields: &mut Fields<'_>, place: Place<'_>, value: &RawValue) ->
         for (key, value) in pairs.members() {
             let place = Place::Member(&object, &key);
             let Some(value) = pairs.text(place, value) else { continue };
-            if let Err(error) = metadata.insert(key.to_string(), value) {
-                pairs.fault(place, error.code(), error);
+            match metadata.insert(key.to_string(), value) {
+                Ok(()) => {}
+                // It is the fault of all of them, and said once.
+                Err(error @ MetadataError::TooLarge) => {
+                    pairs.fault(object, error.code(), error);
+                    break;
+                }
+                Err(error) => pairs.fault(place, error.code(), error),
             }
         }
         Some(metadata)

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use orders_shared::domain::{Order, OrderStatus, WorkerId};
+use orders_shared::domain::{self, Order, OrderStatus, WorkerId};
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
@@ -68,8 +68,8 @@ pub(crate) struct ListedOrder {
     updated_at: DateTime<Utc>,
 }
 
-impl From<Order> for ListedOrder {
-    fn from(order: Order) -> Self {
+impl From<domain::ListedOrder> for ListedOrder {
+    fn from(order: domain::ListedOrder) -> Self {
         Self {
             order_id: order.order_id.uuid(),
             user_id: order.user_id.get(),
@@ -133,7 +133,7 @@ impl From<Order> for FullOrder {
             total_amount: AmountNumber(order.total_amount),
             currency: order.currency.map(|currency| currency.to_string()),
             external_id: order.external_id.map(|external_id| external_id.as_str().to_owned()),
-            metadata: order.metadata.pairs().clone(),
+            metadata: order.metadata.into_pairs(),
             status: order.status.into(),
             process_after: order.process_after,
             attempt: order.attempt,
@@ -152,7 +152,7 @@ impl From<Order> for FullOrder {
 /// A page of orders.
 #[derive(Object, Serialize)]
 pub(crate) struct OrderPage {
-    /// The orders, newest first: `limit` of them at most, and sometimes fewer where a next page follows.
+    /// The orders, newest first: `limit` of them at most, and fewer where they are large, while a next page follows.
     pub(crate) orders: Vec<FullOrder>,
     /// The next page's `cursor`; null on the last one.
     pub(crate) next_cursor: Option<String>,

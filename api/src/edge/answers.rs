@@ -1,28 +1,27 @@
-use std::sync::Arc;
-
 use bytes::Bytes;
 use poem::http::{HeaderValue, Method, header};
 use poem::{Body, Response};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::overloaded;
+use crate::memory::{MemoryBudget, Room, Share};
 use crate::payload::Problem;
 
-/// Bytes of large answers in memory at most, over all connections. Enough for thousands of usual lists, and for seven of the
-/// largest; less would turn readers away while there is room, more could take the memory that the process needs.
-const BYTES_MAX: usize = 256 << 20;
-
 /// An answer of at most so many bytes is small: it fits what the kernel keeps for a connection, and is not counted.
-const SMALL: usize = 16 << 10;
+pub(crate) const SMALL: usize = 16 << 10;
 
 /// The memory for answers whose clients read slowly, or not at all.
 #[derive(Clone, Debug)]
-pub(crate) struct Answers(Arc<Semaphore>);
+pub(crate) struct Answers {
+    /// For those to readers.
+    reads: Share,
+    /// For those to who changed something.
+    changes: Share,
+}
 
 /// Bytes that give their room back when the connection is done with them.
 struct Counted {
     bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: Option<Room>,
 }
 
 impl AsRef<[u8]> for Counted {
@@ -32,21 +31,18 @@ impl AsRef<[u8]> for Counted {
 }
 
 impl Answers {
-    pub(crate) fn new() -> Self {
-        Self::with_room(BYTES_MAX)
+    pub(crate) fn new(budget: &MemoryBudget) -> Self {
+        Self { reads: budget.reads().clone(), changes: budget.bodies().clone() }
     }
 
-    fn with_room(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes)))
-    }
-
-    /// Whether there is room at all. To be asked before something is changed whose answer may be large.
-    pub(crate) fn have_room(&self) -> bool {
-        self.0.available_permits() >= SMALL
-    }
-
-    /// Counts a large answer. One to a GET is refused where there is no room; what changed something is answered in any case.
-    pub(crate) async fn hold(&self, method: &Method, mut response: Response) -> Result<Response, Problem> {
+    /// Counts a large answer, in the `room` that was taken for it before, if any was. One to a GET is refused where there is no
+    /// room; what changed something is answered in any case.
+    pub(crate) async fn hold(
+        &self,
+        method: &Method,
+        room: Option<Room>,
+        mut response: Response,
+    ) -> Result<Response, Problem> {
         if !response.status().is_success() {
             return Ok(response);
         }
@@ -55,10 +51,19 @@ impl Answers {
         let body = if bytes.len() <= SMALL {
             Body::from_bytes(bytes)
         } else {
-            let most = if *method == Method::GET { usize::MAX } else { self.0.available_permits() };
-            let room = u32::try_from(bytes.len().min(most)).ok();
-            let room = room.and_then(|room| Arc::clone(&self.0).try_acquire_many_owned(room).ok());
-            if room.is_none() && *method == Method::GET {
+            let (room, is_counted) = match room {
+                Some(mut room) => {
+                    let is_counted = room.resize(bytes.len());
+                    (Some(room), is_counted)
+                }
+                None if *method == Method::GET => {
+                    let room = self.reads.take(bytes.len());
+                    let is_counted = room.is_some();
+                    (room, is_counted)
+                }
+                None => (self.changes.take(bytes.len().min(self.changes.left())), false),
+            };
+            if *method == Method::GET && !is_counted {
                 return Err(no_room());
             }
             Body::from_bytes(Bytes::from_owner(Counted { bytes, _room: room }))
@@ -90,16 +95,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_answer_keeps_its_room_until_it_is_gone() {
-        let answers = Answers::with_room(2 * SMALL);
-        let first = answers.hold(&Method::GET, large()).await.unwrap();
+        let answers = Answers { reads: Share::of(2 * SMALL), changes: Share::of(SMALL) };
+        let first = answers.hold(&Method::GET, None, large()).await.unwrap();
 
-        assert!(answers.hold(&Method::GET, large()).await.is_err(), "there is no room for a second one");
-        assert!(answers.hold(&Method::GET, Response::builder().body("small")).await.is_ok());
-        let done = answers.hold(&Method::POST, large()).await.expect("what was done is told in any case");
-        assert!(!answers.have_room(), "and takes what is left");
+        assert!(answers.hold(&Method::GET, None, large()).await.is_err(), "there is no room for a second one");
+        assert!(answers.hold(&Method::GET, None, Response::builder().body("small")).await.is_ok());
+        assert_eq!(answers.changes.taken(), 0, "readers take nothing from others");
+        let done = answers.hold(&Method::POST, None, large()).await.expect("what was done is told in any case");
+        assert_eq!(answers.changes.left(), 0, "and takes what is left");
         drop((first, done));
 
-        assert!(answers.have_room());
-        assert!(answers.hold(&Method::GET, large()).await.is_ok());
+        assert_eq!((answers.reads.taken(), answers.changes.taken()), (0, 0));
+        assert!(answers.hold(&Method::GET, None, large()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn of_the_room_that_was_taken_before_an_answer_keeps_as_much_as_it_needs() {
+        let answers = Answers { reads: Share::of(8 * SMALL), changes: Share::of(0) };
+
+        let large = answers.hold(&Method::GET, answers.reads.take(8 * SMALL), large()).await.unwrap();
+        assert_eq!(answers.reads.taken(), SMALL + 1);
+        let small = answers.hold(&Method::GET, answers.reads.take(SMALL), Response::builder().body("small")).await;
+        assert_eq!(answers.reads.taken(), SMALL + 1);
+        drop((large, small));
+
+        assert_eq!(answers.reads.taken(), 0);
     }
 }

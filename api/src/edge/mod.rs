@@ -24,7 +24,8 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 pub(crate) use self::accept::accepts;
-use self::answers::{Answers, no_room, without_body};
+use self::answers::{Answers, without_body};
+pub(crate) use self::answers::{SMALL, no_room};
 use self::compress::{Coding, Compressor};
 pub(crate) use self::detached::detached;
 use self::request_id::{RequestId, X_REQUEST_ID};
@@ -34,6 +35,7 @@ use self::shed::Shed;
 use self::translate::{problem_of, problem_of_status};
 pub(crate) use self::turn::Turn;
 use crate::edge::turn::ANSWER_WITHIN;
+use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
 use crate::payload::{PROBLEM_JSON, Problem};
 use crate::problems::Kind;
@@ -63,13 +65,13 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn new(routes: Routes, metrics: Arc<ApiMetrics>) -> Self {
+    pub(crate) fn new(routes: Routes, budget: &MemoryBudget, metrics: Arc<ApiMetrics>) -> Self {
         let places = Arc::new(Semaphore::new(REQUESTS_MAX));
         Self {
             routes,
             metrics,
             places,
-            answers: Answers::new(),
+            answers: Answers::new(budget),
             compressor: Compressor::default(),
             shed: Shed::default(),
         }
@@ -157,9 +159,6 @@ impl Edge {
         }
         let Some(turn) = turn else { return ready(call(endpoint, request, operation).await?).await };
         operation.check(&request)?;
-        if operation.is_of_many && !self.answers.have_room() {
-            return Err(no_room());
-        }
         request.set_data(turn.clone());
         let (method, coding) = (request.method().clone(), Coding::accepted(request.headers()));
         // By the route, since a path has many spellings; a page with a parameter is not the same for everybody.
@@ -173,7 +172,7 @@ impl Edge {
             return Err(problem_of_status(status));
         }
         let response = self.compressor.compress(coding, response, page).await;
-        self.answers.hold(&method, response).await
+        self.answers.hold(&method, turn.take_room(), response).await
     }
 }
 
@@ -261,7 +260,7 @@ mod tests {
 
     fn edge() -> Edge {
         let metrics = ApiMetrics::register(&prometheus::Registry::new()).unwrap();
-        Edge::new(Routes::new(vec![], &["/"], &[]), Arc::new(metrics))
+        Edge::new(Routes::new(vec![], &["/"], &[]), &MemoryBudget::of_mb(192), Arc::new(metrics))
     }
 
     #[tokio::test]

@@ -7,7 +7,6 @@ use super::accept::accepts;
 use crate::dto::Status;
 use crate::payload::{Problem, echo};
 use crate::problems::Kind;
-use crate::routes::BATCH;
 
 /// Every path that leads somewhere, with what the OpenAPI document says of it.
 pub(crate) struct Routes(Vec<Route>);
@@ -31,8 +30,6 @@ pub(crate) struct Operation {
     /// Its parameters in the query; `None` when nobody looks at the query.
     query: Option<Vec<Parameter>>,
     path: Vec<Parameter>,
-    /// Whether it changes many orders at once, so that its answer may be large.
-    pub(crate) is_of_many: bool,
 }
 
 /// One parameter.
@@ -61,8 +58,7 @@ impl Routes {
         }
         for path in pages.iter().chain(ops) {
             if routes.iter().all(|route| route.path != *path) {
-                let get =
-                    Operation { method: Method::GET, produces: vec![], query: None, path: vec![], is_of_many: false };
+                let get = Operation { method: Method::GET, produces: vec![], query: None, path: vec![] };
                 routes.push(Route {
                     path: (*path).to_owned(),
                     is_ops: ops.contains(path),
@@ -130,7 +126,6 @@ impl Operation {
             produces,
             query: Some(parameters(MetaParamIn::Query)),
             path: parameters(MetaParamIn::Path),
-            is_of_many: operation.operation_id == Some(BATCH),
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
+use crate::memory::Room;
+
 /// How long an answer may take, time spent aside not counted. Longer than every limit inside, of which the state of the
 /// queue has the largest, three calls of 5 s, so that it shows only what forgot to have one. Lower, it would give up what is
 /// about to be answered; higher, a fault of ours would hold its caller for longer.
@@ -21,6 +23,7 @@ struct Inner {
     places: Arc<Semaphore>,
     held: Mutex<Held>,
     has_read: AtomicBool,
+    room: Mutex<Option<Room>>,
 }
 
 #[derive(Debug)]
@@ -35,7 +38,8 @@ impl Turn {
     pub(crate) fn take(places: &Arc<Semaphore>) -> Option<Self> {
         let place = Arc::clone(places).try_acquire_owned().ok()?;
         let held = Held { _place: Some(place), until: Instant::now() + ANSWER_WITHIN, aside: Duration::ZERO };
-        let inner = Inner { places: Arc::clone(places), held: Mutex::new(held), has_read: AtomicBool::new(false) };
+        let (held, has_read) = (Mutex::new(held), AtomicBool::new(false));
+        let inner = Inner { places: Arc::clone(places), held, has_read, room: Mutex::default() };
         Some(Self(Arc::new(inner)))
     }
 
@@ -65,6 +69,16 @@ impl Turn {
     /// Whether the body is here in full.
     pub(crate) fn has_read_body(&self) -> bool {
         self.0.has_read.load(Ordering::Relaxed)
+    }
+
+    /// Keeps room for the answer until it is gone.
+    pub(crate) fn keep(&self, room: Room) {
+        *self.0.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(room);
+    }
+
+    /// The room that was kept for the answer.
+    pub(crate) fn take_room(&self) -> Option<Room> {
+        self.0.room.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Waits until the time for the answer is over.

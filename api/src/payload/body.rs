@@ -1,6 +1,5 @@
 use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +9,11 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{Fault, Fields, Problem};
 use crate::edge::{Turn, overloaded};
+use crate::memory::{MemoryBudget, Room, Share};
 use crate::problems::Kind;
 
 /// How long a body may take to arrive. Less would fail lines that are merely bad, more would let idle senders keep what
@@ -26,13 +25,9 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const DISCARDED_MAX: usize = 16 << 20;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Bytes of each body that need no room of [`Bodies`]: so many a usual order has. So those who send much, slowly, never
+/// Bytes of each body that need no room of the [`MemoryBudget`]: so many a usual order has. So those who send much, slowly, never
 /// keep out those who send little.
 const FREE: usize = 4 * 1024;
-
-/// Bytes of bodies beyond [`FREE`] that are in memory at one time: sixteen of the largest batches, or hundreds of usual
-/// ones. More could take the memory that the process needs.
-const BODIES_MAX: usize = 64 << 20;
 
 /// A type that documents a body's shape and knows how to read its meaning.
 pub(crate) trait Shape: Type {
@@ -48,16 +43,6 @@ pub(crate) trait Shape: Type {
 
 /// The meaning of a JSON body of the shape `S`, valid in every field.
 pub(crate) struct Body<S: Shape>(pub(crate) S::Meaning);
-
-/// The memory for bodies that are arriving or being read.
-#[derive(Clone, Debug)]
-pub(crate) struct Bodies(Arc<Semaphore>);
-
-impl Bodies {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BODIES_MAX)))
-    }
-}
 
 impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -94,21 +79,23 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
 }
 
 /// Reads a body to its end, within its limits. While it arrives, the request leaves its place to others.
-async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(Vec<u8>, Room), Problem> {
+async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(Vec<u8>, Option<Room>), Problem> {
     let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     let is_too_large = declared.is_some_and(|length| length > bytes_max as u64);
     if is_too_large && request.header(header::EXPECT).is_some() {
         // It waits for leave to send (RFC 9110, section 10.1.1).
         return Err(too_large(bytes_max));
     }
-    let bodies = request.data::<Bodies>().cloned().unwrap_or_else(Bodies::new);
+    let bodies = request.data::<MemoryBudget>().ok_or_else(Problem::internal)?.bodies();
+    // Room is taken for what has come: who only says that much will come takes nothing from others.
+    let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(bytes_max).min(bytes_max);
     let arriving = timeout(BODY_WITHIN, async {
         let chunks = pin!(body.into_bytes_stream());
         if is_too_large {
             discard(chunks).await;
             return Err(too_large(bytes_max));
         }
-        gather(chunks, bodies, bytes_max).await
+        gather(chunks, bodies, bytes_max, expected).await
     });
     let arrived = match request.data::<Turn>() {
         Some(turn) => {
@@ -126,15 +113,13 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
     })
 }
 
-/// What a body takes of the common memory.
-type Room = Option<OwnedSemaphorePermit>;
-
 async fn gather(
     mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin,
-    bodies: Bodies,
+    bodies: &Share,
     bytes_max: usize,
-) -> Result<(Vec<u8>, Room), Problem> {
-    let (mut bytes, mut room) = (Vec::new(), Room::None);
+    expected: usize,
+) -> Result<(Vec<u8>, Option<Room>), Problem> {
+    let (mut bytes, mut room) = (Vec::new(), None);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|_| Problem::new(Kind::MalformedBody, "The body did not arrive in full."))?;
         let length = bytes.len() + chunk.len();
@@ -143,16 +128,28 @@ async fn gather(
             discard(chunks).await;
             return Err(too_large(bytes_max));
         }
-        let beyond = length.saturating_sub(FREE.max(bytes.len()));
-        let more = u32::try_from(beyond).ok().and_then(|more| Arc::clone(&bodies.0).try_acquire_many_owned(more).ok());
-        let more = more.ok_or_else(|| overloaded("Too many large bodies are arriving. Try again."))?;
-        match &mut room {
-            Some(room) => room.merge(more),
-            None => room = Some(more),
+        if length > bytes.capacity() {
+            let capacity = length.max((2 * bytes.capacity()).min(expected));
+            if !has_room(bodies, &mut room, capacity.saturating_sub(FREE)) {
+                return Err(overloaded("Too many large bodies are arriving. Try again."));
+            }
+            bytes.reserve_exact(capacity - bytes.len());
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes, room))
+}
+
+/// Makes the room of a body as large as that, where there is so much.
+fn has_room(bodies: &Share, room: &mut Option<Room>, bytes: usize) -> bool {
+    match room {
+        _ if bytes == 0 => true,
+        Some(room) => room.resize(bytes),
+        None => {
+            *room = bodies.take(bytes);
+            room.is_some()
+        }
+    }
 }
 
 /// Reads what else comes, in bounds.

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -9,6 +9,13 @@ use super::Fault;
 
 /// Faults that one answer lists at most: enough to mend a body, too few to make the answer a burden.
 const FAULTS_MAX: usize = 50;
+
+/// Bytes of faults after which an answer lists no more: a small answer, which needs no room, whatever the names in it.
+const FAULTS_BYTES_MAX: usize = 8 << 10;
+
+/// Members of an object that are looked at. No body has so many; one that has more is refused for those that nobody asked
+/// for, and to keep them all would take many times its own bytes.
+const MEMBERS_MAX: usize = 1_000;
 
 /// Characters of a caller's own text that an answer repeats at most.
 const ECHO_MAX: usize = 100;
@@ -125,7 +132,10 @@ impl<'a> Fields<'a> {
 
     /// Notes a fault.
     pub(crate) fn fault(&mut self, place: Place<'_>, code: &str, detail: impl fmt::Display) {
-        if self.faults.len() < FAULTS_MAX {
+        // As JSON escapes them at worst.
+        let escaped = |byte: u8| if byte < b' ' { 6 } else { 1 + usize::from(matches!(byte, b'"' | b'\\')) };
+        let bytes = |fault: &Fault| fault.pointer.bytes().map(escaped).sum::<usize>() + fault.detail.len();
+        if self.faults.len() < FAULTS_MAX && self.faults.iter().map(bytes).sum::<usize>() < FAULTS_BYTES_MAX {
             self.faults.push(Fault { pointer: place.to_string(), code: code.to_owned(), detail: detail.to_string() });
         }
     }
@@ -190,14 +200,48 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(4);
-                while let Some((Name(name), value)) = map.next_entry()? {
+                while members.len() < MEMBERS_MAX
+                    && let Some((Name(name), value)) = map.next_entry()?
+                {
                     members.push((name, value));
                 }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(members)
             }
         }
 
         deserializer.deserialize_map(Members).map(Object)
+    }
+}
+
+/// The entries of an array, as their texts: `MAX` of them, and one more where there are more. To keep them all would take
+/// many times the bytes of the array.
+pub(crate) struct Entries<'a, const MAX: usize>(pub(crate) Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Entries<'a, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements<const MAX: usize>;
+
+        impl<'de, const MAX: usize> Visitor<'de> for Elements<MAX> {
+            type Value = Vec<&'de RawValue>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while entries.len() <= MAX
+                    && let Some(entry) = seq.next_element()?
+                {
+                    entries.push(entry);
+                }
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(entries)
+            }
+        }
+
+        deserializer.deserialize_seq(Elements::<MAX>).map(Self)
     }
 }
 

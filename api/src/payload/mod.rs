@@ -11,8 +11,8 @@ mod tagged;
 mod time;
 
 pub(crate) use amount::AmountNumber;
-pub(crate) use body::{Bodies, Body, Shape};
-pub(crate) use fields::{Fields, Place, echo};
+pub(crate) use body::{Body, Shape};
+pub(crate) use fields::{Entries, Fields, Place, echo};
 pub(crate) use json::Json;
 pub(crate) use key::KeyHeader;
 pub(crate) use problem::{Fault, PROBLEM_JSON, Problem};

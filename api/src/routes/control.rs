@@ -1,23 +1,27 @@
 use orders_shared::domain::OrderId;
 use orders_shared::store::{Store, StoreError, Wish};
-use poem::web::RemoteAddr;
+use poem::web::{Data, RemoteAddr};
 use poem_openapi::OpenApi;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use super::Tag;
 use super::action::Action;
 use crate::bell::Bell;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
-use crate::edge::detached;
-use crate::payload::{Json, Problem};
+use crate::edge::{Turn, detached};
+use crate::memory::MemoryBudget;
+use crate::payload::{Json, Problem, cursor};
 use crate::problems::Kind;
 use crate::reports::QueueReports;
-use crate::routes::orders::{no_such_order, read_problem};
+use crate::routes::orders::{no_such_order, page_room, read_problem, wrong_cursor};
+
+/// Events of a page where the caller does not say: more than nearly every order has.
+const EVENTS_LIMIT_DEFAULT: u16 = 100;
 
 /// What people ask and decide about orders and the queue. Without a store it only documents itself.
 pub(crate) struct ControlApi {
-    pub(crate) source: Option<(Store, Bell, QueueReports)>,
+    pub(crate) source: Option<(Store, Bell, QueueReports, MemoryBudget)>,
 }
 
 #[OpenApi]
@@ -70,18 +74,31 @@ impl ControlApi {
 
     /// Read an order's story
     ///
-    /// Everything that happened to it: placed, claimed, each attempt that failed, each rescue, what people did, its end.
+    /// Everything that happened to it, oldest first: placed, claimed, each attempt that failed, each rescue, what people did, its
+    /// end. A page at a time: follow `next_cursor` until it is null. Each event comes once; a page of long errors is shorter
+    /// than its limit.
     #[oai(path = "/orders/:order_id/events", method = "get", operation_id = "list_order_events", tag = "Tag::Orders")]
     async fn list_order_events(
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
+        /// Events of a page at most: 1 to 1000.
+        #[oai(default = "events_limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u16>,
+        /// Where the page begins: `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+        turn: Data<&Turn>,
     ) -> Result<Json<Story>, Problem> {
-        let (store, order_id) = (self.store()?.clone(), OrderId::from(order_id.0));
-        let found = detached(async move { store.story(order_id).await }).await?;
-        let found = found.map_err(|error| read_problem(&error))?;
-        let events = found.ok_or_else(no_such_order)?.into_iter().map(Into::into).collect();
-        Ok(Json(Story { events }))
+        let order_id = OrderId::from(order_id.0);
+        let decode = |cursor: String| cursor::decode_story(&cursor, order_id).ok_or_else(wrong_cursor);
+        let after = cursor.0.map(decode).transpose()?;
+        let (store, .., budget) = self.source.as_ref().ok_or_else(Problem::internal)?;
+        let (store, room, limit) = (store.clone(), page_room(budget, limit.0).await?, limit.0);
+        let (found, room) = detached(async move { (store.story(order_id, after, limit).await, room) }).await?;
+        let page = found.map_err(|error| read_problem(&error))?.ok_or_else(no_such_order)?;
+        turn.keep(room.into_room());
+        let next_cursor = page.next.map(|key| cursor::encode_story(key, order_id));
+        Ok(Json(Story { events: page.events.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
     /// Explain why an order is not done yet
@@ -101,7 +118,7 @@ impl ControlApi {
     /// Read the queue
     #[oai(path = "/queue", method = "get", operation_id = "get_queue", tag = "Tag::Queue")]
     async fn get_queue(&self) -> Result<Json<QueueState>, Problem> {
-        let (.., queue) = self.source.as_ref().ok_or_else(Problem::internal)?;
+        let (_, _, queue, _) = self.source.as_ref().ok_or_else(Problem::internal)?;
         let report = queue.read().await.ok_or_else(Problem::internal)?.map_err(|error| read_problem(&error))?;
         Ok(Json(report.queue.clone().into()))
     }
@@ -144,8 +161,12 @@ impl ControlApi {
     }
 
     fn bell(&self) -> Result<&Bell, Problem> {
-        self.source.as_ref().map(|(_, bell, _)| bell).ok_or_else(Problem::internal)
+        self.source.as_ref().map(|(_, bell, ..)| bell).ok_or_else(Problem::internal)
     }
+}
+
+fn events_limit_default() -> u16 {
+    EVENTS_LIMIT_DEFAULT
 }
 
 /// The order as it was wished to be, or the problem; `rule` says what the wish needs.

@@ -1,19 +1,23 @@
 use orders_shared::domain::{IdempotencyKey, NewOrder, Order, Placed, Placement};
+use orders_shared::store::weight_bytes;
+use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi};
 
 use super::Tag;
 use crate::dto::{BatchBody, BatchCreated, CreateOrder, FullOrder, NewOrderBody, OrderCreated};
+use crate::edge::{SMALL, Turn, overloaded};
 use crate::idempotency::key_use;
 use crate::intake::{Intake, Refused};
+use crate::memory::{MemoryBudget, Room};
 use crate::payload::{Body, Json, KeyHeader, Problem};
 use crate::problems::Kind;
 
 /// The operation that places many orders.
-pub(crate) const BATCH: &str = "place_orders";
+const BATCH: &str = "place_orders";
 
-/// Placing orders. Without an intake it only documents itself.
+/// Placing orders. Without a source it only documents itself.
 pub(crate) struct CreateApi {
-    pub(crate) intake: Option<Intake>,
+    pub(crate) source: Option<(Intake, MemoryBudget)>,
 }
 
 #[derive(ApiResponse)]
@@ -91,9 +95,13 @@ impl CreateApi {
         #[oai(name = "Idempotency-Key")]
         key: KeyHeader,
         order: Body<NewOrderBody>,
+        turn: Data<&Turn>,
     ) -> Result<OrderPlaced, Problem> {
         let Body(order) = order;
-        let (placed, orders) = self.place("place_order", vec![order], key.0).await?;
+        let orders = vec![order];
+        let room = self.room_for_answer(&orders)?;
+        let (placed, orders) = self.place("place_order", orders, key.0).await?;
+        room.into_iter().for_each(|room| turn.keep(room));
         let (orders, replayed) = as_placed(orders, placed);
         let order = orders.into_iter().next().ok_or_else(Problem::internal)?;
         let location = format!("/orders/{}", order.order_id);
@@ -110,22 +118,39 @@ impl CreateApi {
         #[oai(name = "Idempotency-Key")]
         key: KeyHeader,
         orders: Body<BatchBody>,
+        turn: Data<&Turn>,
     ) -> Result<BatchPlaced, Problem> {
         let Body(orders) = orders;
+        let room = self.room_for_answer(&orders)?;
         let (placed, orders) = self.place(BATCH, orders, key.0).await?;
+        room.into_iter().for_each(|room| turn.keep(room));
         let (orders, replayed) = as_placed(orders, placed);
         Ok(BatchPlaced::Orders(Json(BatchCreated { orders: orders.into_iter().map(Into::into).collect() }), replayed))
     }
 }
 
 impl CreateApi {
+    /// Room for the answer that shows these orders, where it is not small. Taken before they are placed, since afterwards they must
+    /// be answered; from the share of bodies, so that no reader can be in the way.
+    fn room_for_answer(&self, orders: &[NewOrder]) -> Result<Option<Room>, Problem> {
+        /// The names of an order's fields, and the values that it does not have yet.
+        const FIXED: usize = 600;
+        let (_, budget) = self.source.as_ref().ok_or_else(Problem::internal)?;
+        let bytes: usize = orders.iter().map(|order| FIXED + weight_bytes(order)).sum();
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        let room = budget.bodies().take(bytes);
+        room.map(Some).ok_or_else(|| overloaded("Too many large answers are being read. Try again."))
+    }
+
     async fn place(
         &self,
         operation: &str,
         orders: Vec<NewOrder>,
         key: Option<IdempotencyKey>,
     ) -> Result<(Placed, Vec<NewOrder>), Problem> {
-        let intake = self.intake.as_ref().ok_or_else(Problem::internal)?;
+        let (intake, _) = self.source.as_ref().ok_or_else(Problem::internal)?;
         let key = key_use(key, operation, &orders);
         let placement = Placement { orders, key };
         let looks_back = placement.looks_back();

@@ -17,14 +17,13 @@ use poem::{Endpoint, EndpointExt, Response};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 use prometheus::Registry;
 
-pub(crate) use self::create::BATCH;
 use crate::bell::Bell;
 use crate::document::Document;
 use crate::edge::{Edge, Routes};
 use crate::ends::Ends;
 use crate::intake::Intake;
+use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
-use crate::payload::Bodies;
 use crate::problems;
 use crate::reports::{Counts, QueueReports};
 use crate::routes::control::ControlApi;
@@ -35,6 +34,7 @@ use crate::routes::report::{ReportApi, Source};
 /// What the routes work with.
 pub(crate) struct Parts {
     pub(crate) store: Store,
+    pub(crate) budget: MemoryBudget,
     pub(crate) intake: Intake,
     pub(crate) bell: Bell,
     pub(crate) ends: Ends,
@@ -52,13 +52,13 @@ pub(crate) struct Parts {
 ///
 /// When the OpenAPI document cannot be made.
 pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
-    let Parts { store, intake, bell, ends, counts, queue, readiness, registry, metrics } = parts;
-    let create = CreateApi { intake: Some(intake) };
-    let orders = OrdersApi { store: Some((store.clone(), ends)) };
-    let control = ControlApi { source: Some((store, bell, queue.clone())) };
+    let Parts { store, budget, intake, bell, ends, counts, queue, readiness, registry, metrics } = parts;
+    let create = CreateApi { source: Some((intake, budget.clone())) };
+    let orders = OrdersApi { source: Some((store.clone(), ends, budget.clone())) };
+    let control = ControlApi { source: Some((store, bell, queue.clone(), budget.clone())) };
     let report = ReportApi { source: Some(Source { counts, queue, registry, metrics: Arc::clone(&metrics) }) };
     let service = service((create, orders, control, report));
-    let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), metrics));
+    let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), &budget, metrics));
     let refusal = {
         let edge = Arc::clone(&edge);
         Arc::new(move |status| edge.refuse(status))
@@ -70,7 +70,7 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
         .at("/openapi.json", document)
         .nest("/problems", problems::pages())
         .nest("/", service)
-        .data(Bodies::new())
+        .data(budget)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .around(move |endpoint, request| {
             let edge = Arc::clone(&edge);
@@ -95,7 +95,7 @@ pub fn openapi_json() -> anyhow::Result<String> {
 }
 
 pub(crate) fn document() -> anyhow::Result<Document> {
-    let (create, orders) = (CreateApi { intake: None }, OrdersApi { store: None });
+    let (create, orders) = (CreateApi { source: None }, OrdersApi { source: None });
     Document::of(&service((create, orders, ControlApi { source: None }, ReportApi { source: None })))
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, UserId};
+use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, UserId};
 use orders_shared::http::ClientWatch;
 use orders_shared::store::{ErrorKind, Store, StoreError};
 use poem::http::{HeaderMap, header};
@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::Tag;
 use crate::dto::{FullOrder, ListedOrder, OrderPage, Status};
-use crate::edge::{Turn, detached, overloaded};
+use crate::edge::{Turn, detached, no_room, overloaded};
 use crate::ends::Ends;
+use crate::memory::{MemoryBudget, PageRoom};
 use crate::payload::{Json, Problem, Tagged, Time, cursor};
 use crate::problems::Kind;
 
@@ -20,9 +21,9 @@ use crate::problems::Kind;
 const STATUS_LIMIT_DEFAULT: u16 = 100;
 const LIMIT_DEFAULT: u16 = 50;
 
-/// Reading orders. Without a store it only documents itself.
+/// Reading orders. Without a source it only documents itself.
 pub(crate) struct OrdersApi {
-    pub(crate) store: Option<(Store, Ends)>,
+    pub(crate) source: Option<(Store, Ends, MemoryBudget)>,
 }
 
 #[derive(ApiResponse)]
@@ -60,7 +61,8 @@ enum Found {
 impl OrdersApi {
     /// List the orders in a status
     ///
-    /// The newest first, a page at a time. `GET /orders` can do more.
+    /// The newest first, a page at a time: follow the link in the header `Link` until there is none. A page of large orders is
+    /// shorter than its limit. `GET /orders` can do more.
     #[oai(
         path = "/order/status/:status_name",
         method = "get",
@@ -76,14 +78,20 @@ impl OrdersApi {
         limit: Query<u16>,
         /// Where the page begins: taken from the link to it.
         cursor: Query<Option<String>>,
+        turn: Data<&Turn>,
     ) -> Result<Listed, Problem> {
         let status: OrderStatus =
             status_name.0.parse().map_err(|error| bad_request("The status name in the path", error))?;
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
-        let page = self.page(&filter, cursor.0.as_deref(), limit.0).await?;
+        let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter).ok_or_else(wrong_cursor)).transpose()?;
+        let (store, _, budget) = self.parts()?;
+        let (store, room, limit) = (store.clone(), page_room(budget, limit.0).await?, limit.0);
+        let (page, room) = detached(async move { (store.listed_orders(status, after, limit).await, room) }).await?;
+        let page = page.map_err(|error| read_problem(&error))?;
+        turn.keep(room.into_room());
         let next = page.next.map(|key| {
             let cursor = cursor::encode(key, &filter);
-            format!(r#"</order/status/{status}?limit={}&cursor={cursor}>; rel="next""#, limit.0)
+            format!(r#"</order/status/{status}?limit={limit}&cursor={cursor}>; rel="next""#)
         });
         Ok(Listed::Orders(Json(page.orders.into_iter().map(ListedOrder::from).collect()), next))
     }
@@ -92,8 +100,8 @@ impl OrdersApi {
     ///
     /// The newest first, a page at a time: follow `next_cursor`, with the same filters, until it is null. Orders that are
     /// placed meanwhile neither repeat nor hide others. Each page costs the same, wherever it is; therefore a page can come
-    /// back short, or empty, while `next_cursor` leads on: where a status and a user are asked for together, and where thousands
-    /// of PENDING orders are listed.
+    /// back short, or empty, while `next_cursor` leads on: where the orders are large (a page ends near 1 MiB), where a status
+    /// and a user are asked for together, and where thousands of PENDING orders are listed.
     ///
     /// An order appears when its commit is done, up to some seconds later than its `created_at` says: who asks again and again
     /// with `created_after` lets the times overlap.
@@ -118,6 +126,7 @@ impl OrdersApi {
         limit: Query<u16>,
         /// Where the page begins: `next_cursor` of the page before.
         cursor: Query<Option<String>>,
+        turn: Data<&Turn>,
     ) -> Result<Json<OrderPage>, Problem> {
         let external_id = external_id.0.map(ExternalId::new).transpose();
         let filter = OrderFilter {
@@ -127,7 +136,16 @@ impl OrdersApi {
             created_after: created_after.0.map(|Time(time)| time),
             created_before: created_before.0.map(|Time(time)| time),
         };
-        let page = self.page(&filter, cursor.0.as_deref(), limit.0).await?;
+        let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter).ok_or_else(wrong_cursor)).transpose()?;
+        let (store, _, budget) = self.parts()?;
+        let (store, room, limit) = (store.clone(), page_room(budget, limit.0).await?, limit.0);
+        let read = async move {
+            let page = store.orders(&filter, after, limit).await;
+            (page, filter, room)
+        };
+        let (page, filter, room) = detached(read).await?;
+        let page = page.map_err(|error| read_problem(&error))?;
+        turn.keep(room.into_room());
         Ok(Json(OrderPage {
             orders: page.orders.into_iter().map(FullOrder::from).collect(),
             next_cursor: page.next.map(|key| cursor::encode(key, &filter)),
@@ -151,10 +169,12 @@ impl OrdersApi {
         turn: Data<&Turn>,
         client: Data<&ClientWatch>,
     ) -> Result<Found, Problem> {
-        let (store, ends) = self.parts()?;
+        let (store, ends, _) = self.parts()?;
         let order_id = OrderId::from(order_id.0);
         let mut order = read(store, order_id).await?;
         if wait.0 > 0 && !order.status.is_end() {
+            // Thousands may wait, and none needs to hold what it will read anew.
+            drop(order);
             let limit = Duration::from_secs(wait.0.into());
             let waiter = ends.enter(order_id).ok_or_else(too_many_wait)?;
             let wait = async {
@@ -174,17 +194,14 @@ impl OrdersApi {
 }
 
 impl OrdersApi {
-    fn parts(&self) -> Result<&(Store, Ends), Problem> {
-        self.store.as_ref().ok_or_else(Problem::internal)
+    fn parts(&self) -> Result<&(Store, Ends, MemoryBudget), Problem> {
+        self.source.as_ref().ok_or_else(Problem::internal)
     }
+}
 
-    async fn page(&self, filter: &OrderFilter, cursor: Option<&str>, limit: u16) -> Result<Page, Problem> {
-        let decode = |cursor| cursor::decode(cursor, filter).ok_or_else(wrong_cursor);
-        let after = cursor.map(decode).transpose()?;
-        let (store, filter) = (self.parts()?.0.clone(), filter.clone());
-        let page = detached(async move { store.orders(&filter, after, limit).await }).await?;
-        page.map_err(|error| read_problem(&error))
-    }
+/// The room of a page, before anything is read for it.
+pub(super) async fn page_room(budget: &MemoryBudget, limit: u16) -> Result<PageRoom, Problem> {
+    budget.page(limit).await.ok_or_else(no_room)
 }
 
 async fn read(store: &Store, order_id: OrderId) -> Result<Order, Problem> {
@@ -205,7 +222,7 @@ fn bad_request(what: &str, why: impl std::fmt::Display) -> Problem {
     Problem::new(Kind::InvalidParameter, format!("{what} {why}"))
 }
 
-fn wrong_cursor() -> Problem {
+pub(super) fn wrong_cursor() -> Problem {
     let detail = "The parameter `cursor` must be taken as it is from the page before, with the same filters.";
     Problem::new(Kind::InvalidCursor, detail)
 }

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
-use super::{Order, OrderStatus, WorkerId};
+use super::{OrderStatus, WorkerId};
 
 /// Something that happened to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,35 +49,157 @@ pub enum EventKind {
 
 /// One stored event and the claim that it ended.
 pub(crate) struct StoredEvent {
-    pub(crate) event: Event,
+    /// `None` where this release does not know its kind.
+    pub(crate) event: Option<Event>,
     pub(crate) claimed_at: Option<DateTime<Utc>>,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) event_id: Uuid,
 }
 
-/// The whole story of an order, oldest first: what its own row tells, and the events stored beside it.
-#[must_use]
-pub(crate) fn story(order: &Order, stored: Vec<StoredEvent>) -> Vec<Event> {
-    let mut story = Vec::with_capacity(2 * stored.len() + 3);
-    story.push(happened(order.created_at, EventKind::Placed));
-    for StoredEvent { event, claimed_at } in stored {
-        if let Some(at) = claimed_at {
-            story.push(Event {
+/// A place in an order's story: right behind this event.
+///
+/// The events that are stored are in the order of their times, and of their ids where they share one. What the order's own row
+/// tells stands around them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoryKey {
+    /// When the stored event was, or what the row tells of.
+    pub at: DateTime<Utc>,
+    /// The stored event; zeros where it is none.
+    pub event_id: Uuid,
+    /// What of it is told already.
+    pub part: StoryPart,
+}
+
+/// What of an order's story a place lies behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoryPart {
+    /// That it was placed, which the row tells.
+    Placed,
+    /// The claim that a stored event ended.
+    Claim,
+    /// A stored event.
+    Event,
+    /// The claim by which the order was completed, which the row tells.
+    LastClaim,
+}
+
+/// One page of an order's story, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoryPage {
+    /// The events of this page.
+    pub events: Vec<Event>,
+    /// Where the next page goes on; `None` on the last one.
+    pub next: Option<StoryKey>,
+}
+
+/// What the row of an order tells of its story.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Course {
+    pub(crate) status: OrderStatus,
+    pub(crate) attempt: u16,
+    pub(crate) worker_id: Option<WorkerId>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) claimed_at: Option<DateTime<Utc>>,
+    pub(crate) completed_at: Option<DateTime<Utc>>,
+}
+
+impl Course {
+    /// The claim that no stored event ended, if there is one, and the completion.
+    fn end(self) -> [Option<Event>; 2] {
+        let Self { status, attempt, worker_id, claimed_at, completed_at, .. } = self;
+        let under_way = matches!(status, OrderStatus::Processing | OrderStatus::Completed);
+        let Some(at) = claimed_at.filter(|_| under_way) else { return [None, None] };
+        let by = |event: Event| Event { attempt: Some(attempt), worker_id, ..event };
+        let completed = completed_at.map(|done| {
+            let duration = (done - at).to_std().ok();
+            by(Event { duration, ..happened(done, EventKind::Completed) })
+        });
+        [Some(by(happened(at, EventKind::Claimed))), completed]
+    }
+}
+
+/// A page of an order's story, while it is told.
+pub(crate) struct Story {
+    after: Option<StoryKey>,
+    events: Vec<Event>,
+    bytes: usize,
+    limit: usize,
+    bytes_max: usize,
+    last: Option<StoryKey>,
+    has_next: bool,
+}
+
+impl Story {
+    /// A page that goes on behind `after`, of `limit` events at most, and few more bytes than `bytes_max`.
+    pub(crate) fn new(course: Course, after: Option<StoryKey>, limit: u16, bytes_max: usize) -> Self {
+        let (events, limit) = (Vec::new(), limit.into());
+        let mut story = Self { after, events, bytes: 0, limit, bytes_max, last: after, has_next: false };
+        if after.is_none() {
+            let at = course.created_at;
+            story
+                .tell(happened(at, EventKind::Placed), StoryKey { at, event_id: Uuid::nil(), part: StoryPart::Placed });
+        }
+        story
+    }
+
+    /// Whether nothing more is told on this page, but that there is more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.len() >= self.limit || self.bytes >= self.bytes_max
+    }
+
+    /// Whether there is more than the page has room for.
+    pub(crate) fn has_next(&self) -> bool {
+        self.has_next
+    }
+
+    /// The stored event from which on those that are not told yet begin, itself included; `None` where all are told.
+    pub(crate) fn from(&self) -> Option<(DateTime<Utc>, Uuid)> {
+        match self.last {
+            None => Some((DateTime::UNIX_EPOCH, Uuid::nil())),
+            Some(StoryKey { part: StoryPart::Placed, .. }) => Some((DateTime::UNIX_EPOCH, Uuid::nil())),
+            Some(StoryKey { part: StoryPart::LastClaim, .. }) => None,
+            Some(StoryKey { at, event_id, .. }) => Some((at, event_id)),
+        }
+    }
+
+    /// Tells the next stored event, and before it the claim that it ended.
+    pub(crate) fn stored(&mut self, stored: StoredEvent) {
+        let StoredEvent { event, claimed_at, at, event_id } = stored;
+        let told = self.last.filter(|last| (last.at, last.event_id) == (at, event_id)).map(|last| last.part);
+        let Some(event) = event.filter(|_| told != Some(StoryPart::Event)) else { return };
+        if let Some(claimed_at) = claimed_at.filter(|_| told != Some(StoryPart::Claim)) {
+            let claimed = Event {
                 attempt: event.attempt,
                 worker_id: event.worker_id,
-                ..happened(at, EventKind::Claimed)
-            });
+                ..happened(claimed_at, EventKind::Claimed)
+            };
+            self.tell(claimed, StoryKey { at, event_id, part: StoryPart::Claim });
         }
-        story.push(event);
+        self.tell(event, StoryKey { at, event_id, part: StoryPart::Event });
     }
-    let (attempt, worker_id) = (Some(order.attempt), order.worker_id);
-    let under_way = matches!(order.status, OrderStatus::Processing | OrderStatus::Completed);
-    if let Some(at) = order.claimed_at.filter(|_| under_way) {
-        story.push(Event { attempt, worker_id, ..happened(at, EventKind::Claimed) });
-        if let Some(done) = order.completed_at {
-            let duration = (done - at).to_std().ok();
-            story.push(Event { attempt, worker_id, duration, ..happened(done, EventKind::Completed) });
+
+    /// The page, when all stored events are told, or there are more than it has room for.
+    pub(crate) fn page(mut self, course: Course) -> StoryPage {
+        let [claimed, completed] = course.end();
+        // A cursor leads behind the last claim of a completed order alone, whose row does not change any more.
+        let claimed = claimed.filter(|_| self.after.is_none_or(|after| after.part != StoryPart::LastClaim));
+        for event in claimed.into_iter().chain(completed) {
+            let key = StoryKey { at: event.at, event_id: Uuid::nil(), part: StoryPart::LastClaim };
+            self.tell(event, key);
         }
+        StoryPage { next: self.last.filter(|_| self.has_next), events: self.events }
     }
-    story
+
+    fn tell(&mut self, event: Event, key: StoryKey) {
+        const FIXED: usize = 256;
+        if self.has_next || self.is_full() {
+            self.has_next = true;
+            return;
+        }
+        self.bytes += FIXED + event.error.as_ref().map_or(0, String::len);
+        self.events.push(event);
+        self.last = Some(key);
+    }
 }
 
 fn happened(at: DateTime<Utc>, kind: EventKind) -> Event {

@@ -61,9 +61,13 @@ impl ExternalId {
     }
 }
 
-/// The caller's own notes on an order: at most [`Metadata::MAX`] pairs of strings.
+/// The caller's own notes on an order: at most [`Metadata::MAX`] pairs of strings, and [`Metadata::BYTES_MAX`] in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata(BTreeMap<String, String>);
+pub struct Metadata {
+    pairs: BTreeMap<String, String>,
+    /// Of all pairs, as [`pair_bytes`] counts them.
+    pairs_bytes: usize,
+}
 
 /// Why an entry is none of [`Metadata`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +87,9 @@ pub enum MetadataError {
     /// The key is there already.
     #[error("appears more than once")]
     Duplicate,
+    /// All pairs together have more than [`Metadata::BYTES_MAX`] bytes.
+    #[error("must have at most {} bytes as JSON", Metadata::BYTES_MAX)]
+    TooLarge,
 }
 
 impl MetadataError {
@@ -94,13 +101,19 @@ impl MetadataError {
             Self::EmptyKey => "too_short",
             Self::LongKey | Self::LongValue => "too_long",
             Self::Duplicate => "duplicate",
+            Self::TooLarge => "too_large",
         }
     }
 }
 
 impl Metadata {
-    /// Pairs at most. With the two lengths it bounds a row.
+    /// Pairs at most.
     pub const MAX: usize = 50;
+
+    /// Bytes at most, as JSON without spaces. It bounds a row, and so what every page and every answer may weigh: all pairs
+    /// of the longest texts would be 108 kB, or three times as many with escapes. Lower, it would refuse notes that are
+    /// in use; higher, a page would have fewer orders.
+    pub const BYTES_MAX: usize = 16 << 10;
 
     /// Characters of a key at most.
     pub const KEY_MAX: usize = 40;
@@ -120,26 +133,60 @@ impl Metadata {
             Err(MetadataError::LongKey)
         } else if value.chars().nth(Self::VALUE_MAX).is_some() {
             Err(MetadataError::LongValue)
-        } else if self.0.contains_key(&key) {
+        } else if self.pairs.contains_key(&key) {
             Err(MetadataError::Duplicate)
-        } else if self.0.len() == Self::MAX {
+        } else if self.pairs.len() == Self::MAX {
             Err(MetadataError::TooMany)
+        } else if OBJECT_BYTES + self.pairs_bytes + pair_bytes(&key, &value) > Self::BYTES_MAX {
+            Err(MetadataError::TooLarge)
         } else {
-            self.0.insert(key, value);
+            self.pairs_bytes += pair_bytes(&key, &value);
+            self.pairs.insert(key, value);
             Ok(())
         }
     }
 
     /// What an order's row says.
     pub(crate) fn stored(pairs: BTreeMap<String, String>) -> Self {
-        Self(pairs)
+        let pairs_bytes = pairs.iter().map(|(key, value)| pair_bytes(key, value)).sum();
+        Self { pairs, pairs_bytes }
     }
 
     /// The pairs, by key.
     #[must_use]
     pub fn pairs(&self) -> &BTreeMap<String, String> {
-        &self.0
+        &self.pairs
     }
+
+    /// The pairs themselves.
+    #[must_use]
+    pub fn into_pairs(self) -> BTreeMap<String, String> {
+        self.pairs
+    }
+
+    /// Bytes of the pairs as JSON without spaces.
+    #[must_use]
+    pub fn json_bytes(&self) -> usize {
+        OBJECT_BYTES + self.pairs_bytes
+    }
+}
+
+/// The braces of an object, less the comma that its last pair does not have.
+const OBJECT_BYTES: usize = 1;
+
+/// Bytes of a pair inside a JSON object: both texts in quotes, a colon and a comma.
+fn pair_bytes(key: &str, value: &str) -> usize {
+    text_bytes(key) + text_bytes(value) + 6
+}
+
+/// Bytes of a text inside JSON.
+fn text_bytes(text: &str) -> usize {
+    let escape = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x8 | 0xc => 1,
+        byte if byte < b' ' => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(escape).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -169,9 +216,39 @@ mod tests {
         assert_eq!(insert(&"k".repeat(41), ""), Err(MetadataError::LongKey));
         assert_eq!(insert("k", &"ü".repeat(501)), Err(MetadataError::LongValue));
         for entry in 0..50 {
-            assert_eq!(insert(&format!("{entry:€>40}"), &"ü".repeat(500)), Ok(()));
+            assert_eq!(insert(&format!("{entry:€>40}"), &"ü".repeat(90)), Ok(()));
         }
         assert_eq!(insert(&format!("{:€>40}", 0), ""), Err(MetadataError::Duplicate));
         assert_eq!(insert("one more", ""), Err(MetadataError::TooMany));
+    }
+
+    #[test]
+    fn metadata_ends_at_its_bytes_however_they_are_spread() {
+        for text in ["a", "ü", "\u{1f600}", "\"", "\\", "\n", "\u{1}", "\u{7f}"] {
+            let mut metadata = Metadata::default();
+            let mut refused = None;
+            for entry in 0..50 {
+                refused = refused.or(metadata.insert(entry.to_string(), text.repeat(500)).err());
+            }
+
+            let written = serde_json::to_string(metadata.pairs()).unwrap();
+            assert_eq!(metadata.json_bytes(), written.len(), "{text:?}");
+            let next = serde_json::to_string(&text.repeat(500)).unwrap().len() + 6;
+            assert_eq!(refused, Some(MetadataError::TooLarge), "{text:?}");
+            assert!((Metadata::BYTES_MAX - next..=Metadata::BYTES_MAX).contains(&written.len()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn metadata_of_exactly_its_bytes_is_taken() {
+        let mut metadata = Metadata::default();
+        for entry in 10..42 {
+            metadata.insert(entry.to_string(), "a".repeat(500)).unwrap();
+        }
+        let left = Metadata::BYTES_MAX - metadata.json_bytes() - pair_bytes("z", "");
+
+        assert_eq!(metadata.clone().insert("z".to_owned(), "a".repeat(left + 1)), Err(MetadataError::TooLarge));
+        assert_eq!(metadata.insert("z".to_owned(), "a".repeat(left)), Ok(()));
+        assert_eq!(metadata.json_bytes(), Metadata::BYTES_MAX);
     }
 }

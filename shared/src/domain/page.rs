@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 
-use super::{ExternalId, Order, OrderId, OrderStatus, UserId};
+use super::{Amount, ExternalId, ItemIds, Order, OrderId, OrderStatus, UserId};
 
 /// Which orders a list shows: those that match everything that is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,11 +19,37 @@ pub struct OrderFilter {
 
 /// One page of a list, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct Page<T = Order> {
     /// The orders of this page. They may be fewer than asked for, or none, where a next page follows nevertheless.
-    pub orders: Vec<Order>,
+    pub orders: Vec<T>,
     /// Where the next page goes on; `None` on the last one.
     pub next: Option<PageKey>,
+}
+
+/// What a short list shows of an order. Its other fields are not even read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedOrder {
+    /// Its identity.
+    pub order_id: OrderId,
+    /// Who placed it.
+    pub user_id: UserId,
+    /// What was ordered.
+    pub item_ids: ItemIds,
+    /// What it costs.
+    pub total_amount: Amount,
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// When it was placed.
+    pub created_at: DateTime<Utc>,
+    /// When its status last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<Order> for ListedOrder {
+    fn from(order: Order) -> Self {
+        let Order { order_id, user_id, item_ids, total_amount, status, created_at, updated_at, .. } = order;
+        Self { order_id, user_id, item_ids, total_amount, status, created_at, updated_at }
+    }
 }
 
 /// A place in a list: right behind this order.

@@ -1,45 +1,121 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, Executor};
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
-use super::{Store, StoreError, list};
-use crate::domain::{Event, EventKind, OrderId, StoredEvent, WorkerId, story};
+use super::page::PAGE_BYTES_MAX;
+use super::row::unless_never;
+use super::{Store, StoreError};
+use crate::domain::{
+    Course, Event, EventKind, OrderId, OrderStatus, StoredEvent, Story, StoryKey, StoryPage, WorkerId,
+};
 
-/// In the order of the primary key.
+/// In the order of the primary key, from one event on.
 pub(super) const EVENTS: &str = r"
-    select at, event, attempt, worker_id, claimed_at, duration_us, error, available_at
+    select at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at
     from order_events
-    where order_id = ?
+    where order_id = ? and (at > ? or at = ? and event_id >= ?)
     order by at, event_id
+    limit ?
 ";
 
+const COURSE: &str = r"
+    select cast(status as char) as status, attempt, worker_id, created_at, claimed_at, completed_at
+    from orders
+    where order_id = ?
+";
+
+/// Events that one statement asks for at most, so that the server sends few in vain where a page ends by its bytes; more than a
+/// page has by default.
+const CHUNK: usize = 128;
+
 impl Store {
-    /// The whole story of an order, oldest first; `None` when there is no such order.
+    /// One page of the story of an order, oldest first: `limit` events at most, and few more bytes than
+    /// [`PAGE_BYTES_MAX`], going on behind `after`. `None` when there is no such order.
+    ///
+    /// Each event comes once, on whatever pages the story is told.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn story(&self, order_id: OrderId) -> Result<Option<Vec<Event>>, StoreError> {
+    pub async fn story(
+        &self,
+        order_id: OrderId,
+        after: Option<StoryKey>,
+        limit: u16,
+    ) -> Result<Option<StoryPage>, StoreError> {
         self.call("read the events of an order", async {
             let mut line = self.line().await?;
-            // Both reads at one moment: what happens between them would be told twice, or not at all.
+            // All reads at one moment: what happens between them would be told twice, or not at all.
             line.execute("set transaction isolation level repeatable read").await?;
             let mut transaction = line.begin().await?;
-            let order = list::read(&mut transaction, order_id).await?;
-            let rows: Vec<EventRow> = sqlx::query_as(EVENTS).bind(order_id.uuid()).fetch_all(&mut *transaction).await?;
+            let page = page(&mut transaction, order_id, after, limit).await?;
             transaction.commit().await?;
             line.done();
-            Ok(order.map(|order| story(&order, rows.into_iter().filter_map(EventRow::event).collect())))
+            Ok(page)
         })
         .await
+    }
+}
+
+async fn page(
+    connection: &mut MySqlConnection,
+    order_id: OrderId,
+    after: Option<StoryKey>,
+    limit: u16,
+) -> Result<Option<StoryPage>, sqlx::Error> {
+    let row: Option<CourseRow> = sqlx::query_as(COURSE).bind(order_id.uuid()).fetch_optional(&mut *connection).await?;
+    let Some(course) = row.map(CourseRow::course).transpose()? else { return Ok(None) };
+    let mut story = Story::new(course, after, limit, PAGE_BYTES_MAX);
+    let mut from = story.from();
+    while let Some((at, event_id)) = from {
+        // The first one may be told already, and one more tells whether there is a next page.
+        let asked = if story.is_full() { 2 } else { (usize::from(limit) + 2).min(CHUNK) };
+        let query = sqlx::query_as(EVENTS).bind(order_id.uuid()).bind(at.naive_utc()).bind(at.naive_utc());
+        let mut rows = query.bind(event_id).bind(u32::try_from(asked).unwrap_or(u32::MAX)).fetch(&mut *connection);
+        let (mut got, mut last) = (0, None);
+        while let Some(row) = rows.try_next().await? {
+            let stored = EventRow::stored(row);
+            (got, last) = (got + 1, Some((stored.at, stored.event_id)));
+            story.stored(stored);
+        }
+        from = last.filter(|_| got == asked && !story.has_next());
+    }
+    Ok(Some(story.page(course)))
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct CourseRow {
+    status: String,
+    attempt: u16,
+    worker_id: Uuid,
+    created_at: DateTime<Utc>,
+    claimed_at: DateTime<Utc>,
+    completed_at: Option<DateTime<Utc>>,
+}
+
+impl CourseRow {
+    fn course(self) -> Result<Course, sqlx::Error> {
+        let Self { status, attempt, worker_id, created_at, claimed_at, completed_at } = self;
+        let status = status.parse::<OrderStatus>();
+        Ok(Course {
+            status: status
+                .map_err(|why| sqlx::Error::ColumnDecode { index: "status".to_owned(), source: why.into() })?,
+            attempt,
+            worker_id: Some(worker_id).filter(|id| !id.is_nil()).map(WorkerId::from),
+            created_at,
+            claimed_at: unless_never(claimed_at),
+            completed_at,
+        })
     }
 }
 
 #[derive(Debug, sqlx::FromRow)]
 struct EventRow {
     at: DateTime<Utc>,
+    event_id: Uuid,
     event: String,
     attempt: Option<u16>,
     worker_id: Option<Uuid>,
@@ -50,18 +126,17 @@ struct EventRow {
 }
 
 impl EventRow {
-    /// The event, unless this release does not know its kind.
-    fn event(self) -> Option<StoredEvent> {
+    fn stored(self) -> StoredEvent {
         let kind = match self.event.as_str() {
-            "ATTEMPT_FAILED" => EventKind::AttemptFailed,
-            "FAILED" => EventKind::Failed,
-            "RELEASED" => EventKind::Released,
-            "RESCUED" => EventKind::Rescued,
-            "RETRIED" => EventKind::Retried,
-            "CANCELED" => EventKind::Canceled,
-            _ => return None,
+            "ATTEMPT_FAILED" => Some(EventKind::AttemptFailed),
+            "FAILED" => Some(EventKind::Failed),
+            "RELEASED" => Some(EventKind::Released),
+            "RESCUED" => Some(EventKind::Rescued),
+            "RETRIED" => Some(EventKind::Retried),
+            "CANCELED" => Some(EventKind::Canceled),
+            _ => None,
         };
-        let event = Event {
+        let event = kind.map(|kind| Event {
             at: self.at,
             kind,
             attempt: self.attempt,
@@ -69,7 +144,7 @@ impl EventRow {
             duration: self.duration_us.map(Duration::from_micros),
             error: self.error,
             available_at: self.available_at,
-        };
-        Some(StoredEvent { event, claimed_at: self.claimed_at })
+        });
+        StoredEvent { event, claimed_at: self.claimed_at, at: self.at, event_id: self.event_id }
     }
 }

@@ -2,9 +2,10 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::row::{OrderRow, never, order_columns};
-use super::{Store, StoreError, row};
-use crate::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
+use super::page::{ListRow, Span};
+use super::row::{ListedRow, OrderRow, listed_columns, never, order_columns};
+use super::{Store, StoreError};
+use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
 
 /// Orders that are read for one page at most, where no index knows all that the page asks for. More would make such a page
 /// dearer than another, fewer would make more pages come back short.
@@ -30,60 +31,79 @@ macro_rules! page {
     };
 }
 
-/// All orders, or those of them in one status.
-pub(super) const NEWEST: &str = page!(order_columns!(), "orders_by_time", "(? is null or status = ?) and ", "limit ?");
+/// The statements that read a page, for one view of orders.
+pub(super) struct Queries {
+    /// All orders, or those of them in one status.
+    pub(super) newest: &'static str,
+    /// A user's orders, or those of them in one status.
+    pub(super) of_user: &'static str,
+    /// The orders with which nothing more will happen by itself, in one such status, or those of them that are a user's. Those
+    /// that are claimed are listed beside the COMPLETED ones, and passed over.
+    pub(super) in_status: &'static str,
+    /// The orders that are claimed, or those of them that are a user's. No index leads to them, so that none changes when they are
+    /// completed: all orders of all `claims` are looked at.
+    in_work: &'static str,
+    /// The orders that wait, for a few of them only: their index has them in the order of claiming, so that all are sorted, by
+    /// what stands in the index itself.
+    waiting: &'static str,
+    /// The orders of a user that wait, where few orders wait at all: all of those are looked at.
+    users_waiting: &'static str,
+}
 
-/// A user's orders, or those of them in one status.
-pub(super) const OF_USER: &str =
-    page!(order_columns!(), "orders_by_user", "(? is null or status = ?) and user_id = ? and ", "limit ?");
+macro_rules! queries {
+    ($columns:expr) => {
+        Queries {
+            newest: page!($columns, "orders_by_time", "(? is null or status = ?) and ", "limit ?"),
+            of_user: page!($columns, "orders_by_user", "(? is null or status = ?) and user_id = ? and ", "limit ?"),
+            in_status: page!(
+                $columns,
+                "orders_by_status",
+                concat!(
+                    "(? is null or user_id = ?) and status = ? and listed_as = ? and available_at = ",
+                    never!(),
+                    " and "
+                ),
+                "limit ?"
+            ),
+            in_work: concat!(
+                "select ",
+                $columns,
+                r"
+                from (
+                    select claims.claim_token as held_by, unhex(ids.order_id) as held_id
+                    from claims
+                    join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
+                ) as held
+                straight_join orders force index (primary) on orders.order_id = held.held_id
+                where status = 'PROCESSING' and claim_token = held_by
+                    and (? is null or user_id = ?)
+                    and (created_at < ? or created_at = ? and order_id < ?)
+                    and (created_at > ? or created_at = ? and order_id >= ?)
+                order by created_at desc, order_id desc
+                limit ?
+                "
+            ),
+            waiting: concat!(
+                "select ",
+                $columns,
+                " from (",
+                page!("order_id as waiting_id", "orders_by_status", "listed_as = 'PENDING' and ", "limit ?"),
+                r"
+                ) as waiting
+                straight_join orders force index (primary) on orders.order_id = waiting.waiting_id
+                order by created_at desc, order_id desc
+                "
+            ),
+            users_waiting: page!($columns, "orders_by_status", "user_id = ? and listed_as = 'PENDING' and ", "limit ?"),
+        }
+    };
+}
 
-/// The orders with which nothing more will happen by itself, in one such status, or those of them that are a user's. Those
-/// that are claimed are listed beside the COMPLETED ones, and passed over.
-pub(super) const IN_STATUS: &str = page!(
-    order_columns!(),
-    "orders_by_status",
-    concat!("(? is null or user_id = ?) and status = ? and listed_as = ? and available_at = ", never!(), " and "),
-    "limit ?"
-);
+/// Orders whole.
+pub(super) const FULL: Queries = queries!(order_columns!());
 
-/// The orders that are claimed, or those of them that are a user's. No index leads to them, so that none changes when they are
-/// completed: all orders of all `claims` are looked at.
-const IN_WORK: &str = concat!(
-    "select ",
-    order_columns!(),
-    r"
-    from (
-        select claims.claim_token as held_by, unhex(ids.order_id) as held_id
-        from claims
-        join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
-    ) as held
-    straight_join orders force index (primary) on orders.order_id = held.held_id
-    where status = 'PROCESSING' and claim_token = held_by
-        and (? is null or user_id = ?)
-        and (created_at < ? or created_at = ? and order_id < ?)
-        and (created_at > ? or created_at = ? and order_id >= ?)
-    order by created_at desc, order_id desc
-    limit ?
-    "
-);
-
-/// The orders that wait, for a few of them only: their index has them in the order of claiming, so that all are sorted, by what
-/// stands in the index itself.
-pub(super) const WAITING: &str = concat!(
-    "select ",
-    order_columns!(),
-    " from (",
-    page!("order_id as waiting_id", "orders_by_status", "listed_as = 'PENDING' and ", "limit ?"),
-    r"
-    ) as waiting
-    straight_join orders force index (primary) on orders.order_id = waiting.waiting_id
-    order by created_at desc, order_id desc
-    "
-);
-
-/// The orders of a user that wait, where few orders wait at all: all of those are looked at.
-const USERS_WAITING: &str =
-    page!(order_columns!(), "orders_by_status", "user_id = ? and listed_as = 'PENDING' and ", "limit ?");
+/// Orders without what a short list does not show, their metadata above all.
+pub(super) const LISTED: Queries = queries!(listed_columns!());
 
 /// Where a walk of so many orders ends.
 pub(super) const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
@@ -119,7 +139,8 @@ impl Store {
         .await
     }
 
-    /// One page of the orders that match, newest first: `limit` of them at most, going on behind `after`.
+    /// One page of the orders that match, newest first: `limit` of them at most, and few more bytes than
+    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX), going on behind `after`.
     ///
     /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
     /// is looked through, so that a page may come back short, or empty, with a next page all the same.
@@ -132,8 +153,29 @@ impl Store {
             let mut line = self.line().await?;
             let page = match &filter.external_id {
                 Some(external_id) => the_one(&mut line, filter, external_id, after).await?,
-                None => page(&mut line, filter, after, limit).await?,
+                None => page::<OrderRow>(&mut line, filter, after, limit).await?,
             };
+            line.done();
+            Ok(page)
+        })
+        .await
+    }
+
+    /// The same, of the orders in a status, with what a short list shows of them.
+    ///
+    /// # Errors
+    ///
+    /// When the database is away.
+    pub async fn listed_orders(
+        &self,
+        status: OrderStatus,
+        after: Option<PageKey>,
+        limit: u16,
+    ) -> Result<Page<ListedOrder>, StoreError> {
+        let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
+        self.call("list orders in a status", async {
+            let mut line = self.line().await?;
+            let page = page::<ListedRow>(&mut line, &filter, after, limit).await?;
             line.done();
             Ok(page)
         })
@@ -141,43 +183,44 @@ impl Store {
     }
 }
 
-async fn page(
+async fn page<R: ListRow>(
     connection: &mut MySqlConnection,
     filter: &OrderFilter,
     after: Option<PageKey>,
     limit: u16,
-) -> Result<Page, sqlx::Error> {
+) -> Result<Page<R::Order>, sqlx::Error> {
     let (from, to) = filter.bounds(after);
-    let span = Span { from, to, limit: u32::from(limit) + 1 };
+    let span = Span { from, to };
     let user_id = filter.user_id.map(UserId::get);
     match (filter.status, user_id) {
         (Some(OrderStatus::Pending), user_id) if are_few(connection, OrderStatus::Pending).await? => {
-            let query = match user_id {
-                None => sqlx::query_as(WAITING),
-                Some(user_id) => sqlx::query_as(USERS_WAITING).bind(user_id),
+            let query = || match user_id {
+                None => sqlx::query_as(R::QUERIES.waiting),
+                Some(user_id) => sqlx::query_as(R::QUERIES.users_waiting).bind(user_id),
             };
-            return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
+            return span.read::<R>(connection, limit, query).await;
         }
         (Some(OrderStatus::Processing), user_id) => {
-            let query = sqlx::query_as(IN_WORK).bind(user_id).bind(user_id);
-            return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
+            let query = || sqlx::query_as(R::QUERIES.in_work).bind(user_id).bind(user_id);
+            return span.read::<R>(connection, limit, query).await;
         }
         (Some(status), user_id)
             if status != OrderStatus::Pending && (user_id.is_none() || are_few(connection, status).await?) =>
         {
             let name = status.name();
-            let query = sqlx::query_as(IN_STATUS).bind(user_id).bind(user_id).bind(name).bind(name);
-            return Ok(row::page(span.fetch(connection, query).await?, limit.into()));
+            let query = || sqlx::query_as(R::QUERIES.in_status).bind(user_id).bind(user_id).bind(name).bind(name);
+            return span.read::<R>(connection, limit, query).await;
         }
         _ => {}
     }
     let end = if filter.status.is_some() { end_of_walk(connection, user_id, span).await? } else { None };
     let span = Span { to: end.unwrap_or(to), ..span };
     let status = filter.status.map(OrderStatus::name);
-    let query = if user_id.is_some() { OF_USER } else { NEWEST };
-    let query = sqlx::query_as(query).bind(status).bind(status);
-    let query = if user_id.is_some() { query.bind(user_id) } else { query };
-    let page = row::page(span.fetch(connection, query).await?, limit.into());
+    let query = || match user_id {
+        None => sqlx::query_as(R::QUERIES.newest).bind(status).bind(status),
+        Some(user_id) => sqlx::query_as(R::QUERIES.of_user).bind(status).bind(status).bind(user_id),
+    };
+    let page = span.read::<R>(connection, limit, query).await?;
     Ok(Page { next: page.next.or(end), ..page })
 }
 
@@ -196,31 +239,8 @@ async fn end_of_walk(
 ) -> Result<Option<PageKey>, sqlx::Error> {
     let query = sqlx::query_as(if user_id.is_some() { END_OF_USERS_WALK } else { END_OF_WALK });
     let query = if user_id.is_some() { query.bind(user_id) } else { query };
-    let end: Vec<(DateTime<Utc>, Uuid)> = Span { limit: WALK_MAX - 1, ..span }.fetch(connection, query).await?;
-    Ok(end.first().map(|&(created_at, order_id)| PageKey { created_at, order_id: order_id.into() }))
-}
-
-/// The part of an index that a page is read from.
-#[derive(Clone, Copy)]
-struct Span {
-    from: PageKey,
-    to: PageKey,
-    limit: u32,
-}
-
-type PageQuery<T> = sqlx::query::QueryAs<'static, sqlx::MySql, T, sqlx::mysql::MySqlArguments>;
-
-impl Span {
-    async fn fetch<T>(self, connection: &mut MySqlConnection, query: PageQuery<T>) -> Result<Vec<T>, sqlx::Error>
-    where
-        T: for<'r> sqlx::FromRow<'r, sqlx::mysql::MySqlRow> + Send + Unpin,
-    {
-        let Self { from, to, limit } = self;
-        // As DATETIMEs: bound as TIMESTAMPs, which end in 2038, the far ends of a list would be no times.
-        let (latest, earliest) = (from.created_at.naive_utc(), to.created_at.naive_utc());
-        let query = query.bind(latest).bind(latest).bind(from.order_id.uuid());
-        query.bind(earliest).bind(earliest).bind(to.order_id.uuid()).bind(limit).fetch_all(connection).await
-    }
+    let end: Option<(DateTime<Utc>, Uuid)> = span.bind(query, WALK_MAX - 1).fetch_optional(connection).await?;
+    Ok(end.map(|(created_at, order_id)| PageKey { created_at, order_id: order_id.into() }))
 }
 
 /// The order with this external id as a page, if it matches all else.
@@ -232,12 +252,13 @@ async fn the_one(
 ) -> Result<Page, sqlx::Error> {
     let row: Option<OrderRow> =
         sqlx::query_as(WITH_EXTERNAL_ID).bind(external_id.as_str()).fetch_optional(connection).await?;
-    let mut page = row::page(row.into_iter().collect(), 1);
-    page.orders.retain(|order| {
+    let order = row.map(Order::try_from).transpose();
+    let order = order.inspect_err(|unreadable| tracing::error!(%unreadable, "an order is left out of its list"));
+    let order = order.ok().flatten().filter(|order| {
         let place = PageKey { created_at: order.created_at, order_id: order.order_id };
         filter.shows(order) && after.is_none_or(|after| place < after)
     });
-    Ok(page)
+    Ok(Page { orders: order.into_iter().collect(), next: None })
 }
 
 /// One order, on a connection that its caller holds.

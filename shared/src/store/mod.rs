@@ -16,6 +16,7 @@ mod held;
 mod keys;
 mod leave;
 mod list;
+mod page;
 mod place;
 mod queue;
 mod row;
@@ -36,6 +37,7 @@ pub use control::Wish;
 pub use doctor::{Finding, Verdict};
 pub use keys::PRUNE_MAX;
 pub use leave::{Rescued, Settled};
+pub use page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};
 pub use place::weight_bytes;
 
 use connection::{Lane, Pool, Writes};

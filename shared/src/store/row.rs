@@ -2,7 +2,7 @@ use chrono::{DateTime, Datelike, Utc};
 use uuid::Uuid;
 
 use crate::domain::{
-    Amount, Currency, ExternalId, ItemIds, Metadata, Order, OrderId, OrderStatus, Page, PageKey, UserId, WorkerId,
+    Amount, Currency, ExternalId, ItemIds, ListedOrder, Metadata, Order, OrderId, OrderStatus, UserId, WorkerId,
 };
 
 /// The columns of an [`OrderRow`], for every query that reads orders.
@@ -14,6 +14,15 @@ macro_rules! order_columns {
     };
 }
 pub(super) use order_columns;
+
+/// The columns of a [`ListedRow`].
+macro_rules! listed_columns {
+    () => {
+        "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, status, \
+         created_at, updated_at"
+    };
+}
+pub(super) use listed_columns;
 
 /// The time of what is not to come or has not been: when an order that does not wait is due, when one was claimed that never
 /// was. Not null, so that a row keeps its size, and is changed where it is, when its order is claimed and completed.
@@ -29,21 +38,33 @@ pub(super) use never;
 pub(super) struct OrderRow {
     pub(super) order_id: Uuid,
     user_id: i64,
-    item_ids: String,
+    pub(super) item_ids: String,
     total_amount: String,
     currency: Option<String>,
     external_id: Option<String>,
-    metadata: Option<String>,
+    pub(super) metadata: Option<String>,
     status: String,
     process_after: Option<DateTime<Utc>>,
     attempt: u16,
     rescues: u8,
-    last_error: Option<String>,
+    pub(super) last_error: Option<String>,
     worker_id: Uuid,
     pub(super) available_at: DateTime<Utc>,
     claimed_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
+    pub(super) created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// What a short list reads of a row of `orders`.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct ListedRow {
+    pub(super) order_id: Uuid,
+    user_id: i64,
+    pub(super) item_ids: String,
+    total_amount: String,
+    status: String,
+    pub(super) created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
@@ -62,21 +83,48 @@ impl From<Unreadable> for sqlx::Error {
     }
 }
 
+/// What every order has, and every view of one shows.
+struct Core {
+    user_id: UserId,
+    item_ids: ItemIds,
+    total_amount: Amount,
+    status: OrderStatus,
+}
+
+impl Core {
+    fn read(
+        order_id: OrderId,
+        user_id: i64,
+        item_ids: &str,
+        total_amount: &str,
+        status: &str,
+    ) -> Result<Self, Unreadable> {
+        let unreadable = |column, why: &dyn std::fmt::Display| Unreadable { order_id, column, why: why.to_string() };
+        // The parser's own words would repeat what is in the column, of any length.
+        let item_ids = serde_json::from_str(item_ids);
+        let item_ids = item_ids.map_err(|_| unreadable("item_ids", &"it is no array of integers"))?;
+        Ok(Self {
+            user_id: UserId::new(user_id).ok_or_else(|| unreadable("user_id", &"it is below 1"))?,
+            item_ids: ItemIds::new(item_ids).map_err(|why| unreadable("item_ids", &why))?,
+            total_amount: total_amount.parse::<Amount>().map_err(|why| unreadable("total_amount", &why))?,
+            status: status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?,
+        })
+    }
+}
+
 impl TryFrom<OrderRow> for Order {
     type Error = Unreadable;
 
     fn try_from(row: OrderRow) -> Result<Self, Unreadable> {
         let order_id = OrderId::from(row.order_id);
         let unreadable = |column, why: &dyn std::fmt::Display| Unreadable { order_id, column, why: why.to_string() };
-        // The parser's own words would repeat what is in the column, of any length.
-        let item_ids = serde_json::from_str(&row.item_ids);
-        let item_ids = item_ids.map_err(|_| unreadable("item_ids", &"it is no array of integers"))?;
-        let status = row.status.parse::<OrderStatus>().map_err(|why| unreadable("status", &why))?;
+        let Core { user_id, item_ids, total_amount, status } =
+            Core::read(order_id, row.user_id, &row.item_ids, &row.total_amount, &row.status)?;
         Ok(Self {
             order_id,
-            user_id: UserId::new(row.user_id).ok_or_else(|| unreadable("user_id", &"it is below 1"))?,
-            item_ids: ItemIds::new(item_ids).map_err(|why| unreadable("item_ids", &why))?,
-            total_amount: row.total_amount.parse::<Amount>().map_err(|why| unreadable("total_amount", &why))?,
+            user_id,
+            item_ids,
+            total_amount,
             currency: optional(row.currency, |code| Currency::stored(&code))
                 .map_err(|why| unreadable("currency", &why))?,
             external_id: optional(row.external_id, |id| ExternalId::new(id).ok())
@@ -99,26 +147,24 @@ impl TryFrom<OrderRow> for Order {
     }
 }
 
+impl TryFrom<ListedRow> for ListedOrder {
+    type Error = Unreadable;
+
+    fn try_from(row: ListedRow) -> Result<Self, Unreadable> {
+        let ListedRow { order_id, user_id, item_ids, total_amount, status, created_at, updated_at } = row;
+        let order_id = OrderId::from(order_id);
+        let Core { user_id, item_ids, total_amount, status } =
+            Core::read(order_id, user_id, &item_ids, &total_amount, &status)?;
+        Ok(Self { order_id, user_id, item_ids, total_amount, status, created_at, updated_at })
+    }
+}
+
 /// The time, unless it is `never`.
-fn unless_never(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(super) fn unless_never(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(at).filter(|at| at.year() < 9999)
 }
 
 /// The column's meaning, where it has a value.
 fn optional<T>(text: Option<String>, read: impl FnOnce(String) -> Option<T>) -> Result<Option<T>, &'static str> {
     text.map(|text| read(text).ok_or("it breaks the column's rules")).transpose()
-}
-
-/// The rows as a page of at most `limit` orders, where one more was read to learn whether there is a next page.
-///
-/// A row that is no order is left out, and logged: the orders beside it are still listed.
-pub(super) fn page(mut rows: Vec<OrderRow>, limit: usize) -> Page {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let last = rows.last().map(|row| PageKey { created_at: row.created_at, order_id: OrderId::from(row.order_id) });
-    let orders = rows.into_iter().filter_map(|row| {
-        let order = Order::try_from(row);
-        order.inspect_err(|unreadable| tracing::error!(%unreadable, "an order is left out of its list")).ok()
-    });
-    Page { orders: orders.collect(), next: last.filter(|_| more) }
 }

@@ -8,12 +8,16 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Either, MySqlConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::connection::Oversized;
 use super::place::json_of_ids;
 use crate::domain::{ItemIds, OrderId};
+
+/// Bytes of a script from which on the driver gives its copy back. Left alone, each connection keeps room for the largest
+/// statement that it ever sent; for small ones that saves work.
+const LARGE: usize = 64 << 10;
 
 /// Statements, run one after the other until one fails. What callers wrote is in them, so that they cannot be printed.
 #[derive(Default)]
@@ -64,12 +68,17 @@ impl Script {
     /// Has the server run them all.
     pub(super) async fn run(self, connection: &mut MySqlConnection) -> Result<Ran, sqlx::Error> {
         let mut ran = Ran::default();
-        let mut answers = sqlx::raw_sql(AssertSqlSafe(self.0)).fetch_many(connection);
+        let is_large = self.0.len() > LARGE;
+        let mut answers = sqlx::raw_sql(AssertSqlSafe(self.0)).fetch_many(&mut *connection);
         while let Some(answer) = answers.try_next().await? {
             match answer {
                 Either::Left(done) => ran.changed += done.rows_affected(),
                 Either::Right(row) => ran.rows.push(row),
             }
+        }
+        drop(answers);
+        if is_large {
+            connection.shrink_buffers();
         }
         Ok(ran)
     }

@@ -28,6 +28,7 @@ mod line;
 mod list;
 mod load;
 mod logs;
+mod memory;
 mod metrics;
 mod migrations;
 mod ops;

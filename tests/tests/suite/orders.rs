@@ -3,4 +3,8 @@
 mod cost;
 mod cursors;
 mod filters;
+mod heavy;
 mod seeds;
+mod story;
+
+pub(crate) use seeds::insert;

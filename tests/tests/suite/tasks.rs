@@ -166,7 +166,8 @@ impl Processor for DiesOfItsDestructor {
 async fn serve(database: &Database) -> (String, JoinHandle<Result<(), String>>) {
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let url = format!("http://{}", listener.address());
-    let serving = orders_api::serve(settings(&database.url), listener, registry().unwrap(), GRACE, CancellationToken::new());
+    let serving =
+        orders_api::serve(settings(&database.url), listener, registry().unwrap(), budget, GRACE, CancellationToken::new());
     (url, tokio::spawn(async { serving.await.map_err(|error| error.to_string()) }))
 }
 

@@ -20,9 +20,7 @@ use crate::store::external_ids::TAKEN;
 use crate::store::held::LOCK_LISTED;
 use crate::store::keys::{PRUNE, USED};
 use crate::store::leave::{LEAVE, NOTE};
-use crate::store::list::{
-    COUNT_UP_TO, END_OF_USERS_WALK, END_OF_WALK, IN_STATUS, NEWEST, OF_USER, ONE, WITH_EXTERNAL_ID,
-};
+use crate::store::list::{COUNT_UP_TO, END_OF_USERS_WALK, END_OF_WALK, FULL, ONE, WITH_EXTERNAL_ID};
 use crate::store::place::PLACED_ALREADY;
 use crate::store::queue::{AHEAD, ANY_DUE, OLDEST_DUE};
 use crate::store::{Store, StoreError};
@@ -88,6 +86,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         values
     };
     let limit = || Value::Limit(LIMIT);
+    let earliest = || Value::Time(last.created_at.naive_utc());
     let by_status = |check, sql| Hot { check, sql: Cow::Borrowed(sql), ..BY_STATUS };
     let by_time = |check, sql| Hot { key: "orders_by_time", ..by_status(check, sql) };
     let by_user = |check, sql| Hot { key: "orders_by_user", ..by_status(check, sql) };
@@ -116,11 +115,11 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
             vec![Value::Id(Uuid::nil()), limit()],
         ),
         (
-            by_status("plan: list a status", IN_STATUS),
+            by_status("plan: list a status", FULL.in_status),
             page(vec![Value::None, Value::None, Value::Text("COMPLETED"), Value::Text("COMPLETED")], limit()),
         ),
-        (by_time("plan: list all", NEWEST), page(vec![Value::None, Value::None], limit())),
-        (by_user("plan: list a user's", OF_USER), page(vec![Value::None, Value::None, user_id()], limit())),
+        (by_time("plan: list all", FULL.newest), page(vec![Value::None, Value::None], limit())),
+        (by_user("plan: list a user's", FULL.of_user), page(vec![Value::None, Value::None, user_id()], limit())),
         (by_status("plan: count a few", COUNT_UP_TO), vec![Value::Text("COMPLETED"), limit()]),
         (
             Hot {
@@ -136,7 +135,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (Hot { access: &["const"], limit: Some(1), ..by_id("plan: read an order", ONE) }, vec![Value::Id(sample)]),
         (
             Hot { table: "order_events", access: &["ref", "range"], ..by_id("plan: read events", EVENTS) },
-            vec![Value::Id(sample)],
+            vec![Value::Id(sample), earliest(), earliest(), Value::Id(Uuid::nil()), limit()],
         ),
         (by_id("plan: see which orders ended", ENDED), vec![EMPTY]),
         (by_id("plan: find orders placed already", PLACED_ALREADY), vec![EMPTY]),

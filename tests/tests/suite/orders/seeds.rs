@@ -71,7 +71,7 @@ pub(super) async fn seed(database: &Database, count: u32) {
 }
 
 /// Adds orders whose columns are expressions of their number `n`, counted from 0.
-pub(super) async fn insert(
+pub(crate) async fn insert(
     database: &Database,
     count: u32,
     status: &str,

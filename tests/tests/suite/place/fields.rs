@@ -219,7 +219,14 @@ async fn every_fault_is_named_beside_the_others() {
 async fn metadata_is_taken_up_to_its_limits_however_it_is_written() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
-    let largest: Value = (0..50).map(|n| (format!("{n:😀>40}"), json!("😀".repeat(500)))).collect();
+    let most: Value = (0..50).map(|n| (format!("{n:€>40}"), json!("😀".repeat(50)))).collect();
+    let longest = json!({"a": "😀".repeat(500), "b": "a".repeat(500)});
+    for metadata in [most, longest] {
+        is_taken(&api, &metadata).await;
+    }
+}
+
+async fn is_taken(api: &Api, largest: &Value) {
     let plain = with(json!({"metadata": largest})).to_string();
     let escaped = plain.replace('😀', r"\ud83d\ude00");
 
@@ -227,8 +234,62 @@ async fn metadata_is_taken_up_to_its_limits_however_it_is_written() {
         let reply = api.post("/orders", &order).await;
 
         assert_eq!(reply.status, 201, "{}", reply.text);
-        assert_eq!(stored(&api, &reply).await["metadata"], largest);
+        assert_eq!(stored(api, &reply).await["metadata"], *largest);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_more_bytes_than_its_limit_is_refused_once_however_it_is_written() {
+    const BYTES_MAX: usize = 16_384;
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let metadata = |bytes: usize| {
+        let mut pairs: serde_json::Map<_, _> = (10..42).map(|n| (n.to_string(), json!("é".repeat(250)))).collect();
+        let used = Value::from(pairs.clone()).to_string().len() + r#","z":"#.len() + 2;
+        pairs.insert("z".to_owned(), json!("a".repeat(bytes - used)));
+        let metadata = Value::from(pairs);
+        assert_eq!(metadata.to_string().len(), bytes);
+        metadata
+    };
+
+    for (bytes, status) in [(BYTES_MAX, 201), (BYTES_MAX + 1, 422)] {
+        let plain = with(json!({"metadata": metadata(bytes)})).to_string();
+        for order in [plain.replace('é', r"\u00e9"), plain.replace(':', " : "), plain] {
+            let reply = api.post("/orders", &order).await;
+
+            assert_eq!(reply.status, status, "{bytes}: {}", reply.text);
+            if status == 422 {
+                assert_eq!(reply.faults(422), faults(&[("/metadata", "too_large")]));
+            }
+        }
+    }
+    let huge: Value = (0..50).map(|n| (format!("{n:😀>40}"), json!("😀".repeat(500)))).collect();
+    let reply = api.post("/orders", &with(json!({"metadata": huge})).to_string()).await;
+    assert_eq!(reply.faults(422), faults(&[("/metadata", "too_large")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_countless_entries_or_long_names_is_refused_by_a_small_answer() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let before = api.memory_peak();
+    let many = |of: &str| vec![of; (4_000_000) / (of.len() + 1)].join(",");
+    let names: Vec<_> = (0..200).map(|n| format!("\"{n}{}\":1", r"\u0001".repeat(200))).collect();
+
+    for body in [
+        format!(r#"{{"orders": [{}]}}"#, many("1")),
+        format!(r#"{{"orders": [{{"item_ids": [{}]}}]}}"#, many("1")),
+        format!(r#"{{"orders": [1], {}}}"#, many(r#""":1"#)),
+        format!("{{{}}}", names.join(",")),
+    ] {
+        let reply = api.post("/orders/batch", &body).await;
+
+        let _ = reply.problem(422);
+        assert!(reply.text.len() < 16 << 10, "{} bytes", reply.text.len());
+    }
+    // The body itself, twice while it grows.
+    let grown = api.memory_peak() - before;
+    assert!(grown < 20 << 20, "{grown} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
