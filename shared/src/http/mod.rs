@@ -1,5 +1,6 @@
 //! What every HTTP port of ours has: a careful server, health, metrics.
 
+mod addresses;
 mod head;
 mod healthcheck;
 mod listener;

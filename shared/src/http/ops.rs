@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use poem::EndpointExt;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::coalesced::{Coalesced, Reader};
 use crate::metrics;
-use crate::store::{SchemaState, Store, StoreError};
+use crate::store::{ErrorKind, SchemaState, Store, StoreError};
 
 /// The media type of Prometheus' text format.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -58,21 +58,32 @@ impl Readiness {
 impl ReadinessReader {
     /// Looks at this database.
     pub async fn run(self, store: Store) {
-        self.0.run(|| fault_of(&store)).await;
+        let last = Mutex::new(None);
+        self.0.run(|| fault_of(&store, &last)).await;
     }
 }
 
-async fn fault_of(store: &Store) -> Option<String> {
+/// What keeps this process from its work; where the database is too busy to say, the `last` that was known.
+async fn fault_of(store: &Store, last: &Mutex<Option<String>>) -> Option<String> {
     let looked = async {
         match store.schema_state().await? {
             SchemaState::Current => Ok(store.write_obstacle().await?.map(str::to_owned)),
             state => Ok(Some(state.to_string())),
         }
     };
-    looked.await.unwrap_or_else(|error: StoreError| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-        Some("the database is away".to_owned())
-    })
+    let fault = match looked.await {
+        Ok(fault) => fault,
+        Err(error) => {
+            let error: StoreError = error;
+            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+            if error.kind() == ErrorKind::Busy {
+                return last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            }
+            Some("the database is away".to_owned())
+        }
+    };
+    last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fault);
+    fault
 }
 
 /// `/livez` and `/readyz`.

@@ -18,16 +18,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::addresses::Addresses;
 use super::pace::{Pace, Paced, Patience};
 use super::refuse::{Refusal, Refusing};
 use super::watch::{ClientWatch, Watched};
 use super::{Listener, Room, head};
 
-/// Bytes of a request's head at most. Any client's fits; each connection may hold as much.
+/// Bytes of a request's head at most, and of what a connection reads or writes ahead. Any client's head fits; each connection
+/// may hold as much.
 const HEAD_MAX: usize = 16 * 1024;
-
-/// Bytes that a connection reads or writes ahead at most.
-const BUFFER_MAX: usize = 64 * 1024;
 
 /// Once the port is closed, how long a connection that was just made has to bring a request.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(250);
@@ -89,6 +88,7 @@ pub async fn serve(
         refusal,
         local: listener.address(),
         places: Arc::new(Semaphore::new(room.places)),
+        addresses: Addresses::sharing(room.places),
         spare: Arc::new(Semaphore::new(room.spare)),
         connections: connections.clone(),
         stop: stop.clone(),
@@ -125,7 +125,7 @@ pub async fn serve(
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // Deadlines are the stream's: the builder knows one time for both a head and a rest.
-    http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(BUFFER_MAX);
+    http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(HEAD_MAX);
     // A client that has closed its side may wait for its answer: `nc -N`, `shutdown(SHUT_WR)`.
     http.half_close(true);
     http
@@ -138,6 +138,7 @@ struct Door {
     refusal: Option<Refusal>,
     local: SocketAddr,
     places: Arc<Semaphore>,
+    addresses: Addresses,
     spare: Arc<Semaphore>,
     connections: TaskTracker,
     stop: CancellationToken,
@@ -148,9 +149,11 @@ struct Door {
 impl Door {
     /// Serves a connection in a task of its own, where there is room for it.
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
-        let room = Arc::clone(&self.places).try_acquire_owned().ok();
+        let counted = self.addresses.enter(remote.ip());
+        let room = counted.as_ref().and_then(|_| Arc::clone(&self.places).try_acquire_owned().ok());
         let is_crowded = room.is_none();
         let Some(room) = room.or_else(|| Arc::clone(&self.spare).try_acquire_owned().ok()) else { return };
+        let counted = counted.filter(|_| !is_crowded);
         let pace = Pace::new(if is_crowded { Patience::SHORT } else { Patience::USUAL });
         let watch = ClientWatch::default();
         let service = service_fn({
@@ -183,7 +186,7 @@ impl Door {
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (closing, over) = (self.closing.clone(), self.over.clone());
         self.connections.spawn(async move {
-            let _room = room;
+            let _held = (room, counted);
             let mut connection = pin!(connection);
             tokio::select! {
                 // How a client goes away, or fails to speak HTTP, is its own affair.
