@@ -155,8 +155,7 @@ impl Story {
     /// The stored event from which on those that are not told yet begin, itself included; `None` where all are told.
     pub(crate) fn from(&self) -> Option<(DateTime<Utc>, Uuid)> {
         match self.last {
-            None => Some((DateTime::UNIX_EPOCH, Uuid::nil())),
-            Some(StoryKey { part: StoryPart::Placed, .. }) => Some((DateTime::UNIX_EPOCH, Uuid::nil())),
+            None | Some(StoryKey { part: StoryPart::Placed, .. }) => Some((DateTime::UNIX_EPOCH, Uuid::nil())),
             Some(StoryKey { part: StoryPart::LastClaim, .. }) => None,
             Some(StoryKey { at, event_id, .. }) => Some((at, event_id)),
         }

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
 use super::{Store, StoreError};
@@ -19,6 +19,10 @@ const CLOCK: &str = r"
 
 /// Less is the work of a clock that is kept right step by step, and passes by itself.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
+
+/// The newest order says no more than this. One that was placed by a clock which was years ahead would otherwise make every
+/// claim look through all orders of years.
+const NEWEST_SAYS_MAX: Duration = Duration::from_hours(24);
 
 /// How far ahead of a change an order may be due: the longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_mins(10);
@@ -50,14 +54,13 @@ impl Clock {
     /// Notes a reading, and gives how far the clock is behind.
     fn read(&self, clock: DateTime<Utc>, behind_newest: Duration, now: Instant) -> Duration {
         let mut known = self.known();
-        let went_back = known.read.map_or(Duration::ZERO, |(before, at)| {
-            let expected = before + (now - at);
-            (expected - clock).to_std().unwrap_or_default()
-        });
+        let went_back = known.read.map_or(TimeDelta::zero(), |(before, at)| before + (now - at) - clock);
         known.read = Some((clock, now));
         let left = known.behind_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        // A step adds to what is left of an earlier one; one forward takes away, which the newest order tells.
-        let behind = behind_newest.max(if went_back >= BEHIND_MIN { left + went_back } else { left });
+        // A step back adds to what is left of an earlier one, and a step forward takes from it.
+        let is_step = went_back.abs().to_std().is_ok_and(|step| step >= BEHIND_MIN);
+        let left = TimeDelta::from_std(left).unwrap_or_default() + if is_step { went_back } else { TimeDelta::zero() };
+        let behind = behind_newest.min(NEWEST_SAYS_MAX).max(left.to_std().unwrap_or_default());
         known.behind_until = (behind >= BEHIND_MIN).then(|| now + behind);
         behind
     }
@@ -112,6 +115,22 @@ mod tests {
         assert_eq!(clock.behind(now + 603 * SECOND), Duration::ZERO);
         assert_eq!(clock.read(at(-497), Duration::ZERO, now + 103 * SECOND), 500 * SECOND);
         assert_eq!(clock.read(at(4), Duration::ZERO, now + 604 * SECOND), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_again_is_not_behind() {
+        let (clock, now) = (Clock::default(), Instant::now());
+        clock.read(at(0), Duration::ZERO, now);
+        assert_eq!(clock.read(at(-597), Duration::ZERO, now + 3 * SECOND), 600 * SECOND);
+
+        assert_eq!(clock.read(at(6), Duration::ZERO, now + 6 * SECOND), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_order_of_years_ahead_says_no_more_than_a_day() {
+        let clock = Clock::default();
+
+        assert_eq!(clock.read(at(0), 100_000_000 * SECOND, Instant::now()), NEWEST_SAYS_MAX);
     }
 
     #[test]

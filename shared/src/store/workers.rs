@@ -43,13 +43,15 @@ const CLOCK_WENT_BACK: Duration = Duration::from_secs(5);
 /// Workers whose lease has run out, or is further ahead than one life, since the clock went back. Locks nothing: every
 /// worker looks every few seconds, and mostly there is nobody.
 ///
-/// The one who looks must not be late itself, nor have been so until a moment ago. After the clock went back that gives
-/// every live worker the time to send a heartbeat by the new one.
+/// The one who looks must not be late itself, nor have been so until a moment ago. After the clock went back, which begins
+/// its steadiness anew, every other worker has a whole life to send a heartbeat by the new one.
 const EXPIRED: &str = r"
     select dead.worker_id
     from workers as observer
     join workers as dead
-        on dead.expires_at <= now(6) or dead.heartbeat_at > now(6) + interval ? microsecond
+        on dead.expires_at <= now(6)
+        or dead.heartbeat_at > now(6) + interval ? microsecond
+            and observer.steady_since <= now(6) - interval ? microsecond
     where observer.worker_id = ?
         and observer.heartbeat_at >= now(6) - interval ? microsecond
         and observer.steady_since <= now(6) - interval ? microsecond
@@ -143,6 +145,7 @@ impl Store {
             let mut line = self.line().await?;
             let expired: Vec<Uuid> = sqlx::query_scalar(EXPIRED)
                 .bind(micros(CLOCK_WENT_BACK))
+                .bind(micros(observer.dead_after))
                 .bind(observer.worker_id.uuid())
                 .bind(micros(late_after(observer)))
                 .bind(micros(observer.dead_after / 3))

@@ -8,7 +8,7 @@ use super::pool::{Lane, Taken};
 use super::session::{self, Long};
 use crate::store::{Store, StoreError};
 
-/// How long the answers to one call may take, once it has a connection. A server that is paused, or a network that drops
+/// How long the answers to one call may take, beside the wait for a connection ([`Lane::patience`]). A server that is paused, or a network that drops
 /// what it should carry, never says no. Longer than the limits in the server ([`session::PINNED`]), so that it is the
 /// server which gives up and says why; shorter would fail on a busy server, longer would keep callers from their own
 /// deadlines.
@@ -31,7 +31,7 @@ impl Store {
 
     /// A connection of its own for what takes long by nature, which does not go back.
     pub(in crate::store) async fn long_connection(&self, long: Long) -> Result<MySqlConnection, sqlx::Error> {
-        let mut connection = self.line().await?.0.detach()?;
+        let mut connection = self.line().await?.0.detach();
         session::lengthen(&mut connection, long).await?;
         Ok(connection)
     }
@@ -92,18 +92,12 @@ impl Deref for Line {
     type Target = MySqlConnection;
 
     fn deref(&self) -> &MySqlConnection {
-        match self.0.connection() {
-            Some(connection) => connection,
-            None => unreachable!("only `done` takes it, and that ends the line"),
-        }
+        self.0.connection()
     }
 }
 
 impl DerefMut for Line {
     fn deref_mut(&mut self) -> &mut MySqlConnection {
-        match self.0.connection_mut() {
-            Some(connection) => connection,
-            None => unreachable!("only `done` takes it, and that ends the line"),
-        }
+        self.0.connection_mut()
     }
 }

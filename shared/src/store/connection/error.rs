@@ -123,8 +123,20 @@ pub(in crate::store) fn kind_of(error: &sqlx::Error) -> ErrorKind {
             ErrorKind::Away
         }
         sqlx::Error::Encode(error) if error.is::<Oversized>() => ErrorKind::TooLarge,
+        error if number_of(error) == Some(STORAGE_ENGINE) && !is_out_of_room(error) => ErrorKind::Refused,
         error => number_of(error).and_then(row_of).map_or(ErrorKind::Refused, |row| row.kind),
     }
+}
+
+/// The number of every error of a storage engine; its text has the reason.
+const STORAGE_ENGINE: u16 = 1030;
+
+/// Whether the text of an error names the system's errors for a full disk (28) or a used-up quota (122).
+fn is_out_of_room(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| {
+        let text = error.message();
+        ["error 28 ", "error 122 ", "No space left"].iter().any(|reason| text.contains(reason))
+    })
 }
 
 fn unconnected(error: &io::Error) -> Option<&Unconnected> {
@@ -176,6 +188,9 @@ const TABLE: &[Row] = &[
     refused(1206, ErrorKind::Busy),      // the lock table is full
     refused(1213, ErrorKind::Busy),      // a deadlock
     refused(1226, ErrorKind::Busy),      // the account has used up what it may have
+    refused(1412, ErrorKind::Busy),      // the table has changed since the transaction began
+    refused(1615, ErrorKind::Busy),      // the statement must be prepared anew
+    refused(3101, ErrorKind::Busy),      // the group of servers rolled the transaction back
     refused(1461, ErrorKind::Busy),      // the server has too many prepared statements
     refused(1637, ErrorKind::Busy),      // the server has too many transactions under way
     ended(1969, ErrorKind::Busy),        // the statement took too long (MariaDB)
@@ -193,7 +208,7 @@ const TABLE: &[Row] = &[
     ended(3, ErrorKind::Full),           // a file could not be written
     ended(1021, ErrorKind::Full),        // the disk is full
     ended(1026, ErrorKind::Full),        // a file could not be written
-    ended(1030, ErrorKind::Full),        // the storage engine failed, as it does without room
+    ended(STORAGE_ENGINE, ErrorKind::Full), // the storage engine failed, for want of room
     refused(1114, ErrorKind::Full),      // the table is full, as is the disk
     ended(1598, ErrorKind::Full),        // the binary log could not be written
     refused(1153, ErrorKind::TooLarge),  // the packet is larger than max_allowed_packet
@@ -206,6 +221,7 @@ const TABLE: &[Row] = &[
     refused(1129, ErrorKind::Away),      // the server has shut this host out
     refused(1130, ErrorKind::Away),      // the server lets nobody in from this host
     refused(1146, ErrorKind::Away),      // no such table: not migrated yet
+    ended(1180, ErrorKind::Away),        // the commit failed
     ended(1158, ErrorKind::Away),        // a packet could not be read
     ended(1159, ErrorKind::Away),        // a packet was late
     ended(1160, ErrorKind::Away),        // a packet could not be written
@@ -240,7 +256,9 @@ fn cure_of(error: &sqlx::Error) -> Option<&'static str> {
              performance_schema.host_cache`, on MariaDB `flush hosts`, and raise max_connect_errors"
         }
         1130 => "the account is not one for this host: create it as 'user'@'%', or for this host's address",
-        1203 | 1226 => "raise max_user_connections of the account, or lower DATABASE_MAX_CONNECTIONS",
+        1203 | 1226 => {
+            "raise what the account may have, such as max_user_connections, or lower DATABASE_MAX_CONNECTIONS"
+        }
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use sqlx::mysql::MySqlConnectOptions;
@@ -25,13 +25,22 @@ const HANGS_AFTER: Duration = Duration::from_secs(3);
 /// handshakes behind.
 const HANGS_AFTER_MAX: Duration = Duration::from_mins(1);
 
-/// When an opening is given up. To the server that is a handshake broken off, once it goes on: with the pauses above fewer
-/// than ten are, in the first ten minutes none.
-const GIVEN_UP_AFTER: Duration = Duration::from_mins(10);
+/// When an opening is given up. To a frozen server that is a handshake broken off, once it goes on; before that some sixty
+/// hang, and each completes when it does.
+const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
 
-/// Wait before the next try where a server refuses connections: it starts, or has too many. It doubles each time.
+/// Wait before the next opening where the server refuses: it starts, has too many connections, or does not know us. It
+/// doubles each time.
 const REFUSED_RETRY_AFTER: Duration = Duration::from_millis(20);
 const REFUSED_RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
+
+/// The same where it is we who break the handshake off: the certificate is a wrong one, or the account has a plugin that the
+/// driver does not know. Each counts against this host.
+const BROKEN_RETRY_AFTER: Duration = Duration::from_secs(1);
+const BROKEN_RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
+
+/// How long a failure speaks for a wait that is too long. An older one has nothing to do with it.
+const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 
 /// What a server accepts as one message at least, until we know better.
 const PACKET_BYTES_MIN: usize = 1 << 20;
@@ -46,17 +55,40 @@ pub(super) struct Opener {
 
 /// The openings under way, and what became of the last ones.
 pub(super) struct Opening {
-    under_way: usize,
-    /// Those that nobody counts on any more, though they may succeed yet.
-    hanging: usize,
+    counts: Arc<Counts>,
     hangs_after: Duration,
     retry_after: Duration,
-    trouble: Option<Unconnected>,
+    /// No opening begins before then.
+    rests_until: Option<Instant>,
+    trouble: Option<Trouble>,
+}
+
+/// How many openings there are. Not behind the lock of the pool: one that is spawned as the runtime ends is dropped at once,
+/// by whoever holds that.
+#[derive(Default)]
+struct Counts {
+    under_way: AtomicUsize,
+    /// Those that nobody counts on any more, though they may succeed yet.
+    hanging: AtomicUsize,
+}
+
+/// Why an opening failed.
+struct Trouble {
+    why: Unconnected,
+    at: Instant,
+    /// Whether those who wait may have a connection soon all the same.
+    is_passing: bool,
 }
 
 impl Default for Opening {
     fn default() -> Self {
-        Self { under_way: 0, hanging: 0, hangs_after: HANGS_AFTER, retry_after: REFUSED_RETRY_AFTER, trouble: None }
+        Self {
+            counts: Arc::default(),
+            hangs_after: HANGS_AFTER,
+            retry_after: Duration::ZERO,
+            rests_until: None,
+            trouble: None,
+        }
     }
 }
 
@@ -64,11 +96,47 @@ impl Opening {
     /// Why there is no new connection, as far as that is known.
     pub(super) fn trouble(&self) -> Option<Unconnected> {
         let is_slow = || Unconnected { kind: ErrorKind::Away, why: "the server has not let us in yet".to_owned() };
-        self.trouble.clone().or_else(|| (self.under_way > 0).then(is_slow))
+        let recent = self.trouble.as_ref().filter(|trouble| trouble.at.elapsed() < TROUBLE_LASTS);
+        recent.map(|trouble| trouble.why.clone()).or_else(|| (self.counts.under_way.load(Relaxed) > 0).then(is_slow))
+    }
+
+    /// Why no opening begins now, and waiting for one is no use.
+    pub(super) fn rests_because(&self) -> Option<Unconnected> {
+        let trouble = self.trouble.as_ref().filter(|trouble| !trouble.is_passing && self.rests())?;
+        Some(trouble.why.clone())
+    }
+
+    fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn at_once(&self) -> usize {
-        if self.hanging > 0 { 1 } else { AT_ONCE }
+        match self.counts.hanging.load(Relaxed) {
+            _ if self.rests() => 0,
+            0 => AT_ONCE,
+            _ => 1,
+        }
+    }
+
+    fn succeeded(&mut self) {
+        *self = Self { counts: Arc::clone(&self.counts), ..Self::default() };
+    }
+
+    /// Notes a failure, and gives the wait before the next try.
+    fn failed(&mut self, error: &sqlx::Error, why: &Unconnected) -> Duration {
+        let (least, most) = if is_broken_by_us(error) {
+            (BROKEN_RETRY_AFTER, BROKEN_RETRY_AFTER_MAX)
+        } else {
+            (REFUSED_RETRY_AFTER, REFUSED_RETRY_AFTER_MAX)
+        };
+        if self.trouble.as_ref().is_none_or(|before| before.why.why != why.why) {
+            tracing::warn!(why = why.why, "no connection to the database");
+        }
+        self.retry_after = (self.retry_after * 2).clamp(least, most);
+        let now = Instant::now();
+        self.rests_until = Some(now + self.retry_after);
+        self.trouble = Some(Trouble { why: why.clone(), at: now, is_passing: may_take_one_soon(error) });
+        self.retry_after
     }
 }
 
@@ -79,7 +147,7 @@ impl Opener {
     }
 
     pub(super) fn packet_bytes_max(&self) -> usize {
-        self.packet_bytes_max.load(Ordering::Relaxed)
+        self.packet_bytes_max.load(Relaxed)
     }
 
     pub(super) fn tls(&self) -> Tls {
@@ -91,7 +159,7 @@ impl Opener {
         session::pin(&mut connection).await?;
         let bytes: i64 =
             sqlx::query_scalar("select cast(@@max_allowed_packet as signed)").fetch_one(&mut connection).await?;
-        self.packet_bytes_max.store(usize::try_from(bytes).unwrap_or(PACKET_BYTES_MIN), Ordering::Relaxed);
+        self.packet_bytes_max.store(usize::try_from(bytes).unwrap_or(PACKET_BYTES_MIN), Relaxed);
         Ok(connection)
     }
 }
@@ -100,9 +168,11 @@ impl Shared {
     /// Begins to open connections, where more wait for one than are being opened.
     pub(super) fn open_for_those_who_wait(self: &Arc<Self>, state: &mut State) {
         let waiting = state.waiting();
-        while state.opening.under_way < waiting.min(state.opening.at_once()) {
-            state.opening.under_way += 1;
-            tokio::spawn(UnderWay { pool: Arc::clone(self), hangs: false }.run());
+        let counts = Arc::clone(&state.opening.counts);
+        while counts.under_way.load(Relaxed) < waiting.min(state.opening.at_once()) {
+            counts.under_way.fetch_add(1, Relaxed);
+            let (pool, counts, generation) = (Arc::clone(self), Arc::clone(&counts), state.generation);
+            tokio::spawn(UnderWay { pool, counts, generation, hangs: false }.run());
         }
     }
 }
@@ -110,35 +180,46 @@ impl Shared {
 /// One opening, counted for as long as it lasts, however it ends.
 struct UnderWay {
     pool: Arc<Shared>,
+    counts: Arc<Counts>,
+    generation: u64,
     hangs: bool,
 }
 
 impl UnderWay {
     async fn run(mut self) {
+        let pool = Arc::clone(&self.pool);
+        match self.open().await {
+            None => {}
+            Some(Ok(connection)) => {
+                pool.state().opening.succeeded();
+                pool.arrived(connection, self.generation);
+            }
+            Some(Err(error)) => {
+                let why = Unconnected::by(&error);
+                let retry_after = pool.state().opening.failed(&error, &why);
+                if may_take_one_soon(&error) {
+                    sleep(retry_after).await;
+                } else if !self.hangs && self.counts.under_way.load(Relaxed) == 1 {
+                    // Where another one is under way, that may succeed.
+                    pool.failed(&why);
+                }
+            }
+        }
+        drop(self);
+        pool.open_for_those_who_wait(&mut pool.state());
+    }
+
+    /// `None` when it is given up.
+    async fn open(&mut self) -> Option<Result<MySqlConnection, sqlx::Error>> {
         let began = Instant::now();
         let pool = Arc::clone(&self.pool);
         let mut opening = pin!(pool.opener.open());
         let hangs_after = pool.state().opening.hangs_after;
-        let opened = loop {
+        loop {
             tokio::select! {
-                opened = &mut opening => break opened,
+                opened = &mut opening => return Some(opened),
                 () = sleep_until(began + hangs_after), if !self.hangs => self.hang(hangs_after),
-                () = sleep_until(began + GIVEN_UP_AFTER) => return,
-            }
-        };
-        match opened {
-            Ok(connection) => {
-                pool.state().opening.succeeded();
-                pool.arrived(connection);
-            }
-            Err(error) => {
-                let why = Unconnected::by(&error);
-                let retry_after = pool.state().opening.refused(&why);
-                if may_take_one_soon(&error) {
-                    sleep(retry_after).await;
-                } else {
-                    pool.failed(&why);
-                }
+                () = sleep_until(began + GIVEN_UP_AFTER) => return None,
             }
         }
     }
@@ -148,43 +229,20 @@ impl UnderWay {
         self.hangs = true;
         let mut state = self.pool.state();
         let opening = &mut state.opening;
-        opening.under_way -= 1;
-        opening.hanging += 1;
+        self.counts.under_way.fetch_sub(1, Relaxed);
+        self.counts.hanging.fetch_add(1, Relaxed);
         opening.hangs_after = (opening.hangs_after * 2).min(HANGS_AFTER_MAX);
         let why = format!("the server has not completed a handshake within {after:?}");
-        opening.trouble = Some(Unconnected { kind: ErrorKind::Away, why });
+        let why = Unconnected { kind: ErrorKind::Away, why };
+        opening.trouble = Some(Trouble { why, at: Instant::now(), is_passing: true });
         self.pool.open_for_those_who_wait(&mut state);
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut state = self.pool.state();
-        let opening = &mut state.opening;
-        if self.hangs {
-            opening.hanging -= 1;
-        } else {
-            opening.under_way -= 1;
-        }
-        self.pool.open_for_those_who_wait(&mut state);
-    }
-}
-
-impl Opening {
-    fn succeeded(&mut self) {
-        let Self { under_way, hanging, .. } = *self;
-        *self = Self { under_way, hanging, ..Self::default() };
-    }
-
-    /// Notes a failure, and gives the wait before the next try.
-    fn refused(&mut self, why: &Unconnected) -> Duration {
-        if self.trouble.as_ref().is_none_or(|before| before.why != why.why) {
-            tracing::warn!(why = why.why, "no connection to the database");
-        }
-        self.trouble = Some(why.clone());
-        let retry_after = self.retry_after;
-        self.retry_after = (retry_after * 2).min(REFUSED_RETRY_AFTER_MAX);
-        retry_after
+        let counted = if self.hangs { &self.counts.hanging } else { &self.counts.under_way };
+        counted.fetch_sub(1, Relaxed);
     }
 }
 
@@ -194,4 +252,9 @@ fn may_take_one_soon(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
         error => number_of(error).is_some_and(|number| TOO_MANY_CONNECTIONS.contains(&number)),
     }
+}
+
+/// Whether the handshake was ended by us, and neither by the server nor for want of one.
+fn is_broken_by_us(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::Configuration(_))
 }

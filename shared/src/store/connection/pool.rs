@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     /// As many permits as a lane may have connections.
     lanes: [Arc<Semaphore>; Lane::COUNT],
     max_connections: usize,
+    /// Connections that are open, at rest or in use.
+    open: Arc<AtomicUsize>,
     state: Mutex<State>,
 }
 
@@ -77,7 +80,7 @@ pub(super) struct State {
     waiting: [VecDeque<oneshot::Sender<Arrival>>; Lane::COUNT],
     pub(super) opening: Opening,
     /// Connections of an earlier generation are closed when they come back.
-    generation: u64,
+    pub(super) generation: u64,
     is_closed: bool,
 }
 
@@ -90,11 +93,28 @@ pub(super) struct Pooled {
     generation: u64,
     opened_at: Instant,
     rests_since: Instant,
+    _counted: Counted,
+}
+
+/// Counts a connection as open until this is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A connection in use. Dropping it closes it; [`Taken::give_back`] keeps it.
 pub(in crate::store) struct Taken {
-    pooled: Option<Pooled>,
+    pooled: Pooled,
     pool: Arc<Shared>,
     _permit: OwnedSemaphorePermit,
 }
@@ -114,6 +134,7 @@ impl Pool {
             lanes,
             max_connections: settings.max_connections as usize,
             opener: Opener::new(settings),
+            open: Arc::default(),
             state: Mutex::new(state),
         });
         tokio::spawn(close_unused(Arc::downgrade(&shared)));
@@ -123,25 +144,25 @@ impl Pool {
     /// A connection that rests, or a new one.
     pub(in crate::store) async fn take(&self, lane: Lane) -> Result<Taken, Unconnected> {
         let deadline = Instant::now() + lane.patience();
-        let late = || self.0.state().why_late(lane, self.0.max_connections);
+        let too_late = || self.0.state().why_late(lane, self.0.max_connections);
         let permits = Arc::clone(self.0.lane(lane));
         let permit = match timeout_at(deadline, permits.acquire_owned()).await {
             Ok(permit) => permit.map_err(|_| closed())?,
-            Err(_) => return Err(late()),
+            Err(_) => return Err(too_late()),
         };
-        loop {
+        while Instant::now() < deadline {
             let rested = self.0.state().rested();
-            let mut pooled = match rested {
-                Some(pooled) => pooled,
-                None => {
-                    let arrival = self.0.wait_in_line(lane)?;
-                    timeout_at(deadline, arrival).await.map_err(|_| late())?.map_err(|_| closed())??
-                }
+            let mut pooled = if let Some(pooled) = rested {
+                pooled
+            } else {
+                let arrival = self.0.wait_in_line(lane)?;
+                timeout_at(deadline, arrival).await.map_err(|_| too_late())?.map_err(|_| closed())??
             };
             if pooled.rests_since.elapsed() <= TRIED_AFTER_IDLE || pooled.answers().await {
-                return Ok(Taken { pooled: Some(pooled), pool: Arc::clone(&self.0), _permit: permit });
+                return Ok(Taken { pooled, pool: Arc::clone(&self.0), _permit: permit });
             }
         }
+        Err(too_late())
     }
 
     /// Closes all connections: those in use when they come back.
@@ -194,11 +215,11 @@ fn lanes(max: usize, work: usize) -> [Arc<Semaphore>; Lane::COUNT] {
     let work = permits(work);
     match rest {
         0 => [Arc::clone(&work), Arc::clone(&work), work],
-        1 | 2 => {
+        1 => {
             let both = permits(rest);
             [work, Arc::clone(&both), both]
         }
-        3..6 => [work, permits(1), permits(rest - 1)],
+        2..6 => [work, permits(1), permits(rest - 1)],
         _ => [work, permits(2), permits(rest - 2)],
     }
 }
@@ -217,12 +238,16 @@ impl Shared {
         }
     }
 
-    /// Waits for the next connection, and has one opened.
+    /// Waits for the next connection, and has one opened. While openings fail for a reason that does not pass by itself, that
+    /// is told at once.
     fn wait_in_line(self: &Arc<Self>, lane: Lane) -> Result<oneshot::Receiver<Arrival>, Unconnected> {
         let (sender, arrival) = oneshot::channel();
         let mut state = self.state();
         if state.is_closed {
             return Err(closed());
+        }
+        if let Some(why) = state.opening.rests_because() {
+            return Err(why);
         }
         state.line(lane).push_back(sender);
         self.open_for_those_who_wait(&mut state);
@@ -230,10 +255,10 @@ impl Shared {
     }
 
     /// A new connection: for somebody who waits, or to rest.
-    pub(super) fn arrived(self: &Arc<Self>, connection: MySqlConnection) {
+    pub(super) fn arrived(self: &Arc<Self>, connection: MySqlConnection, generation: u64) {
         let now = Instant::now();
-        let generation = self.state().generation;
-        self.keep(Pooled { connection, generation, opened_at: now, rests_since: now });
+        let counted = Counted::new(&self.open);
+        self.keep(Pooled { connection, generation, opened_at: now, rests_since: now, _counted: counted });
     }
 
     /// Tells all who wait that there is no connection.
@@ -250,7 +275,7 @@ impl Shared {
         let is_kept = !state.is_closed
             && pooled.generation == state.generation
             && pooled.opened_at.elapsed() < KEPT
-            && state.idle.len() < self.max_connections;
+            && self.open.load(Ordering::Relaxed) <= self.max_connections;
         if !is_kept {
             self.open_for_those_who_wait(&mut state);
             drop(state);
@@ -317,23 +342,22 @@ impl Pooled {
 
 impl Taken {
     /// Gives the connection back, fit for the next call.
-    pub(in crate::store) fn give_back(mut self) {
-        if let Some(pooled) = self.pooled.take() {
-            self.pool.keep(Pooled { rests_since: Instant::now(), ..pooled });
-        }
+    pub(in crate::store) fn give_back(self) {
+        let Self { pooled, pool, _permit } = self;
+        pool.keep(Pooled { rests_since: Instant::now(), ..pooled });
     }
 
     /// Takes the connection out of the pool for good.
-    pub(in crate::store) fn detach(mut self) -> Result<MySqlConnection, sqlx::Error> {
-        self.pooled.take().map(|pooled| pooled.connection).ok_or(sqlx::Error::PoolClosed)
+    pub(in crate::store) fn detach(self) -> MySqlConnection {
+        self.pooled.connection
     }
 
-    pub(super) fn connection(&self) -> Option<&MySqlConnection> {
-        self.pooled.as_ref().map(|pooled| &pooled.connection)
+    pub(super) fn connection(&self) -> &MySqlConnection {
+        &self.pooled.connection
     }
 
-    pub(super) fn connection_mut(&mut self) -> Option<&mut MySqlConnection> {
-        self.pooled.as_mut().map(|pooled| &mut pooled.connection)
+    pub(super) fn connection_mut(&mut self) -> &mut MySqlConnection {
+        &mut self.pooled.connection
     }
 }
 
@@ -378,7 +402,7 @@ mod tests {
     fn work_has_what_it_can_use_and_callers_have_the_rest() {
         assert_eq!(shares(10, 2), [2, 2, 6]);
         assert_eq!(shares(10, 5), [5, 1, 4]);
-        assert_eq!(shares(4, 2), [2, 2, 2]);
+        assert_eq!(shares(4, 2), [2, 1, 1]);
     }
 
     #[test]

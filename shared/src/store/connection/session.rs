@@ -46,6 +46,8 @@ pub(in crate::store) const PINNED: &[Pinned] = &[
     both("sql_select_limit", "18446744073709551615", "18446744073709551615"),
     both("sql_big_selects", "1", "ON"),
     both("sql_auto_is_null", "0", "OFF"),
+    // MariaDB cuts aggregated JSON there: the ids of the largest claim have 18 kB.
+    both("group_concat_max_len", "1048576", "1048576"),
     both("foreign_key_checks", "1", "ON"),
     both("unique_checks", "1", "ON"),
     Pinned { name: "check_constraint_checks", value: "1", shown: "ON", known_to: KnownTo::MariaDb },
@@ -69,7 +71,10 @@ pub(in crate::store) const PINNED: &[Pinned] = &[
 /// For migrations, which take as long as they take.
 const UNLIMITED: &[Pinned] = &[
     both("wait_timeout", "28800", "28800"),
+    both("net_read_timeout", "600", "600"),
+    both("net_write_timeout", "600", "600"),
     both("lock_wait_timeout", "60", "60"),
+    both("innodb_lock_wait_timeout", "60", "60"),
     Pinned { name: "max_execution_time", value: "0", shown: "0", known_to: KnownTo::MySql },
     Pinned { name: "max_statement_time", value: "0", shown: "0.000000", known_to: KnownTo::MariaDb },
 ];

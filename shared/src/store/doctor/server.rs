@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::AssertSqlSafe;
 
 use super::{Causes, Check, Finding};
 use crate::store::connection::{PINNED, Pinned, Tls, is_as_pinned};
@@ -19,8 +20,6 @@ const PACKET_MIN: u64 = 16 << 20;
 
 /// The servers' default. Programs that open and drop connections, such as health checks by TCP, reach less in a minute.
 const CONNECT_ERRORS_MIN: u64 = 100;
-
-const PINNED_VARIABLE: &str = "show session variables where variable_name = ?";
 
 const CIPHER: &str = "show session status where variable_name = 'Ssl_cipher'";
 
@@ -78,11 +77,10 @@ impl Store {
             let mut line = self.line().await?;
             let (version, comment) = sqlx::query_as(IDENTITY).fetch_one(&mut *line).await?;
             let mut variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *line).await?;
-            for pinned in PINNED {
-                let shown: Option<(String, String)> =
-                    sqlx::query_as(PINNED_VARIABLE).bind(pinned.name).fetch_optional(&mut *line).await?;
-                variables.extend(shown);
-            }
+            let names: Vec<_> = PINNED.iter().map(|pinned| format!("'{}'", pinned.name)).collect();
+            let pinned = format!("show session variables where variable_name in ({})", names.join(", "));
+            let pinned: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(pinned)).fetch_all(&mut *line).await?;
+            variables.extend(pinned);
             let cipher: Option<(String, String)> = sqlx::query_as(CIPHER).fetch_optional(&mut *line).await?;
             let asked = Utc::now();
             let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
