@@ -23,12 +23,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::coalesced::Coalesced;
-use orders_shared::http::{Ending, Listener, Readiness, Room};
+use orders_shared::http::{CONNECTIONS_MAX, Ending, Listener, Readiness, Room};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
 use prometheus::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::bell::Bell;
 pub use crate::doctor::doctor;
@@ -64,7 +65,7 @@ pub async fn serve(
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let room = Room::of_process(budget.connections_max())?;
+    let room = Room::of_process(budget.connections_max().min(CONNECTIONS_MAX))?;
     let stop = stop.child_token();
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
@@ -82,9 +83,11 @@ pub async fn serve(
     chores.spawn("wakeup", ringer.run(watching.clone(), Arc::clone(&metrics)));
     chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
     chores.spawn("wait for orders", ends.clone().watch(watching));
+    let detached = TaskTracker::new();
     let (endpoint, refusal) = routes::endpoint(Parts {
         store: store.for_callers(),
         budget,
+        detached: detached.clone(),
         intake,
         bell,
         ends,
@@ -113,6 +116,9 @@ pub async fn serve(
         log_failed(&failed);
         ended = ended.and(Err(failed));
     }
+    // A change that was begun is made, though its client left.
+    detached.close();
+    let _ = timeout(LAST_WRITES, detached.wait()).await;
     drop(chores);
     store.close().await;
     Ok(ended?)

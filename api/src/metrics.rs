@@ -1,9 +1,11 @@
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::reports::QueueReport;
 use orders_shared::domain::OrderStatus;
 use poem::http::StatusCode;
 use prometheus::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::reports::QueueReport;
 
 /// A figure without labels that can be missing, as a plain gauge cannot.
 const NO_LABEL: &[&str] = &[];
@@ -22,6 +24,8 @@ pub(crate) struct ApiMetrics {
     database_up: IntGauge,
     database_writable: IntGaugeVec,
     database_clock_behind: GaugeVec,
+    /// Held while figures of the queue are set and written, so that no scrape sees those of another half set.
+    scraping: Mutex<()>,
 }
 
 impl ApiMetrics {
@@ -60,6 +64,7 @@ impl ApiMetrics {
                 ),
                 NO_LABEL,
             )?,
+            scraping: Mutex::default(),
         };
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.placed.clone()))?;
@@ -91,8 +96,18 @@ impl ApiMetrics {
         self.bells.set(gauge(bells as u64));
     }
 
-    /// What the database says of the queue now; `None` when it is away.
-    pub(crate) fn queue(&self, report: Option<&QueueReport>) {
+    /// All figures as text, with what the database says of the queue; `None` when it is away.
+    ///
+    /// # Errors
+    ///
+    /// When a figure cannot be written.
+    pub(crate) fn text(&self, registry: &Registry, report: Option<&QueueReport>) -> prometheus::Result<String> {
+        let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.queue(report);
+        orders_shared::metrics::text(registry)
+    }
+
+    fn queue(&self, report: Option<&QueueReport>) {
         self.database_up.set(report.is_some().into());
         // Figures of an earlier scrape would look like today's.
         self.orders.reset();

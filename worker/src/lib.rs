@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
-use orders_shared::http::{CONNECTIONS_MAX, Ending, Listener, Readiness, Room, metrics_response, ops_routes, serve};
+use orders_shared::http::{Ending, Listener, Readiness, Room, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
@@ -56,6 +56,10 @@ pub struct WorkerSettings {
     pub grace: Duration,
 }
 
+/// Connections to the ops endpoints at most: far more than probes and scrapers need, few enough that strangers on them take no
+/// memory that the work needs.
+const OPS_CONNECTIONS_MAX: usize = 1_024;
+
 /// Connections that the work of one process uses at most: two claims and two completions under way, and a rescue.
 const WORK_CONNECTIONS: u32 = 5;
 
@@ -81,13 +85,13 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let room = Room::of_process(CONNECTIONS_MAX)?;
+    let room = Room::of_process(OPS_CONNECTIONS_MAX)?;
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
     let (host, port) = database.server();
     let door = bell.door((host.to_owned(), port));
-    let line = Store::new(database.single());
+    let heartbeat_store = Store::new(database.single());
     let store = Store::new(database.with_work_connections(WORK_CONNECTIONS));
     let health = [(); FINISHERS].map(|()| Arc::new(Health::default()));
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
@@ -102,7 +106,7 @@ pub async fn run(
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
     vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending, room));
     let registration = registration(settings);
-    let heart = Heart::new(line, store.clone(), door, registration.clone(), Arc::clone(&metrics));
+    let heart = Heart::new(heartbeat_store.clone(), store.clone(), door, registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();
     vital.presence.spawn_fallible("heartbeat", heart.run(vital.drained.clone()));
     let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
@@ -121,7 +125,7 @@ pub async fn run(
     vital.work.spawn("claimer", fetcher.run(shutdown.clone()));
 
     let ended = vital.see_to_the_end(&shutdown).await;
-    store.close().await;
+    tokio::join!(store.close(), heartbeat_store.close());
     Ok(ended?)
 }
 

@@ -4,7 +4,6 @@
 mod accept;
 mod answers;
 mod compress;
-mod detached;
 mod request_id;
 mod routes;
 mod shed;
@@ -18,16 +17,17 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use orders_shared::http::Crowded;
+use orders_shared::tasks::panic_message;
 use poem::http::{self, HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub(crate) use self::accept::accepts;
 use self::answers::{Answers, without_body};
 pub(crate) use self::answers::{SMALL, no_room};
 use self::compress::{Coding, Compressor};
-pub(crate) use self::detached::detached;
 use self::request_id::{RequestId, X_REQUEST_ID};
 pub(crate) use self::routes::Routes;
 use self::routes::{Operation, Route};
@@ -50,8 +50,8 @@ const OTHER: &str = "other";
 /// says that it is full; each further one would add memory and delay, and gain nothing.
 const REQUESTS_MAX: usize = 8_192;
 
-/// A request that takes longer has a line in the log, whatever came of it; time spent waiting for its body, or for what its
-/// caller asked to wait for, does not count. Shorter would tell of every busy moment, longer would hide what callers notice.
+/// A request that takes longer has a line in the log, unless it fails and has one for that; time spent waiting for its body,
+/// or for what its caller asked to wait for, does not count. Shorter would tell of every busy moment, longer would hide what callers notice.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// What stands between the connections and the routes.
@@ -59,18 +59,20 @@ pub(crate) struct Edge {
     routes: Routes,
     metrics: Arc<ApiMetrics>,
     places: Arc<Semaphore>,
+    detached: TaskTracker,
     answers: Answers,
     compressor: Compressor,
     shed: Shed,
 }
 
 impl Edge {
-    pub(crate) fn new(routes: Routes, budget: &MemoryBudget, metrics: Arc<ApiMetrics>) -> Self {
+    pub(crate) fn new(routes: Routes, budget: &MemoryBudget, detached: TaskTracker, metrics: Arc<ApiMetrics>) -> Self {
         let places = Arc::new(Semaphore::new(REQUESTS_MAX));
         Self {
             routes,
             metrics,
             places,
+            detached,
             answers: Answers::new(budget),
             compressor: Compressor::default(),
             shed: Shed::default(),
@@ -141,7 +143,7 @@ impl Edge {
         if route.is_some_and(|route| route.is_ops) {
             return Ok(None);
         }
-        let turn = Turn::take(&self.places).filter(|_| request.data::<Crowded>().is_none());
+        let turn = Turn::take(&self.places, &self.detached).filter(|_| request.data::<Crowded>().is_none());
         turn.map(Some).ok_or_else(|| overloaded("Too many requests are being answered. Try again."))
     }
 
@@ -192,16 +194,14 @@ async fn ready(response: Response) -> Result<Response, Problem> {
 async fn call(endpoint: &impl Endpoint, request: Request, operation: &Operation) -> Result<Response, Problem> {
     let called = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
     let answered = called.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-        Problem::internal().because(&io::Error::other(format!("panic: {text}")))
+        Problem::internal().because(&io::Error::other(format!("panic: {}", panic_message(panic.as_ref()))))
     })?;
     answered.map(IntoResponse::into_response).map_err(|error| problem_of(&error, operation))
 }
 
 /// Tells of a request that was slow. The span names it.
 fn log_slow(status: StatusCode, took: Duration) {
-    if took >= SLOW {
+    if took >= SLOW && !status.is_server_error() {
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(status = status.as_u16(), duration_ms, "a request was slow");
     }
@@ -260,7 +260,7 @@ mod tests {
 
     fn edge() -> Edge {
         let metrics = ApiMetrics::register(&prometheus::Registry::new()).unwrap();
-        Edge::new(Routes::new(vec![], &["/"], &[]), &MemoryBudget::of_mb(192), Arc::new(metrics))
+        Edge::new(Routes::new(vec![], &["/"], &[]), &MemoryBudget::of_mb(192), TaskTracker::new(), Arc::new(metrics))
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use super::Tag;
 use super::action::Action;
 use crate::bell::Bell;
 use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
-use crate::edge::{Turn, detached};
+use crate::edge::Turn;
 use crate::memory::MemoryBudget;
 use crate::payload::{Json, Problem, cursor};
 use crate::problems::Kind;
@@ -35,15 +35,17 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
         client: &RemoteAddr,
+        turn: Data<&Turn>,
     ) -> Result<Json<FullOrder>, Problem> {
         let (store, order_id) = (self.store()?.clone(), OrderId::from(order_id.0));
         let action = Action::on_order("cancel", order_id, client);
-        let canceled = detached(async move {
-            let canceled = store.cancel(order_id).await;
-            action.log_wish(&canceled);
-            canceled
-        })
-        .await?;
+        let canceled = turn
+            .detached(async move {
+                let canceled = store.cancel(order_id).await;
+                action.log_wish(&canceled);
+                canceled
+            })
+            .await?;
         wish(canceled, "Only a PENDING order can be canceled")
     }
 
@@ -57,18 +59,20 @@ impl ControlApi {
         /// The order's id.
         order_id: Path<Uuid>,
         client: &RemoteAddr,
+        turn: Data<&Turn>,
     ) -> Result<Json<FullOrder>, Problem> {
         let (store, bell, order_id) = (self.store()?.clone(), self.bell()?.clone(), OrderId::from(order_id.0));
         let action = Action::on_order("retry", order_id, client);
-        let retried = detached(async move {
-            let retried = store.retry(order_id).await;
-            action.log_wish(&retried);
-            if matches!(retried, Ok(Wish::Granted(_))) {
-                bell.ring();
-            }
-            retried
-        })
-        .await?;
+        let retried = turn
+            .detached(async move {
+                let retried = store.retry(order_id).await;
+                action.log_wish(&retried);
+                if matches!(retried, Ok(Wish::Granted(_))) {
+                    bell.ring();
+                }
+                retried
+            })
+            .await?;
         wish(retried, "Only a FAILED order can be retried")
     }
 
@@ -94,7 +98,7 @@ impl ControlApi {
         let after = cursor.0.map(decode).transpose()?;
         let (store, .., budget) = self.source.as_ref().ok_or_else(Problem::internal)?;
         let (store, room, limit) = (store.clone(), page_room(budget, limit.0).await?, limit.0);
-        let (found, room) = detached(async move { (store.story(order_id, after, limit).await, room) }).await?;
+        let (found, room) = turn.detached(async move { (store.story(order_id, after, limit).await, room) }).await?;
         let page = found.map_err(|error| read_problem(&error))?.ok_or_else(no_such_order)?;
         turn.keep(room.into_room());
         let next_cursor = page.next.map(|key| cursor::encode_story(key, order_id));
@@ -107,9 +111,10 @@ impl ControlApi {
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
+        turn: Data<&Turn>,
     ) -> Result<Json<Explanation>, Problem> {
         let (store, order_id) = (self.store()?.clone(), OrderId::from(order_id.0));
-        let found = detached(async move { store.situation(order_id).await }).await?;
+        let found = turn.detached(async move { store.situation(order_id).await }).await?;
         let found = found.map_err(|error| read_problem(&error))?;
         let (order, situation) = found.ok_or_else(no_such_order)?;
         Ok(Json(Explanation::new(order, situation)))
@@ -128,9 +133,9 @@ impl ControlApi {
     /// Once this is answered no claim begins, whatever restarts, until the queue is resumed. Orders under way are
     /// finished. Pausing again changes nothing.
     #[oai(path = "/queue/pause", method = "post", operation_id = "pause_queue", tag = "Tag::Queue")]
-    async fn pause_queue(&self, client: &RemoteAddr) -> Result<Json<PauseState>, Problem> {
+    async fn pause_queue(&self, client: &RemoteAddr, turn: Data<&Turn>) -> Result<Json<PauseState>, Problem> {
         let (store, action) = (self.store()?.clone(), Action::on_queue("pause", client));
-        let paused = detached(async move {
+        let paused = turn.detached(async move {
             let paused = store.pause().await;
             action.log_queue(&paused);
             paused
@@ -143,9 +148,9 @@ impl ControlApi {
     ///
     /// Workers go on claiming. Resuming again changes nothing.
     #[oai(path = "/queue/resume", method = "post", operation_id = "resume_queue", tag = "Tag::Queue")]
-    async fn resume_queue(&self, client: &RemoteAddr) -> Result<Json<PauseState>, Problem> {
+    async fn resume_queue(&self, client: &RemoteAddr, turn: Data<&Turn>) -> Result<Json<PauseState>, Problem> {
         let (store, bell, action) = (self.store()?.clone(), self.bell()?.clone(), Action::on_queue("resume", client));
-        let resumed = detached(async move {
+        let resumed = turn.detached(async move {
             let resumed = store.resume().await.inspect(|()| bell.ring());
             action.log_queue(&resumed);
             resumed

@@ -101,7 +101,9 @@ impl CreateApi {
         let orders = vec![order];
         let room = self.room_for_answer(&orders)?;
         let (placed, orders) = self.place("place_order", orders, key.0).await?;
-        room.into_iter().for_each(|room| turn.keep(room));
+        if let Some(room) = room {
+            turn.keep(room);
+        }
         let (orders, replayed) = as_placed(orders, placed);
         let order = orders.into_iter().next().ok_or_else(Problem::internal)?;
         let location = format!("/orders/{}", order.order_id);
@@ -123,7 +125,9 @@ impl CreateApi {
         let Body(orders) = orders;
         let room = self.room_for_answer(&orders)?;
         let (placed, orders) = self.place(BATCH, orders, key.0).await?;
-        room.into_iter().for_each(|room| turn.keep(room));
+        if let Some(room) = room {
+            turn.keep(room);
+        }
         let (orders, replayed) = as_placed(orders, placed);
         Ok(BatchPlaced::Orders(Json(BatchCreated { orders: orders.into_iter().map(Into::into).collect() }), replayed))
     }

@@ -16,6 +16,7 @@ use poem::web::Html;
 use poem::{Endpoint, EndpointExt, Response};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 use prometheus::Registry;
+use tokio_util::task::TaskTracker;
 
 use crate::bell::Bell;
 use crate::document::Document;
@@ -35,6 +36,8 @@ use crate::routes::report::{ReportApi, Source};
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) budget: MemoryBudget,
+    /// Work that goes on though its caller left.
+    pub(crate) detached: TaskTracker,
     pub(crate) intake: Intake,
     pub(crate) bell: Bell,
     pub(crate) ends: Ends,
@@ -52,13 +55,13 @@ pub(crate) struct Parts {
 ///
 /// When the OpenAPI document cannot be made.
 pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
-    let Parts { store, budget, intake, bell, ends, counts, queue, readiness, registry, metrics } = parts;
+    let Parts { store, budget, detached, intake, bell, ends, counts, queue, readiness, registry, metrics } = parts;
     let create = CreateApi { source: Some((intake, budget.clone())) };
     let orders = OrdersApi { source: Some((store.clone(), ends, budget.clone())) };
     let control = ControlApi { source: Some((store, bell, queue.clone(), budget.clone())) };
     let report = ReportApi { source: Some(Source { counts, queue, registry, metrics: Arc::clone(&metrics) }) };
     let service = service((create, orders, control, report));
-    let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), &budget, metrics));
+    let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), &budget, detached, metrics));
     let refusal = {
         let edge = Arc::clone(&edge);
         Arc::new(move |status| edge.refuse(status))

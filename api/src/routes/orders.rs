@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Tag;
 use crate::dto::{FullOrder, ListedOrder, OrderPage, Status};
-use crate::edge::{Turn, detached, no_room, overloaded};
+use crate::edge::{Turn, no_room, overloaded};
 use crate::ends::Ends;
 use crate::memory::{MemoryBudget, PageRoom};
 use crate::payload::{Json, Problem, Tagged, Time, cursor};
@@ -86,7 +86,8 @@ impl OrdersApi {
         let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter).ok_or_else(wrong_cursor)).transpose()?;
         let (store, _, budget) = self.parts()?;
         let (store, room, limit) = (store.clone(), page_room(budget, limit.0).await?, limit.0);
-        let (page, room) = detached(async move { (store.listed_orders(status, after, limit).await, room) }).await?;
+        let (page, room) =
+            turn.detached(async move { (store.listed_orders(status, after, limit).await, room) }).await?;
         let page = page.map_err(|error| read_problem(&error))?;
         turn.keep(room.into_room());
         let next = page.next.map(|key| {
@@ -143,7 +144,7 @@ impl OrdersApi {
             let page = store.orders(&filter, after, limit).await;
             (page, filter, room)
         };
-        let (page, filter, room) = detached(read).await?;
+        let (page, filter, room) = turn.detached(read).await?;
         let page = page.map_err(|error| read_problem(&error))?;
         turn.keep(room.into_room());
         Ok(Json(OrderPage {
@@ -171,7 +172,7 @@ impl OrdersApi {
     ) -> Result<Found, Problem> {
         let (store, ends, _) = self.parts()?;
         let order_id = OrderId::from(order_id.0);
-        let mut order = read(store, order_id).await?;
+        let mut order = read(&turn, store, order_id).await?;
         if wait.0 > 0 && !order.status.is_end() {
             // Thousands may wait, and none needs to hold what it will read anew.
             drop(order);
@@ -184,7 +185,7 @@ impl OrdersApi {
                 }
             };
             turn.aside(limit, wait).await;
-            order = read(store, order_id).await?;
+            order = read(&turn, store, order_id).await?;
         }
         let tagged = Tagged::new(&FullOrder::from(order))?;
         let etag = tagged.etag();
@@ -204,9 +205,9 @@ pub(super) async fn page_room(budget: &MemoryBudget, limit: u16) -> Result<PageR
     budget.page(limit).await.ok_or_else(no_room)
 }
 
-async fn read(store: &Store, order_id: OrderId) -> Result<Order, Problem> {
+async fn read(turn: &Turn, store: &Store, order_id: OrderId) -> Result<Order, Problem> {
     let store = store.clone();
-    let found = detached(async move { store.order(order_id).await }).await?;
+    let found = turn.detached(async move { store.order(order_id).await }).await?;
     found.map_err(|error| read_problem(&error))?.ok_or_else(no_such_order)
 }
 

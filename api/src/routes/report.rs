@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use orders_shared::metrics;
 use poem::http::{HeaderMap, header};
 use poem_openapi::payload::PlainText;
 use poem_openapi::{ApiResponse, OpenApi, ResponseContent};
@@ -84,8 +83,7 @@ impl ReportApi {
         if let Err(error) = &report {
             tracing::warn!(error = &**error as &dyn std::error::Error, "a scrape lacks the orders");
         }
-        metrics.queue(report.as_deref().ok());
-        metrics::text(registry).map_err(|error| Problem::internal().because(&error))
+        metrics.text(registry, report.as_deref().ok()).map_err(|error| Problem::internal().because(&error))
     }
 }
 
