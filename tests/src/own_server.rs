@@ -234,8 +234,9 @@ fn start_somewhere(password: &str, extra_args: &[&str], clock: Option<&Clock>) -
 
 /// Waits until the server that starts answers root, and returns root's URL by the best of its addresses.
 async fn find_way(place: &dyn Place, password: &str) -> Url {
-    let url =
-        |address: &SocketAddr| Url::parse(&format!("mysql://root:{password}@{address}")).expect("an address is a URL");
+    let url = |address: &SocketAddr| {
+        Url::parse(&format!("mysql://root:{password}@{address}?ssl-mode=PREFERRED")).expect("an address is a URL")
+    };
     let ways: Vec<Url> = place.addresses().iter().map(url).collect();
     let (surest, better) = ways.split_last().expect("a server has an address");
     answers(place, surest).await;

@@ -84,7 +84,7 @@ impl Proxy {
         let address: SocketAddr = listener.local_addr().expect("a bound listener has an address");
         url.set_host(Some("127.0.0.1")).expect("an address is a host");
         url.set_port(Some(address.port())).expect("the URL takes a port");
-        url.query_pairs_mut().append_pair("ssl-mode", "DISABLED");
+        url.set_query(Some("ssl-mode=DISABLED"));
         let line = Arc::default();
         let accepting = tokio::spawn(accept(listener, target, Arc::clone(&line))).abort_handle();
         Self { url: url.into(), line, accepting }

@@ -29,7 +29,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The server's address, without a database: the one of `TEST_DATABASE_URL`, otherwise a container's.
 pub(crate) async fn url() -> Url {
-    SERVER.get_or_init(find_or_start).await.clone()
+    let mut url = SERVER.get_or_init(find_or_start).await.clone();
+    // Spelled out, so that no program warns of it.
+    url.set_query(Some("ssl-mode=PREFERRED"));
+    url
 }
 
 async fn find_or_start() -> Url {

@@ -31,7 +31,7 @@ impl WaitingLine {
         let port = listener.local_addr().expect("a bound listener has an address").port();
         url.set_host(Some("127.0.0.1")).expect("an address is a host");
         url.set_port(Some(port)).expect("the URL takes a port");
-        url.query_pairs_mut().append_pair("ssl-mode", "DISABLED");
+        url.set_query(Some("ssl-mode=DISABLED"));
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, target));
         Self { url: url.into(), _serving: serving }

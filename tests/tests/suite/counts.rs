@@ -136,7 +136,7 @@ async fn counts_that_are_wrong_are_told_by_the_doctor_and_set_right_by_migrate_u
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_that_asks_for_the_report_takes_one_connection() {
     let database = database().await;
-    let api = Api::start(&database.url, &[("DATABASE_MAX_CONNECTIONS", "2")]).await;
+    let api = Api::start(&database.url, &[("DATABASE_MAX_CONNECTIONS", "4")]).await;
     let order_id = api.place(&sample::order()).await;
     let mut lock = database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables order_counts write").execute(&mut *lock).await.unwrap();

@@ -7,7 +7,7 @@ mod heads;
 mod leaving;
 mod slow;
 
-use orders_tests::{Api, Proxy, database};
+use orders_tests::{Api, Proxy, database, eventually};
 use uuid::Uuid;
 
 use crate::sample;
@@ -55,7 +55,11 @@ async fn a_failure_of_ours_is_one_line_of_the_log_with_its_request_and_its_cause
     let (read, write) = tokio::join!(api.send(read), api.send(write));
 
     assert_eq!((read.status, write.status), (503, 503));
-    let logs = api.logs();
+    let logs = eventually("both are in the log", sample::SOON, || async {
+        let logs = api.logs();
+        ["the-read", "the-write"].iter().all(|id| logs.contains(id)).then_some(logs)
+    })
+    .await;
     for (id, route) in [("the-read", "/orders/{order_id}"), ("the-write", "/order/create-order")] {
         let lines: Vec<&str> = logs.lines().filter(|line| line.contains(id)).collect();
         let [line] = lines[..] else { panic!("{id}: {lines:?}") };

@@ -130,13 +130,14 @@ async fn connections_that_nobody_needs_any_more_are_closed() {
     const ASKED: i64 = 6;
     let server = OwnServer::start(&[]).await;
     let api = Api::start(&server.url, &[]).await;
+    let path = format!("/orders/{}", api.place(&sample::order()).await);
     let mut holder = server.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
     let few = server.connections().await.len();
 
     // A request that waits for too long is refused.
     let answers = join_all((0..ASKED).map(|_| {
-        eventually("it is answered", sample::SOON, || async { (api.get("/orders").await.status == 200).then_some(()) })
+        eventually("it is answered", sample::SOON, || async { (api.get(&path).await.status == 200).then_some(()) })
     }));
     tokio::join!(answers, async {
         eventually("each request has a connection", sample::SOON, || async {

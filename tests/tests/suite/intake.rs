@@ -73,7 +73,7 @@ async fn a_create_that_reaches_the_database_late_is_stored_and_counted_once() {
 async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
     let database = database().await;
     sample::allow_many_connections();
-    let api = Arc::new(Api::start(&database.url, &[]).await);
+    let api = Arc::new(Api::start(&database.url, &[("API_MEMORY_MB", "700")]).await);
     api.place(&sample::order()).await;
     let mut holder = database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();

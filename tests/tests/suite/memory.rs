@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::sample;
 
 /// The API's own budget is 192 MiB unless set; what the allocator keeps beside it is bounded too.
-const MEMORY_MAX: u64 = 256 << 20;
+pub(crate) const MEMORY_MAX: u64 = 256 << 20;
 
 /// How long it goes on.
 const LASTS: Duration = Duration::from_secs(8);
@@ -91,7 +91,7 @@ async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_b
 }
 
 /// Orders of the largest kind: 1,000 items of 19 digits, 16 KiB of metadata.
-async fn heavy_orders(database: &Database, count: u32) {
+pub(crate) async fn heavy_orders(database: &Database, count: u32) {
     let created_at = "timestamp '2026-01-01 00:00:00' + interval n second";
     crate::orders::insert(database, count, "'COMPLETED'", "1", created_at, "null").await;
     let heavy = "update orders set metadata = json_object('a', repeat('x', 16000)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use orders_api::MemoryBudget;
 use orders_shared::domain::{Order, RetryPolicy};
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
@@ -166,8 +167,14 @@ impl Processor for DiesOfItsDestructor {
 async fn serve(database: &Database) -> (String, JoinHandle<Result<(), String>>) {
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let url = format!("http://{}", listener.address());
-    let serving =
-        orders_api::serve(settings(&database.url), listener, registry().unwrap(), budget, GRACE, CancellationToken::new());
+    let serving = orders_api::serve(
+        settings(&database.url),
+        listener,
+        registry().unwrap(),
+        MemoryBudget::of_mb(192),
+        GRACE,
+        CancellationToken::new(),
+    );
     (url, tokio::spawn(async { serving.await.map_err(|error| error.to_string()) }))
 }
 

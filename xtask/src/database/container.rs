@@ -84,7 +84,7 @@ impl Container {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("mysql://{}:{}@{}/orders", self.user, self.password, self.address)
+        format!("mysql://{}:{}@{}/orders?ssl-mode=PREFERRED", self.user, self.password, self.address)
     }
 
     /// The server's process, if it is one of this machine.

@@ -34,7 +34,7 @@ async fn a_password_with_any_character_is_taken_percent_encoded() {
     const PASSWORD: &str = "a#b/c?d@e:f%g h&i=j+k";
     let server = OwnServer::start(&[]).await;
     server.execute(&format!("alter user 'orders'@'%' identified by '{PASSWORD}'")).await;
-    let encoded: String = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let url = format!("mysql://orders:{encoded}@{}/orders", server.address());
 
     let (code, text) = doctor(&url).await;
@@ -48,12 +48,17 @@ async fn a_url_that_cannot_be_meant_is_one_line_that_says_how_to_mend_it() {
         ("mysql://u:p@127.0.0.1:1/orders?ssl_mode=REQUIRED", ["ssl_mode", "ssl-mode"]),
         ("mysql://u:p@127.0.0.1:1/orders?sslmode=REQUIRED", ["sslmode", "ssl-mode"]),
         ("mysql://u:p@127.0.0.1:1/orders?ssl-mode=REQUIRED&tls=1", ["tls", "ssl-ca"]),
-        ("mysql://u:p#word@127.0.0.1:1/orders", ["DATABASE_URL", "percent-encode"]),
-        ("mysql://u:p/word@127.0.0.1:1/orders", ["DATABASE_URL", "percent-encode"]),
-        ("mysql://u:p?word@127.0.0.1:1/orders", ["DATABASE_URL", "percent-encode"]),
+        ("mysql://u:p#hunter@127.0.0.1:1/orders", ["DATABASE_URL", "percent-encode"]),
+        ("mysql://u:p/hunter@127.0.0.1:1/orders", ["DATABASE_URL", "percent-encode"]),
+        ("mysql://u:p?hunter@127.0.0.1:1/orders", ["DATABASE_URL", "percent-encode"]),
     ] {
         for (program, command) in [("orders-api", "doctor"), ("orders-api", "serve"), ("orders-worker", "run")] {
-            let env = [("DATABASE_URL", url), ("API_LISTEN", "127.0.0.1:0"), ("WORKER_LISTEN", "127.0.0.1:0")];
+            let env = [
+                ("DATABASE_URL", url),
+                ("API_LISTEN", "127.0.0.1:0"),
+                ("WORKER_LISTEN", "127.0.0.1:0"),
+                ("RUST_BACKTRACE", "0"),
+            ];
             let output = run(program, &[command], &env).await;
             let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
 
@@ -62,7 +67,7 @@ async fn a_url_that_cannot_be_meant_is_one_line_that_says_how_to_mend_it() {
             for word in said {
                 assert!(text.contains(word), "{url}: {program} {command} does not say {word}: {text}");
             }
-            assert!(!text.contains("word"), "it shows the password: {text}");
+            assert!(!text.contains("hunter"), "it shows the password: {text}");
         }
     }
 }

@@ -49,6 +49,7 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
         Instant::now()
     };
     let (_, most, unlocked) = tokio::join!(clients, sessions, unlocked);
+    drop(holder);
 
     readiness_is(200, &api, &worker).await;
     completes_an_order(&api).await;
