@@ -10,27 +10,35 @@ use tokio::net::TcpStream;
 const BUFFER: usize = 64 * 1024;
 
 /// A request that creates orders, with its body.
-pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+#[must_use]
+pub fn post(path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let head =
         format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {length}");
     format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
-pub(crate) fn get(path: &str) -> Vec<u8> {
+/// A request for `path`.
+#[must_use]
+pub fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes()
 }
 
 /// The start of an answer: its status, and how many bytes it has in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) status: u16,
-    pub(crate) length: usize,
+pub struct Head {
+    /// The status code.
+    pub status: u16,
+    /// Bytes of head and body.
+    pub length: usize,
     body_from: usize,
 }
 
 /// Reads a head; `None` while it is not complete. The servers name each body's length.
-pub(crate) fn head(answer: &[u8]) -> Result<Option<Head>> {
+///
+/// # Errors
+/// Where it is not the head of an answer, or does not tell its length.
+pub fn head(answer: &[u8]) -> Result<Option<Head>> {
     let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -42,25 +50,42 @@ pub(crate) fn head(answer: &[u8]) -> Result<Option<Head>> {
 }
 
 /// A connection that is kept for many requests, one at a time.
-pub(crate) struct Line {
+#[derive(Debug)]
+pub struct Line {
     stream: TcpStream,
     answer: Vec<u8>,
 }
 
 impl Line {
-    pub(crate) async fn open(address: SocketAddr) -> Result<Self> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Where nobody listens.
+    pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, answer: Vec::with_capacity(BUFFER) })
+        Ok(Self::over(stream))
+    }
+
+    /// Takes a connection that is there.
+    #[must_use]
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream, answer: Vec::with_capacity(BUFFER) }
     }
 
     /// Sends a request and returns the status of its answer, once that is complete.
-    pub(crate) async fn ask(&mut self, request: &[u8]) -> Result<u16> {
+    ///
+    /// # Errors
+    /// Where the connection ends before that, or what comes is no answer.
+    pub async fn ask(&mut self, request: &[u8]) -> Result<u16> {
         Ok(self.exchange(request).await?.status)
     }
 
     /// The body of what a GET of `path` answers.
-    pub(crate) async fn read(&mut self, path: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// Where there is no complete answer, or it is not 200.
+    pub async fn read(&mut self, path: &str) -> Result<String> {
         let head = self.exchange(&get(path)).await?;
         if head.status != 200 {
             bail!("GET {path} answered {}", head.status);

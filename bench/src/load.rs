@@ -90,36 +90,57 @@ pub(crate) fn no_limit() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))
 }
 
-/// Sends `request` `per_second` times a second, whatever becomes of the answers, and returns the microseconds from the
-/// moment that each was due to its answer. So what waits behind a slow answer is counted with its wait.
+/// What became of requests that were sent on a schedule.
+pub(crate) struct Arrivals {
+    /// Microseconds from the moment that each was due to its answer, or its failure.
+    pub(crate) latencies: Histogram<u64>,
+    /// Why requests were not answered with 201.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Does what [`arrivals`] does.
+///
+/// # Errors
+/// Where an answer is not 201.
+pub(crate) fn open(address: SocketAddr, request: &[u8], per_second: u32, during: Duration) -> Result<Histogram<u64>> {
+    let Arrivals { latencies, failures } = arrivals(address, request, per_second, during)?;
+    if let Some(first) = failures.first() {
+        bail!("{} requests failed, the first as {first}", failures.len());
+    }
+    Ok(latencies)
+}
+
+/// Sends `request` `per_second` times a second, whatever becomes of the answers, and measures from the moment that each
+/// was due. So what waits behind a slow answer is counted with its wait.
 ///
 /// Blocks: a thread that sleeps is more exact than a timer of the runtime, which has milliseconds.
-pub(crate) fn open(address: SocketAddr, request: &[u8], per_second: u32, during: Duration) -> Result<Histogram<u64>> {
+pub(crate) fn arrivals(address: SocketAddr, request: &[u8], per_second: u32, during: Duration) -> Result<Arrivals> {
     let total = u32::try_from(during.as_secs())?.saturating_mul(per_second);
     let interval = Duration::from_secs(1) / per_second;
     let started = Instant::now() + Duration::from_millis(200);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..OPEN_CONNECTIONS)
             .map(|first| {
-                scope.spawn(move || -> Result<Histogram<u64>> {
-                    let mut stream = TcpStream::connect(address)?;
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-                    let mut latencies = Histogram::new(DIGITS)?;
+                scope.spawn(move || -> Result<Arrivals> {
+                    let mut all = Arrivals { latencies: Histogram::new(DIGITS)?, failures: Vec::new() };
+                    let mut stream = Some(connect(address)?);
                     for turn in (first..total).step_by(OPEN_CONNECTIONS as usize) {
                         let due = started + interval * turn;
                         thread::sleep(due.saturating_duration_since(Instant::now()));
-                        exchange(&mut stream, request)?;
-                        latencies.record(micros(due.elapsed()))?;
+                        if let Err(error) = exchange(address, &mut stream, request) {
+                            all.failures.push(format!("after {:?}: {error:#}", due - started));
+                        }
+                        all.latencies.record(micros(due.elapsed()))?;
                     }
-                    Ok(latencies)
+                    Ok(all)
                 })
             })
             .collect();
-        let mut all = Histogram::new(DIGITS)?;
+        let mut all = Arrivals { latencies: Histogram::new(DIGITS)?, failures: Vec::new() };
         for client in clients {
-            let latencies = client.join().ok().context("a client ended in a panic")??;
-            all.add(latencies)?;
+            let arrivals = client.join().ok().context("a client ended in a panic")??;
+            all.latencies.add(arrivals.latencies)?;
+            all.failures.extend(arrivals.failures);
         }
         Ok(all)
     })
@@ -151,7 +172,16 @@ pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    Ok(stream)
+}
+
+/// Sends a request over the connection, or over a new one if there is none; it stays if all went well.
+fn exchange(address: SocketAddr, kept: &mut Option<TcpStream>, request: &[u8]) -> Result<()> {
+    let mut stream = kept.take().map_or_else(|| connect(address), Ok)?;
     stream.write_all(request)?;
     let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
@@ -163,7 +193,9 @@ fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<()> {
         if let Some(head) = head(&answer)?
             && answer.len() >= head.length
         {
-            return check(head.status, 201);
+            check(head.status, 201)?;
+            *kept = Some(stream);
+            return Ok(());
         }
     }
 }

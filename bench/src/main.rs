@@ -1,7 +1,6 @@
 //! Measures Orders on a database that may be emptied; `cargo xtask bench` provides it and the programs.
 
 mod cpu;
-mod http;
 mod load;
 mod machine;
 mod plot;
@@ -17,7 +16,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use orders_bench::http;
 use sqlx::MySqlPool;
 
 use crate::programs::Programs;
@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
     let programs = Programs::new(args.api, args.worker, args.database_url.clone());
     let sizes = if args.quick { Sizes::QUICK } else { Sizes::FULL };
     let bench = Bench { url: args.database_url, pool, server_pid: args.server_pid, programs, sizes };
-    let shapes = if args.only.is_empty() { Shape::value_variants() } else { &args.only };
+    let shapes = if args.only.is_empty() { Shape::usual() } else { args.only };
 
     let (date, server) = server::date_and_version(&bench.pool).await?;
     let mut report =

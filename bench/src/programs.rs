@@ -89,8 +89,14 @@ impl Program {
         self.child.id()
     }
 
+    /// Its memory does not count among that of the other shapes.
+    pub(crate) fn apart(mut self) -> Self {
+        self.peak = Rc::default();
+        self
+    }
+
     /// The most bytes that it had resident.
-    fn peak_bytes(&self) -> Option<u64> {
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)

@@ -11,6 +11,8 @@ pub(crate) struct Sizes {
     pub(crate) both: Duration,
     /// Of the arrivals on a fixed schedule.
     pub(crate) latency: Duration,
+    /// Of the arrivals beside a stranger.
+    pub(crate) stranger: Duration,
     /// Orders that wait before a drain.
     pub(crate) drained: u64,
     /// Orders placed one by one on an idle system.
@@ -32,6 +34,7 @@ impl Sizes {
         load: Duration::from_secs(30),
         both: Duration::from_mins(1),
         latency: Duration::from_mins(1),
+        stranger: Duration::from_secs(30),
         drained: 300_000,
         wakeups: 500,
         idle: Duration::from_secs(20),
@@ -46,6 +49,7 @@ impl Sizes {
         load: Duration::from_secs(5),
         both: Duration::from_secs(9),
         latency: Duration::from_secs(8),
+        stranger: Duration::from_secs(12),
         drained: 20_000,
         wakeups: 50,
         idle: Duration::from_secs(3),

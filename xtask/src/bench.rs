@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Measure only this, such as `intake`; may stand several times
     #[arg(long, value_name = "SHAPE")]
     only: Vec<String>,
+    /// Measure only how long orders take beside a stranger who attacks both programs, as `--only stranger`
+    #[arg(long)]
+    stranger: bool,
 }
 
 /// Builds what is to be measured, starts a database, and has `orders-bench` measure.
@@ -43,6 +46,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     command.args(database.pid(interrupt)?.map(|pid| format!("--server-pid={pid}")));
     command.arg("--out").arg(checkout.target().join("bench"));
     command.args(args.quick.then_some("--quick")).args(args.only.iter().flat_map(|shape| ["--only", shape]));
+    command.args(args.stranger.then_some(["--only", "stranger"]).into_iter().flatten());
     // What it starts is in its process group, and ends with it.
     let status = Process::start("orders-bench", run_dir.mark(&mut command))?.wait(interrupt)?;
     if !status.success() {

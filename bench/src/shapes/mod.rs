@@ -6,6 +6,7 @@ mod intake;
 mod latency;
 mod naive;
 mod scale;
+mod stranger;
 mod wakeup;
 
 use anyhow::Result;
@@ -40,9 +41,16 @@ pub(crate) enum Shape {
     Wakeup,
     /// Reads and claims on a small table and on a large one
     Scale,
+    /// Orders that arrive beside a stranger who attacks both programs; only where it is asked for
+    Stranger,
 }
 
 impl Shape {
+    /// The shapes of a run for which none is named. What a stranger does to the machine, the next shape would suffer from.
+    pub(crate) fn usual() -> Vec<Self> {
+        Self::value_variants().iter().copied().filter(|shape| *shape != Self::Stranger).collect()
+    }
+
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -61,6 +69,7 @@ impl Shape {
             Self::Latency => latency::measure(bench, report).await,
             Self::Wakeup => wakeup::measure(bench, report).await,
             Self::Scale => scale::measure(bench, report).await,
+            Self::Stranger => stranger::measure(bench, report).await,
         }
     }
 }

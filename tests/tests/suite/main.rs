@@ -42,6 +42,7 @@ mod refused;
 mod rescue;
 mod sample;
 mod socket;
+mod stranger;
 mod tasks;
 mod versions;
 mod wait;
