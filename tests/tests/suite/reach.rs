@@ -2,6 +2,7 @@
 //! inherit, servers that only read, and clocks that are set.
 
 mod account;
+mod ahead_of_clock;
 mod demoted;
 mod getting_in;
 mod inherited;
