@@ -20,6 +20,9 @@ const CLOCK: &str = r"
 /// Less is the work of a clock that is kept right step by step, and passes by itself.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
 
+/// An answer that took longer does not say when its clock was read.
+const ANSWER_MAX: Duration = Duration::from_millis(500);
+
 /// The newest order says no more than this. One that was placed by a clock which was years ahead would otherwise make every
 /// claim look through all orders of years.
 const NEWEST_SAYS_MAX: Duration = Duration::from_hours(24);
@@ -51,11 +54,14 @@ impl Clock {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
-    /// Notes a reading, and gives how far the clock is behind.
-    fn read(&self, clock: DateTime<Utc>, behind_newest: Duration, now: Instant) -> Duration {
+    /// Notes a reading that was asked for at `asked` and answered `now`, and gives how far the clock is behind.
+    fn read(&self, clock: DateTime<Utc>, behind_newest: Duration, asked: Instant, now: Instant) -> Duration {
         let mut known = self.known();
-        let went_back = known.read.map_or(TimeDelta::zero(), |(before, at)| before + (now - at) - clock);
-        known.read = Some((clock, now));
+        let mut went_back = TimeDelta::zero();
+        if now - asked < ANSWER_MAX {
+            went_back = known.read.map_or(went_back, |(before, at)| before + (now - at) - clock);
+            known.read = Some((clock, now));
+        }
         let left = known.behind_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         // A step back adds to what is left of an earlier one, and a step forward takes from it.
         let is_step = went_back.abs().to_std().is_ok_and(|step| step >= BEHIND_MIN);
@@ -77,8 +83,9 @@ impl Store {
     ///
     /// When the database is away.
     pub async fn look_at_clock(&self) -> Result<Duration, StoreError> {
+        let asked = Instant::now();
         let (clock, behind_newest) = self.read_clock().await?;
-        Ok(self.clock.read(clock, behind_newest, Instant::now()))
+        Ok(self.clock.read(clock, behind_newest, asked, Instant::now()))
     }
 
     /// The database's clock, and how far it is behind the newest order.
@@ -104,40 +111,44 @@ mod tests {
         DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
     }
 
+    fn read(clock: &Clock, time: DateTime<Utc>, behind_newest: Duration, now: Instant) -> Duration {
+        clock.read(time, behind_newest, now, now)
+    }
+
     #[test]
     fn a_clock_that_went_back_is_behind_until_it_is_there_again() {
         let (clock, now) = (Clock::default(), Instant::now());
-        assert_eq!(clock.read(at(0), Duration::ZERO, now), Duration::ZERO);
+        assert_eq!(read(&clock, at(0), Duration::ZERO, now), Duration::ZERO);
 
-        let behind = clock.read(at(-597), Duration::ZERO, now + 3 * SECOND);
+        let behind = read(&clock, at(-597), Duration::ZERO, now + 3 * SECOND);
 
         assert_eq!(behind, 600 * SECOND);
         assert_eq!(clock.behind(now + 603 * SECOND), Duration::ZERO);
-        assert_eq!(clock.read(at(-497), Duration::ZERO, now + 103 * SECOND), 500 * SECOND);
-        assert_eq!(clock.read(at(4), Duration::ZERO, now + 604 * SECOND), Duration::ZERO);
+        assert_eq!(read(&clock, at(-497), Duration::ZERO, now + 103 * SECOND), 500 * SECOND);
+        assert_eq!(read(&clock, at(4), Duration::ZERO, now + 604 * SECOND), Duration::ZERO);
     }
 
     #[test]
     fn a_clock_that_is_set_right_again_is_not_behind() {
         let (clock, now) = (Clock::default(), Instant::now());
-        clock.read(at(0), Duration::ZERO, now);
-        assert_eq!(clock.read(at(-597), Duration::ZERO, now + 3 * SECOND), 600 * SECOND);
+        read(&clock, at(0), Duration::ZERO, now);
+        assert_eq!(read(&clock, at(-597), Duration::ZERO, now + 3 * SECOND), 600 * SECOND);
 
-        assert_eq!(clock.read(at(6), Duration::ZERO, now + 6 * SECOND), Duration::ZERO);
+        assert_eq!(read(&clock, at(6), Duration::ZERO, now + 6 * SECOND), Duration::ZERO);
     }
 
     #[test]
     fn an_order_of_years_ahead_says_no_more_than_a_day() {
         let clock = Clock::default();
 
-        assert_eq!(clock.read(at(0), 100_000_000 * SECOND, Instant::now()), NEWEST_SAYS_MAX);
+        assert_eq!(read(&clock, at(0), 100_000_000 * SECOND, Instant::now()), NEWEST_SAYS_MAX);
     }
 
     #[test]
     fn a_process_that_never_saw_the_clock_before_knows_by_the_newest_order() {
         let (clock, now) = (Clock::default(), Instant::now());
 
-        assert_eq!(clock.read(at(0), 90 * SECOND, now), 90 * SECOND);
+        assert_eq!(read(&clock, at(0), 90 * SECOND, now), 90 * SECOND);
 
         assert!(clock.looks_ahead() > PAUSE_MAX);
     }
@@ -145,10 +156,21 @@ mod tests {
     #[test]
     fn small_steps_and_steps_forward_are_nothing() {
         let (clock, now) = (Clock::default(), Instant::now());
-        clock.read(at(0), Duration::ZERO, now);
+        read(&clock, at(0), Duration::ZERO, now);
 
-        clock.read(at(9), Duration::ZERO, now + 10 * SECOND - Duration::from_millis(1));
-        clock.read(at(600), Duration::ZERO, now + 11 * SECOND);
+        read(&clock, at(9), Duration::ZERO, now + 10 * SECOND - Duration::from_millis(1));
+        read(&clock, at(600), Duration::ZERO, now + 11 * SECOND);
+
+        assert_eq!(clock.looks_ahead(), Duration::ZERO);
+    }
+
+    #[test]
+    fn an_answer_that_took_long_is_no_step() {
+        let (clock, now) = (Clock::default(), Instant::now());
+        read(&clock, at(0), Duration::ZERO, now);
+
+        clock.read(at(10), Duration::ZERO, now + 10 * SECOND, now + 12 * SECOND);
+        read(&clock, at(15), Duration::ZERO, now + 15 * SECOND);
 
         assert_eq!(clock.looks_ahead(), Duration::ZERO);
     }
