@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use sqlx::mysql::MySqlPoolOptions;
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
 use crate::{program, server};
@@ -134,8 +134,16 @@ impl Drop for Leftover {
     }
 }
 
+/// A test may set the server's variables against the programs. Its own sessions must not inherit them: without autocommit
+/// they would look at one snapshot for ever.
 fn pool(url: &Url) -> MySqlPool {
-    MySqlPoolOptions::new().max_connections(2).connect_lazy(url.as_str()).expect("the URL is sound")
+    MySqlPoolOptions::new()
+        .max_connections(2)
+        .after_connect(|connection, _| {
+            Box::pin(async move { connection.execute("set autocommit = 1, sql_safe_updates = 0").await.map(drop) })
+        })
+        .connect_lazy(url.as_str())
+        .expect("the URL is sound")
 }
 
 async fn migrate(url: &str) {

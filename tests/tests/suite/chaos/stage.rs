@@ -147,6 +147,8 @@ impl<'a> Stage<'a> {
                 );
             }
             Fault::LockOrders => {
+                // A second holder would wait for the first one, and with it whoever is to heal that.
+                self.remedies.retain(|(_, remedy)| !matches!(remedy, Remedy::UnlockOrders(_)));
                 let mut holder = MySqlConnection::connect(self.server.root_url()).await.unwrap();
                 raw_sql("lock tables orders write").execute(&mut holder).await.unwrap();
                 self.mend_after(LOCKED_FOR, Remedy::UnlockOrders(holder));

@@ -65,17 +65,17 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
     let worker = Worker::start(&server.url, &[]).await;
     // Held from before: this host gets no new connection either.
     let mut root = server.pool.acquire().await.unwrap();
-    for _ in 0..11 {
-        crowd::interrupts_handshake(server.address()).await;
+
+    // A connection of the programs' sets the server's count back, so one row of interrupted handshakes may not do.
+    let started = Instant::now();
+    while api.post("/order/create-order", &sample::order().to_string()).await.status == 201 {
+        assert!(started.elapsed() < RECOVERED_WITHIN, "the server still takes this host's connections");
+        for _ in 0..11 {
+            crowd::interrupts_handshake(server.address()).await;
+        }
+        server.end_connections(&mut root).await;
     }
 
-    server.end_connections(&mut root).await;
-
-    eventually("an order is refused", RECOVERED_WITHIN, || async {
-        let reply = api.post("/order/create-order", &sample::order().to_string()).await;
-        (reply.status != 201).then_some(reply)
-    })
-    .await;
     assert_comes_again(&api.post("/order/create-order", &sample::order().to_string()).await);
     for program in [&*api, &*worker] {
         program.readiness_is(503).await;
