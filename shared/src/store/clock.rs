@@ -42,6 +42,12 @@ struct Known {
     behind_until: Option<Instant>,
 }
 
+impl Known {
+    fn behind(&self, now: Instant) -> Duration {
+        self.behind_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+}
+
 impl Clock {
     /// How far into the future of the clock a claim looks for what was due before the clock went back.
     pub(super) fn looks_ahead(&self) -> Duration {
@@ -50,8 +56,7 @@ impl Clock {
     }
 
     fn behind(&self, now: Instant) -> Duration {
-        let until = self.known().behind_until;
-        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+        self.known().behind(now)
     }
 
     /// Notes a reading that was asked for at `asked` and answered `now`, and gives how far the clock is behind.
@@ -62,10 +67,10 @@ impl Clock {
             went_back = known.read.map_or(went_back, |(before, at)| before + (now - at) - clock);
             known.read = Some((clock, now));
         }
-        let left = known.behind_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         // A step back adds to what is left of an earlier one, and a step forward takes from it.
         let is_step = went_back.abs().to_std().is_ok_and(|step| step >= BEHIND_MIN);
-        let left = TimeDelta::from_std(left).unwrap_or_default() + if is_step { went_back } else { TimeDelta::zero() };
+        let left = TimeDelta::from_std(known.behind(now)).unwrap_or_default()
+            + if is_step { went_back } else { TimeDelta::zero() };
         let behind = behind_newest.min(NEWEST_SAYS_MAX).max(left.to_std().unwrap_or_default());
         known.behind_until = (behind >= BEHIND_MIN).then(|| now + behind);
         behind
