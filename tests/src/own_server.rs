@@ -20,7 +20,7 @@ use self::clock::Clock;
 use self::container::Container;
 use self::installed::Installed;
 use self::process::ServerProcess;
-use crate::{Database, eventually};
+use crate::{Database, eventually, server};
 
 /// A first start in a container takes a quarter of a minute; a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(4);
@@ -263,11 +263,7 @@ async fn answers(place: &dyn Place, url: &Url) {
 }
 
 async fn answer(url: &Url) -> Option<()> {
-    let asked = async {
-        let mut connection = MySqlConnection::connect(url.as_str()).await.ok()?;
-        connection.ping().await.ok()
-    };
-    tokio::time::timeout(ANSWERED_WITHIN, asked).await.ok().flatten()
+    tokio::time::timeout(ANSWERED_WITHIN, server::answer(url)).await.ok().flatten()
 }
 
 async fn execute(server: &Url, sql: &str) {

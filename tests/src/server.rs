@@ -79,7 +79,7 @@ async fn answers(url: &Url) {
     eventually("the database server answers", READY_WITHIN, || answer(url)).await;
 }
 
-async fn answer(url: &Url) -> Option<()> {
+pub(crate) async fn answer(url: &Url) -> Option<()> {
     let mut connection = MySqlConnection::connect(url.as_str()).await.ok()?;
     connection.ping().await.ok()
 }
