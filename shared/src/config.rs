@@ -43,8 +43,8 @@ pub struct DatabaseArgs {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
 
-    /// Connections to the database that this process holds at most, besides the one for a worker's heartbeats. Too few make requests wait for one another; too
-    /// many, over all processes, reach the server's `max_connections`.
+    /// Connections to the database that this process holds at most, besides the one for a worker's heartbeats. Too
+    /// few make requests wait for one another; too many, over all processes, reach the server's `max_connections`.
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_max_connections: u32,
 }

@@ -75,8 +75,8 @@ const LAST_STEP: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 ///
-/// When the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP LOCKED, or another vital task fails. What the
-/// worker holds is then handed back at once.
+/// When the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP
+/// LOCKED, or another vital task fails. What the worker holds is then handed back at once.
 pub async fn run(
     database: StoreSettings,
     listener: Listener,

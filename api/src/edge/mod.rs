@@ -50,8 +50,9 @@ const OTHER: &str = "other";
 /// says that it is full; each further one would add memory and delay, and gain nothing.
 const REQUESTS_MAX: usize = 8_192;
 
-/// A request that takes longer has a line in the log, unless it fails and has one for that; time spent waiting for its body,
-/// or for what its caller asked to wait for, does not count. Shorter would tell of every busy moment, longer would hide what callers notice.
+/// A request that takes longer has a line in the log, unless it fails and has one for that; time spent waiting for
+/// its body, or for what its caller asked to wait for, does not count. Shorter would tell of every busy moment,
+/// longer would hide what callers notice.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// What stands between the connections and the routes.

@@ -11,9 +11,9 @@ use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
 };
 
-/// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker was declared dead.
-/// `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted or locked, but for the
-/// few suspects that are passed over.
+/// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker
+/// was declared dead. `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted
+/// or locked, but for the few suspects that are passed over.
 ///
 /// Once the clock went back, what was placed or changed before lies in the future, and the statement looks so far ahead
 /// (`clock.rs`). There an order is due unless its client wants it later: it was due when it was placed, or was changed at

@@ -8,10 +8,10 @@ use super::pool::{Lane, Taken};
 use super::session::{self, Long};
 use crate::store::{Store, StoreError};
 
-/// How long the answers to one call may take, beside the wait for a connection ([`Lane::patience`]). A server that is paused, or a network that drops
-/// what it should carry, never says no. Longer than the limits in the server ([`session::PINNED`]), so that it is the
-/// server which gives up and says why; shorter would fail on a busy server, longer would keep callers from their own
-/// deadlines.
+/// How long the answers to one call may take, beside the wait for a connection ([`Lane::patience`]). A server that is
+/// paused, or a network that drops what it should carry, never says no. Longer than the limits in the server
+/// ([`session::PINNED`]), so that it is the server which gives up and says why; shorter would fail on a busy server,
+/// longer would keep callers from their own deadlines.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A call that succeeded and took longer is worth a warning. One that failed is told of by whoever handles that.
