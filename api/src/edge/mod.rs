@@ -4,9 +4,9 @@
 mod accept;
 mod answers;
 mod compress;
+mod failures;
 mod request_id;
 mod routes;
-mod shed;
 mod translate;
 mod turn;
 
@@ -28,10 +28,10 @@ pub(crate) use self::accept::accepts;
 use self::answers::{Answers, without_body};
 pub(crate) use self::answers::{SMALL, no_room};
 use self::compress::{Coding, Compressor};
+use self::failures::Failures;
 use self::request_id::{RequestId, X_REQUEST_ID};
 pub(crate) use self::routes::Routes;
 use self::routes::{Operation, Route};
-use self::shed::Shed;
 use self::translate::{problem_of, problem_of_status};
 pub(crate) use self::turn::Turn;
 use crate::edge::turn::ANSWER_WITHIN;
@@ -50,11 +50,6 @@ const OTHER: &str = "other";
 /// says that it is full; each further one would add memory and delay, and gain nothing.
 const REQUESTS_MAX: usize = 8_192;
 
-/// A request that takes longer has a line in the log, unless it fails and has one for that; time spent waiting for
-/// its body, or for what its caller asked to wait for, does not count. Shorter would tell of every busy moment,
-/// longer would hide what callers notice.
-const SLOW: Duration = Duration::from_secs(1);
-
 /// What stands between the connections and the routes.
 pub(crate) struct Edge {
     routes: Routes,
@@ -63,7 +58,7 @@ pub(crate) struct Edge {
     detached: TaskTracker,
     answers: Answers,
     compressor: Compressor,
-    shed: Shed,
+    failures: Failures,
 }
 
 impl Edge {
@@ -76,7 +71,7 @@ impl Edge {
             detached,
             answers: Answers::new(budget),
             compressor: Compressor::default(),
-            shed: Shed::default(),
+            failures: Failures::default(),
         }
     }
 
@@ -92,8 +87,14 @@ impl Edge {
         let turn = admitted.as_ref().ok().cloned().flatten();
         let answered = async {
             let answer = match admitted {
-                Ok(turn) => self.answer(&*endpoint, request, route, turn).await.inspect_err(Problem::log),
-                Err(problem) => Err(self.shed.log(problem)),
+                Ok(turn) => self
+                    .answer(&*endpoint, request, route, turn)
+                    .await
+                    .inspect_err(|problem| self.failures.failed(problem)),
+                Err(problem) => {
+                    self.failures.turned_away(&problem);
+                    Err(problem)
+                }
             };
             let response = answer.unwrap_or_else(|problem| problem.with_request_id(request_id.text()).into_response());
             if method == Method::HEAD { without_body(response).await } else { response }
@@ -102,7 +103,7 @@ impl Edge {
         let status = response.status();
         let took = start.elapsed();
         let aside = turn.as_ref().map_or(Duration::ZERO, Turn::time_aside);
-        span.in_scope(|| log_slow(status, took.saturating_sub(aside)));
+        span.in_scope(|| self.failures.slow(status, took.saturating_sub(aside)));
         let headers = response.headers_mut();
         say_to_all(headers, &request_id);
         if let Some(route) = route.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
@@ -129,7 +130,7 @@ impl Edge {
             _ => Kind::MalformedRequest,
         };
         let problem = Problem::new(kind, kind.facts().example).with_request_id(request_id.text());
-        span.in_scope(|| problem.log());
+        span.in_scope(|| self.failures.failed(&problem));
         self.metrics.request(OTHER, NO_ROUTE, status, Duration::ZERO);
         let mut response = http::Response::new(problem.json());
         let headers = response.headers_mut();
@@ -198,14 +199,6 @@ async fn call(endpoint: &impl Endpoint, request: Request, operation: &Operation)
         Problem::internal().because(&io::Error::other(format!("panic: {}", panic_message(panic.as_ref()))))
     })?;
     answered.map(IntoResponse::into_response).map_err(|error| problem_of(&error, operation))
-}
-
-/// Tells of a request that was slow. The span names it.
-fn log_slow(status: StatusCode, took: Duration) {
-    if took >= SLOW && !status.is_server_error() {
-        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(status = status.as_u16(), duration_ms, "a request was slow");
-    }
 }
 
 /// Whether a body follows the head (RFC 9112, section 6.3).

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt::{self, Write};
+use std::num::NonZero;
 
 use orders_shared::domain::{OrderId, OrderStatus};
 use poem::error::ResponseError;
@@ -180,17 +181,18 @@ impl Problem {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Writes the one log line of a failure that is ours.
-    pub(crate) fn log(&self) {
+    /// Whether the failure is ours, and not the client's in spite of its number, nor what `/readyz` is asked for.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.status >= 500 && self.status != 501 && !self.is(Kind::NotReady)
+    }
+
+    /// Writes its log line, with the number of failures before it that have none.
+    pub(crate) fn log(&self, unsaid: Option<NonZero<u64>>) {
         let Self { kind, detail, .. } = self;
         let cause = self.cause.as_deref().unwrap_or("none but the detail");
         match self.status {
-            // Asked every second, and the answer says why.
-            _ if self.is(Kind::NotReady) => tracing::debug!(kind, detail, "not ready"),
-            500 => tracing::error!(kind, detail, cause, "a request failed"),
-            // The client's fault, in spite of the number.
-            501 => tracing::debug!(kind, detail, "a request was refused"),
-            502.. => tracing::warn!(kind, detail, cause, "a request failed"),
+            500 if self.is_ours() => tracing::error!(kind, detail, cause, unsaid, "a request failed"),
+            _ if self.is_ours() => tracing::warn!(kind, detail, cause, unsaid, "a request failed"),
             _ => tracing::debug!(kind, detail, "a request was refused"),
         }
     }

@@ -1,5 +1,6 @@
 //! What the programs say, and that it hinders nobody when none listens.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -172,6 +173,32 @@ async fn a_slow_request_has_a_line_in_the_log_and_one_that_was_asked_to_wait_has
     assert_eq!(line["span"]["request_id"], slow.header("x-request-id").unwrap(), "{line}");
     assert_eq!(line["fields"]["status"], 200, "{line}");
     assert!(line["fields"]["duration_ms"].as_u64().is_some_and(|ms| (1_000..10_000).contains(&ms)), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_cannot_fill_the_log_with_failures_and_each_is_counted_there() {
+    const FAILURES: usize = 300;
+    let database = database().await;
+    let line = Proxy::start(&database.url).await;
+    let api = Api::start(&line.url, &[("LOG_FORMAT", "json")]).await;
+    let order_id = api.place(&sample::order()).await;
+    let path = format!("/orders/{order_id}");
+
+    line.cut();
+    let replies = join_all((0..FAILURES).map(|_| api.get(&path))).await;
+
+    assert!(replies.iter().all(|reply| reply.status == 503));
+    // The next line, in the next second, tells of those that have none.
+    let failed = AtomicUsize::new(FAILURES);
+    let lines = eventually("each failure is told of", sample::SOON, || async {
+        assert_eq!(api.get(&path).await.status, 503);
+        let failed = 1 + failed.fetch_add(1, Ordering::Relaxed);
+        let lines = lines_of(&api, "a request failed");
+        let unsaid: u64 = lines.iter().filter_map(|line| line["fields"]["unsaid"].as_u64()).sum();
+        (lines.len() + usize::try_from(unsaid).unwrap() == failed).then_some(lines)
+    })
+    .await;
+    assert!(lines.len() < FAILURES / 2, "{} lines", lines.len());
 }
 
 /// The lines of a log in JSON that say so.

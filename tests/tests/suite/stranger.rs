@@ -15,6 +15,9 @@ use crate::sample;
 /// How long the stranger is at it.
 const LASTS: Duration = Duration::from_secs(30);
 
+/// Of the API's log meanwhile: some twenty a second.
+const LOG_LINES_MAX: usize = 600;
+
 /// Once the stranger has gone.
 const WELL_WITHIN: Duration = Duration::from_secs(10);
 
@@ -51,6 +54,8 @@ async fn beside_a_stranger_every_order_is_placed_and_all_is_well_ten_seconds_lat
     let peak = api.memory_peak();
     assert!(peak < MEMORY_MAX, "{} MiB; worst create {worst:?}, {attacks:?}", peak >> 20);
     assert!(attacks.iter().all(|(_, turns)| *turns > 0), "a stranger without teeth: {attacks:?}");
+    let lines = api.logs().lines().count();
+    assert!(lines < LOG_LINES_MAX, "{lines} lines in the log: {attacks:?}");
     // The server takes new connections from this host.
     server.kill_connections(|| true).await;
     all_is_well(&server, &api, &worker, gone + WELL_WITHIN).await;
