@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::coalesced::Coalesced;
-use orders_shared::http::{CONNECTIONS_MAX, Ending, Listener, Readiness, Room};
+use orders_shared::http::{CONNECTIONS_MAX, Capacity, Ending, Listener, Readiness};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
 use prometheus::Registry;
@@ -65,14 +65,14 @@ pub async fn serve(
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let room = Room::of_process(budget.connections_max().min(CONNECTIONS_MAX))?;
+    let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX))?;
     let stop = stop.child_token();
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
     let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
     let (bell, ringer) = Bell::new();
     let intake = Intake::start(&store, budget.intake(), &bell, &metrics, &mut writers);
-    let ends = Ends::new(room.connections(), stop.clone());
+    let ends = Ends::new(capacity.connections(), stop.clone());
     let (counts, counter) = Coalesced::new(Duration::ZERO);
     let (queue, queue_reader) = Coalesced::new(QUEUE_READINGS_APART);
     let (readiness, readiness_reader) = Readiness::new(stop.clone());
@@ -99,7 +99,7 @@ pub async fn serve(
     })?;
 
     let ending = Ending::after_a_window(stop.clone(), grace);
-    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, Some(refusal), ending, room));
+    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, Some(refusal), ending, capacity));
     let mut ended = tokio::select! {
         () = &mut serving => Ok(()),
         Err(failed) = writers.watch(&stop) => Err(failed),

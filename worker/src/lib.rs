@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
-use orders_shared::http::{Ending, Listener, Readiness, Room, metrics_response, ops_routes, serve};
+use orders_shared::http::{Capacity, Ending, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
@@ -85,7 +85,7 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let room = Room::of_process(OPS_CONNECTIONS_MAX)?;
+    let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX)?;
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
@@ -104,7 +104,7 @@ pub async fn run(
     });
     let ending = Ending::at_once(vital.drained.clone(), LAST_STEP);
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
-    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending, room));
+    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending, capacity));
     let registration = registration(settings);
     let heart = Heart::new(heartbeat_store.clone(), store.clone(), door, registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();

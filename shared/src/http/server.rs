@@ -22,7 +22,7 @@ use super::addresses::Addresses;
 use super::pace::{Pace, Paced, Patience};
 use super::refuse::{Refusal, Refusing};
 use super::watch::{ClientWatch, Watched};
-use super::{Listener, Room, head};
+use super::{Capacity, Listener, head};
 
 /// Bytes of a request's head at most, and of what a connection reads or writes ahead. Any client's head fits; each connection
 /// may hold as much.
@@ -75,7 +75,7 @@ pub async fn serve(
     endpoint: impl IntoEndpoint<Endpoint: 'static>,
     refusal: Option<Refusal>,
     ending: Ending,
-    room: Room,
+    capacity: Capacity,
 ) {
     let Ending { stop, window, grace } = ending;
     let connections = TaskTracker::new();
@@ -87,15 +87,15 @@ pub async fn serve(
         endpoint: Arc::new(endpoint.into_endpoint().map_to_response().boxed()),
         refusal,
         local: listener.address(),
-        places: Arc::new(Semaphore::new(room.places)),
-        addresses: Addresses::sharing(room.places),
-        spare: Arc::new(Semaphore::new(room.spare)),
+        permits: Arc::new(Semaphore::new(capacity.connections)),
+        addresses: Addresses::sharing(capacity.connections),
+        spare: Arc::new(Semaphore::new(capacity.spare)),
         connections: connections.clone(),
         stop: stop.clone(),
         closing: closing.clone(),
         over: over.clone(),
     };
-    tracing::info!(address = %listener.address(), connections = room.places, "listening");
+    tracing::info!(address = %listener.address(), connections = capacity.connections, "listening");
 
     let mut closed = pin!(async {
         stop.cancelled().await;
@@ -137,7 +137,7 @@ struct Door {
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     refusal: Option<Refusal>,
     local: SocketAddr,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     addresses: Addresses,
     spare: Arc<Semaphore>,
     connections: TaskTracker,
@@ -150,9 +150,9 @@ impl Door {
     /// Serves a connection in a task of its own, where there is room for it.
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
         let counted = self.addresses.enter(remote.ip());
-        let room = counted.as_ref().and_then(|_| Arc::clone(&self.places).try_acquire_owned().ok());
-        let is_crowded = room.is_none();
-        let Some(room) = room.or_else(|| Arc::clone(&self.spare).try_acquire_owned().ok()) else { return };
+        let permit = counted.as_ref().and_then(|_| Arc::clone(&self.permits).try_acquire_owned().ok());
+        let is_crowded = permit.is_none();
+        let Some(permit) = permit.or_else(|| Arc::clone(&self.spare).try_acquire_owned().ok()) else { return };
         let counted = counted.filter(|_| !is_crowded);
         let pace = Pace::new(if is_crowded { Patience::SHORT } else { Patience::USUAL });
         let watch = ClientWatch::default();
@@ -186,7 +186,7 @@ impl Door {
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (closing, over) = (self.closing.clone(), self.over.clone());
         self.connections.spawn(async move {
-            let _held = (room, counted);
+            let _held = (permit, counted);
             let mut connection = pin!(connection);
             tokio::select! {
                 // How a client goes away, or fails to speak HTTP, is its own affair.
@@ -222,7 +222,7 @@ mod tests {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let address = listener.address();
         let ending = Ending::at_once(stop.clone(), Duration::from_secs(10));
-        tokio::spawn(serve(listener, is_crowded, None, ending, Room { places: 1, spare: 1 }));
+        tokio::spawn(serve(listener, is_crowded, None, ending, Capacity { connections: 1, spare: 1 }));
         address
     }
 

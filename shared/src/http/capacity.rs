@@ -21,9 +21,9 @@ const DESCRIPTORS_MIN: usize = 128;
 
 /// How many connections a server has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct Capacity {
     /// Connections that are served.
-    pub(super) places: usize,
+    pub(super) connections: usize,
     /// Connections beyond those.
     pub(super) spare: usize,
 }
@@ -39,7 +39,7 @@ pub struct TooFewDescriptors {
     allowed: usize,
 }
 
-impl Room {
+impl Capacity {
     /// What this process has room for, `connections_max` at most, once it may have as many descriptors as the system lets it.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Room {
     /// Connections that are served at one time.
     #[must_use]
     pub fn connections(self) -> usize {
-        self.places
+        self.connections
     }
 
     fn within(allowed: usize, connections_max: usize) -> Result<Self, TooFewDescriptors> {
@@ -65,7 +65,7 @@ impl Room {
         }
         let free = allowed - allowed / KEPT_ONE_IN;
         let spare = (free / SPARE_ONE_IN).min(SPARE_MAX);
-        Ok(Self { places: (free - spare).min(connections_max), spare })
+        Ok(Self { connections: (free - spare).min(connections_max), spare })
     }
 }
 
@@ -74,8 +74,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_grows_with_the_descriptors() {
-        for (allowed, places, spare) in [
+    fn the_capacity_grows_with_the_descriptors() {
+        for (allowed, connections, spare) in [
             (128, 84, 12),
             (256, 168, 24),
             (1_024, 672, 96),
@@ -83,14 +83,14 @@ mod tests {
             (65_536, CONNECTIONS_MAX, SPARE_MAX),
             (usize::MAX, CONNECTIONS_MAX, SPARE_MAX),
         ] {
-            assert_eq!(Room::within(allowed, CONNECTIONS_MAX), Ok(Room { places, spare }), "{allowed}");
+            assert_eq!(Capacity::within(allowed, CONNECTIONS_MAX), Ok(Capacity { connections, spare }), "{allowed}");
         }
-        assert_eq!(Room::within(65_536, 100), Ok(Room { places: 100, spare: SPARE_MAX }));
+        assert_eq!(Capacity::within(65_536, 100), Ok(Capacity { connections: 100, spare: SPARE_MAX }));
     }
 
     #[test]
     fn below_what_works_there_is_none_and_a_line_says_what_to_do() {
-        let none = Room::within(127, CONNECTIONS_MAX).unwrap_err().to_string();
+        let none = Capacity::within(127, CONNECTIONS_MAX).unwrap_err().to_string();
 
         assert!(none.contains("127") && none.contains("128") && none.contains("`ulimit -n"), "{none}");
         assert!(!none.contains('\n'));
