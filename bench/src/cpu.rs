@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::Bench;
+use crate::figures::quotient;
 use crate::programs::Program;
-use crate::report::quotient;
 
 /// Linux counts a process's time in hundredths of a second, for programs that read it.
 const TICK_MICROS: f64 = 10_000.0;

@@ -39,7 +39,7 @@ pub(crate) struct Load {
 impl Load {
     /// Answers a second.
     pub(crate) fn rate(&self) -> f64 {
-        crate::report::quotient(self.answered, self.elapsed.as_secs_f64())
+        crate::figures::quotient(self.answered, self.elapsed.as_secs_f64())
     }
 }
 

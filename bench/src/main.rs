@@ -1,6 +1,7 @@
 //! Measures Orders on a database that may be emptied; `cargo xtask bench` provides it and the programs.
 
 mod cpu;
+mod figures;
 mod load;
 mod machine;
 mod plot;

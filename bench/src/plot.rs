@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::{Report, digits};
+use crate::figures::digits;
+use crate::report::Report;
 
 /// Pixels.
 const ROW: f64 = 26.0;

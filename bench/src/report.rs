@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use crate::cpu::Shares;
+use crate::figures::{digits, quotient};
 use crate::programs::Programs;
 
 /// What a figure is a ratio to.
@@ -205,24 +206,4 @@ impl Target {
 fn short(target: f64) -> String {
     let text = format!("{target:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Counts are far below the 2^53 up to which this is exact.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-pub(crate) fn quotient(count: u64, by: f64) -> f64 {
-    count as f64 / by
-}
-
-/// Three digits that say something.
-pub(crate) fn digits(value: f64) -> String {
-    let decimals = if value.abs() >= 100.0 {
-        0
-    } else if value.abs() >= 10.0 {
-        1
-    } else if value.abs() >= 0.1 {
-        2
-    } else {
-        4
-    };
-    format!("{value:.decimals$}")
 }

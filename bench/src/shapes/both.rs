@@ -8,9 +8,10 @@ use tokio::time::timeout;
 
 use super::intake::ORDER;
 use crate::cpu::{Meter, Shares};
+use crate::figures::quotient;
 use crate::http::post;
 use crate::programs::completed;
-use crate::report::{Base, Report, Target, quotient};
+use crate::report::{Base, Report, Target};
 use crate::{Bench, load, seed, server};
 
 /// Orders that may be placed and not completed: beyond it, clients wait. So the backlog cannot grow, and what is measured

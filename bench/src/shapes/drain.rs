@@ -3,8 +3,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::cpu::{Meter, Shares};
+use crate::figures::quotient;
 use crate::programs::{Program, completed};
-use crate::report::{Report, Target, quotient};
+use crate::report::{Report, Target};
 use crate::seed::Orders;
 use crate::{Bench, seed};
 

@@ -1,8 +1,9 @@
 use anyhow::{Result, ensure};
 
 use crate::cpu::{Meter, Shares};
+use crate::figures::quotient;
 use crate::http::post;
-use crate::report::{Report, Target, quotient};
+use crate::report::{Report, Target};
 use crate::{Bench, load, seed};
 
 /// The order of the brief.

@@ -4,8 +4,9 @@ use hdrhistogram::Histogram;
 use super::intake::ORDER;
 use super::naive;
 use crate::cpu::Meter;
+use crate::figures::quotient;
 use crate::http::post;
-use crate::report::{Base, Report, Target, quotient};
+use crate::report::{Base, Report, Target};
 use crate::{Bench, load, seed};
 
 /// Arrivals a second, as the target is defined.

@@ -9,8 +9,9 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::figures::quotient;
 use crate::load::micros;
-use crate::report::{Report, Target, quotient};
+use crate::report::{Report, Target};
 use crate::seed::Orders;
 use crate::{Bench, seed, server};
 

@@ -4,9 +4,10 @@ use sqlx::Executor;
 
 use super::intake::ORDER;
 use super::latency::at;
+use crate::figures::quotient;
 use crate::http::post;
 use crate::load::{self, Arrivals};
-use crate::report::{Base, Report, Target, quotient};
+use crate::report::{Base, Report, Target};
 use crate::seed::{self, Orders};
 use crate::{Bench, say};
 

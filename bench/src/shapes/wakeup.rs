@@ -5,8 +5,9 @@ use hdrhistogram::Histogram;
 
 use super::intake::ORDER;
 use super::latency::at;
+use crate::figures::quotient;
 use crate::http::post;
-use crate::report::{Base, Report, Target, quotient};
+use crate::report::{Base, Report, Target};
 use crate::{Bench, seed, server};
 
 /// Between two orders: prime, so that they fall anywhere between two looks of the worker.
