@@ -17,6 +17,7 @@ mod keys;
 mod leave;
 mod list;
 mod page;
+mod page_sql;
 mod place;
 mod queue;
 mod row;

@@ -5,7 +5,7 @@ use sqlx::MySqlConnection;
 use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
 use sqlx::query::QueryAs;
 
-use super::list::{FULL, LISTED, Queries};
+use super::page_sql::{FULL, LISTED, Queries};
 use super::row::{ListedRow, OrderRow, Unreadable};
 use crate::domain::{ListedOrder, Order, OrderId, Page, PageKey};
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::MySqlConnection;
 
-use super::pool::{Lane, Taken};
+use super::lane::Lane;
+use super::pool::Taken;
 use super::session::{self, Long};
 use crate::store::{Store, StoreError};
 

@@ -1,7 +1,9 @@
 //! The connections to the database: how they are opened, set and shared, and what their failures mean.
 
 mod call;
+mod connections;
 mod error;
+mod lane;
 mod open;
 mod pool;
 mod schema;
@@ -12,7 +14,8 @@ mod writes;
 
 pub use self::error::{ErrorKind, StoreError};
 pub(super) use self::error::{Oversized, number_of};
-pub(super) use self::pool::{Lane, Pool};
+pub(super) use self::lane::Lane;
+pub(super) use self::pool::Pool;
 pub use self::schema::SchemaState;
 pub(super) use self::session::{Long, PINNED, Pinned, is_as_pinned};
 pub use self::settings::StoreSettings;

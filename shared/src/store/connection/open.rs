@@ -1,16 +1,14 @@
 //! How connections are opened.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{ConnectOptions, MySqlConnection};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::error::{ErrorKind, TOO_MANY_CONNECTIONS, Unconnected, number_of};
-use super::pool::{Shared, State};
 use super::session;
 use super::settings::{StoreSettings, Tls};
 
@@ -27,7 +25,7 @@ const HANGS_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// When an opening is given up. To a frozen server that is a handshake broken off, once it goes on; before that some sixty
 /// hang, and each completes when it does.
-const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
+pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
 
 /// Wait before the next opening where the server refuses: it starts, has too many connections, or does not know us. It
 /// doubles each time.
@@ -72,6 +70,12 @@ struct Counts {
     hanging: AtomicUsize,
 }
 
+/// One opening, counted for as long as it lasts, however it ends.
+pub(super) struct UnderWay {
+    counts: Arc<Counts>,
+    hangs: bool,
+}
+
 /// Why an opening failed.
 struct Trouble {
     why: Unconnected,
@@ -106,6 +110,31 @@ impl Opening {
         Some(trouble.why.clone())
     }
 
+    /// Counts another opening, where fewer are under way than wait for one, and another may begin.
+    pub(super) fn begin(&self, waiting: usize) -> Option<UnderWay> {
+        let counts = Arc::clone(&self.counts);
+        (counts.under_way.load(Relaxed) < waiting.min(self.at_once())).then(|| {
+            counts.under_way.fetch_add(1, Relaxed);
+            UnderWay { counts, hangs: false }
+        })
+    }
+
+    /// When an opening hangs.
+    pub(super) fn hangs_after(&self) -> Duration {
+        self.hangs_after
+    }
+
+    /// Notes that one hangs.
+    pub(super) fn hang(&mut self, under_way: &mut UnderWay, after: Duration) {
+        under_way.hangs = true;
+        self.counts.under_way.fetch_sub(1, Relaxed);
+        self.counts.hanging.fetch_add(1, Relaxed);
+        self.hangs_after = (self.hangs_after * 2).min(HANGS_AFTER_MAX);
+        let why = format!("the server has not completed a handshake within {after:?}");
+        let why = Unconnected { kind: ErrorKind::Away, why };
+        self.trouble = Some(Trouble { why, at: Instant::now(), is_passing: true });
+    }
+
     fn rests(&self) -> bool {
         self.rests_until.is_some_and(|until| Instant::now() < until)
     }
@@ -118,12 +147,12 @@ impl Opening {
         }
     }
 
-    fn succeeded(&mut self) {
+    pub(super) fn succeeded(&mut self) {
         *self = Self { counts: Arc::clone(&self.counts), ..Self::default() };
     }
 
     /// Notes a failure, and gives the wait before the next try.
-    fn failed(&mut self, error: &sqlx::Error, why: &Unconnected) -> Duration {
+    pub(super) fn failed(&mut self, error: &sqlx::Error, why: &Unconnected) -> Duration {
         let (least, most) = if is_broken_by_us(error) {
             (BROKEN_RETRY_AFTER, BROKEN_RETRY_AFTER_MAX)
         } else {
@@ -137,6 +166,24 @@ impl Opening {
         self.rests_until = Some(now + self.retry_after);
         self.trouble = Some(Trouble { why: why.clone(), at: now, is_passing: may_take_one_soon(error) });
         self.retry_after
+    }
+}
+
+impl UnderWay {
+    pub(super) fn hangs(&self) -> bool {
+        self.hangs
+    }
+
+    /// Whether no other opening may succeed soon.
+    pub(super) fn is_the_only_hope(&self) -> bool {
+        !self.hangs && self.counts.under_way.load(Relaxed) == 1
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let counted = if self.hangs { &self.counts.hanging } else { &self.counts.under_way };
+        counted.fetch_sub(1, Relaxed);
     }
 }
 
@@ -154,7 +201,7 @@ impl Opener {
         self.tls
     }
 
-    async fn open(&self) -> Result<MySqlConnection, sqlx::Error> {
+    pub(super) async fn open(&self) -> Result<MySqlConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
         session::pin(&mut connection).await?;
         let bytes: i64 =
@@ -164,90 +211,8 @@ impl Opener {
     }
 }
 
-impl Shared {
-    /// Begins to open connections, where more wait for one than are being opened.
-    pub(super) fn open_for_those_who_wait(self: &Arc<Self>, state: &mut State) {
-        let waiting = state.waiting();
-        let counts = Arc::clone(&state.opening.counts);
-        while counts.under_way.load(Relaxed) < waiting.min(state.opening.at_once()) {
-            counts.under_way.fetch_add(1, Relaxed);
-            let (pool, counts, generation) = (Arc::clone(self), Arc::clone(&counts), state.generation);
-            tokio::spawn(UnderWay { pool, counts, generation, hangs: false }.run());
-        }
-    }
-}
-
-/// One opening, counted for as long as it lasts, however it ends.
-struct UnderWay {
-    pool: Arc<Shared>,
-    counts: Arc<Counts>,
-    generation: u64,
-    hangs: bool,
-}
-
-impl UnderWay {
-    async fn run(mut self) {
-        let pool = Arc::clone(&self.pool);
-        match self.open().await {
-            None => {}
-            Some(Ok(connection)) => {
-                pool.state().opening.succeeded();
-                pool.arrived(connection, self.generation);
-            }
-            Some(Err(error)) => {
-                let why = Unconnected::by(&error);
-                let retry_after = pool.state().opening.failed(&error, &why);
-                if may_take_one_soon(&error) {
-                    sleep(retry_after).await;
-                } else if !self.hangs && self.counts.under_way.load(Relaxed) == 1 {
-                    // Where another one is under way, that may succeed.
-                    pool.failed(&why);
-                }
-            }
-        }
-        drop(self);
-        pool.open_for_those_who_wait(&mut pool.state());
-    }
-
-    /// `None` when it is given up.
-    async fn open(&mut self) -> Option<Result<MySqlConnection, sqlx::Error>> {
-        let began = Instant::now();
-        let pool = Arc::clone(&self.pool);
-        let mut opening = pin!(pool.opener.open());
-        let hangs_after = pool.state().opening.hangs_after;
-        loop {
-            tokio::select! {
-                opened = &mut opening => return Some(opened),
-                () = sleep_until(began + hangs_after), if !self.hangs => self.hang(hangs_after),
-                () = sleep_until(began + GIVEN_UP_AFTER) => return None,
-            }
-        }
-    }
-
-    /// It is not counted on any more: another one may begin.
-    fn hang(&mut self, after: Duration) {
-        self.hangs = true;
-        let mut state = self.pool.state();
-        let opening = &mut state.opening;
-        self.counts.under_way.fetch_sub(1, Relaxed);
-        self.counts.hanging.fetch_add(1, Relaxed);
-        opening.hangs_after = (opening.hangs_after * 2).min(HANGS_AFTER_MAX);
-        let why = format!("the server has not completed a handshake within {after:?}");
-        let why = Unconnected { kind: ErrorKind::Away, why };
-        opening.trouble = Some(Trouble { why, at: Instant::now(), is_passing: true });
-        self.pool.open_for_those_who_wait(&mut state);
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let counted = if self.hangs { &self.counts.hanging } else { &self.counts.under_way };
-        counted.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Whether the server says no to a connection because it is not there yet, or has too many.
-fn may_take_one_soon(error: &sqlx::Error) -> bool {
+pub(super) fn may_take_one_soon(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
         error => number_of(error).is_some_and(|number| TOO_MANY_CONNECTIONS.contains(&number)),

@@ -1,0 +1,301 @@
+//! The connections that a pool has: how they come, rest and go.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::{Connection, MySqlConnection};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::error::{ErrorKind, Unconnected};
+use super::lane::Lane;
+use super::open::{GIVEN_UP_AFTER, Opener, Opening, UnderWay, may_take_one_soon};
+use super::settings::StoreSettings;
+
+/// How long the answer of a connection is waited for that is tried. A line that carries nothing any more is best given up at
+/// once.
+const TRIED_FOR: Duration = Duration::from_millis(500);
+
+/// A connection that has rested for so long is closed, before the server does that, after `wait_timeout`.
+const KEPT_IDLE: Duration = Duration::from_secs(10);
+
+/// A connection is closed at this age, however busy: the address may have come to mean another server, and sessions grow.
+const KEPT: Duration = Duration::from_mins(30);
+
+/// Between two looks for such connections.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long a server may take to be told goodbye.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
+
+/// All of one pool: at rest, in use and on their way.
+pub(super) struct Connections {
+    pub(super) opener: Opener,
+    pub(super) max: usize,
+    /// Connections that are open, at rest or in use.
+    open: Arc<AtomicUsize>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The one used last is used next, so that there are no more than it takes.
+    idle: Vec<Pooled>,
+    waiting: [VecDeque<oneshot::Sender<Arrival>>; Lane::COUNT],
+    opening: Opening,
+    /// Connections of an earlier generation are closed when they come back.
+    generation: u64,
+    is_closed: bool,
+}
+
+/// A connection for somebody who waits, or why there is none.
+pub(super) type Arrival = Result<Pooled, Unconnected>;
+
+/// A connection that nobody uses at the moment.
+pub(super) struct Pooled {
+    pub(super) connection: MySqlConnection,
+    generation: u64,
+    opened_at: Instant,
+    rests_since: Instant,
+    _counted: Counted,
+}
+
+/// Counts a connection as open until this is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connections {
+    /// Opens none yet.
+    pub(super) fn new(settings: StoreSettings) -> Arc<Self> {
+        let connections = Arc::new(Self {
+            max: settings.max_connections as usize,
+            opener: Opener::new(settings),
+            open: Arc::default(),
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                waiting: Default::default(),
+                opening: Opening::default(),
+                generation: 0,
+                is_closed: false,
+            }),
+        });
+        tokio::spawn(close_unused(Arc::downgrade(&connections)));
+        connections
+    }
+
+    /// One that rests.
+    pub(super) fn rested(&self) -> Option<Pooled> {
+        self.state().idle.pop()
+    }
+
+    /// Waits for the next connection, and has one opened. While openings fail for a reason that does not pass by itself, that
+    /// is told at once.
+    pub(super) fn wait_in_line(self: &Arc<Self>, lane: Lane) -> Result<oneshot::Receiver<Arrival>, Unconnected> {
+        let (sender, arrival) = oneshot::channel();
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(closed());
+        }
+        if let Some(why) = state.opening.rests_because() {
+            return Err(why);
+        }
+        lane.of(state.waiting.each_mut()).push_back(sender);
+        self.open_for_those_who_wait(&mut state);
+        Ok(arrival)
+    }
+
+    /// A new connection: for somebody who waits, or to rest.
+    fn arrived(self: &Arc<Self>, connection: MySqlConnection, generation: u64) {
+        let now = Instant::now();
+        let counted = Counted::new(&self.open);
+        self.keep(Pooled { connection, generation, opened_at: now, rests_since: now, _counted: counted });
+    }
+
+    /// Tells all who wait that there is no connection.
+    fn failed(&self, why: &Unconnected) {
+        let waiting = mem::take(&mut self.state().waiting);
+        for sender in waiting.into_iter().flatten() {
+            // It may have gone away.
+            let _ = sender.send(Err(why.clone()));
+        }
+    }
+
+    /// Gives it to somebody who waits, or keeps it until it is asked for.
+    pub(super) fn keep(self: &Arc<Self>, mut pooled: Pooled) {
+        let mut state = self.state();
+        let is_kept = !state.is_closed
+            && pooled.generation == state.generation
+            && pooled.opened_at.elapsed() < KEPT
+            && self.open.load(Ordering::Relaxed) <= self.max;
+        if !is_kept {
+            self.open_for_those_who_wait(&mut state);
+            drop(state);
+            tokio::spawn(say_goodbye(vec![pooled]));
+            return;
+        }
+        for line in &mut state.waiting {
+            while let Some(sender) = line.pop_front() {
+                match sender.send(Ok(pooled)) {
+                    Ok(()) => return,
+                    // It has gone away: the next one may be there still.
+                    Err(back) => match back {
+                        Ok(back) => pooled = back,
+                        Err(_) => return,
+                    },
+                }
+            }
+        }
+        state.idle.push(pooled);
+    }
+
+    /// Begins to open connections, where more wait for one than are being opened.
+    fn open_for_those_who_wait(self: &Arc<Self>, state: &mut State) {
+        let waiting = state.waiting();
+        while let Some(under_way) = state.opening.begin(waiting) {
+            tokio::spawn(Arc::clone(self).open_one(under_way, state.generation));
+        }
+    }
+
+    async fn open_one(self: Arc<Self>, mut under_way: UnderWay, generation: u64) {
+        match self.opened(&mut under_way).await {
+            None => {}
+            Some(Ok(connection)) => {
+                self.state().opening.succeeded();
+                self.arrived(connection, generation);
+            }
+            Some(Err(error)) => {
+                let why = Unconnected::by(&error);
+                let retry_after = self.state().opening.failed(&error, &why);
+                if may_take_one_soon(&error) {
+                    sleep(retry_after).await;
+                } else if under_way.is_the_only_hope() {
+                    self.failed(&why);
+                }
+            }
+        }
+        drop(under_way);
+        self.open_for_those_who_wait(&mut self.state());
+    }
+
+    /// `None` when it is given up.
+    async fn opened(self: &Arc<Self>, under_way: &mut UnderWay) -> Option<Result<MySqlConnection, sqlx::Error>> {
+        let began = Instant::now();
+        let mut opening = pin!(self.opener.open());
+        let hangs_after = self.state().opening.hangs_after();
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Some(opened),
+                () = sleep_until(began + hangs_after), if !under_way.hangs() => {
+                    let mut state = self.state();
+                    state.opening.hang(under_way, hangs_after);
+                    // It is not counted on any more: another one may begin.
+                    self.open_for_those_who_wait(&mut state);
+                }
+                () = sleep_until(began + GIVEN_UP_AFTER) => return None,
+            }
+        }
+    }
+
+    /// Why none has come in time.
+    pub(super) fn why_late(&self, lane: Lane) -> Unconnected {
+        let patience = lane.patience();
+        match self.state().opening.trouble() {
+            Some(Unconnected { kind, why }) => {
+                Unconnected { kind, why: format!("no connection within {patience:?}: {why}") }
+            }
+            None => Unconnected {
+                kind: ErrorKind::Busy,
+                why: format!("no connection within {patience:?}: of {}, those for this use are busy", self.max),
+            },
+        }
+    }
+
+    /// Closes all: those in use when they come back.
+    pub(super) fn renew(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        let idle = mem::take(&mut state.idle);
+        drop(state);
+        tokio::spawn(say_goodbye(idle));
+    }
+
+    /// Closes all, and opens no more.
+    pub(super) async fn close(&self) {
+        let idle = {
+            let mut state = self.state();
+            state.is_closed = true;
+            state.waiting = Default::default();
+            mem::take(&mut state.idle)
+        };
+        say_goodbye(idle).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How many wait for a connection and are still there.
+    fn waiting(&mut self) -> usize {
+        for line in &mut self.waiting {
+            line.retain(|sender| !sender.is_closed());
+        }
+        if self.is_closed { 0 } else { self.waiting.iter().map(VecDeque::len).sum() }
+    }
+}
+
+impl Pooled {
+    /// The same, used until now.
+    pub(super) fn used(self) -> Self {
+        Self { rests_since: Instant::now(), ..self }
+    }
+
+    /// How long nobody has used it.
+    pub(super) fn idle_for(&self) -> Duration {
+        self.rests_since.elapsed()
+    }
+
+    pub(super) async fn answers(&mut self) -> bool {
+        matches!(timeout(TRIED_FOR, self.connection.ping()).await, Ok(Ok(())))
+    }
+}
+
+/// Why there are no more.
+pub(super) fn closed() -> Unconnected {
+    Unconnected { kind: ErrorKind::Away, why: "this program is about to end".to_owned() }
+}
+
+/// Closes connections that nobody has used for a while, or that are old, as long as there is the pool.
+async fn close_unused(connections: Weak<Connections>) {
+    loop {
+        sleep(LOOK).await;
+        let Some(connections) = connections.upgrade() else { return };
+        let is_unused = |pooled: &mut Pooled| pooled.idle_for() >= KEPT_IDLE || pooled.opened_at.elapsed() >= KEPT;
+        let unused: Vec<_> = connections.state().idle.extract_if(.., is_unused).collect();
+        drop(connections);
+        say_goodbye(unused).await;
+    }
+}
+
+async fn say_goodbye(connections: Vec<Pooled>) {
+    let closing = connections.into_iter().map(|pooled| pooled.connection.close());
+    // One that is not told sees it by itself.
+    let _ = timeout(GOODBYE_LIMIT, join_all(closing)).await;
+}

@@ -1,0 +1,99 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+/// Whom a connection is for. Each has connections of its own, so that none holds another up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Lane {
+    /// What the program paces itself: the intake's commits; in a worker claims, outcomes and rescues.
+    Work,
+    /// What it reads once for everybody: readiness, counts, the queue, who is waited for.
+    Watch,
+    /// What callers ask for, each for himself.
+    Callers,
+}
+
+impl Lane {
+    pub(super) const COUNT: usize = 3;
+
+    /// Of what each lane has one of, that of this lane.
+    pub(super) fn of<T>(self, [work, watch, callers]: [T; Self::COUNT]) -> T {
+        match self {
+            Self::Work => work,
+            Self::Watch => watch,
+            Self::Callers => callers,
+        }
+    }
+
+    /// How long a connection is waited for. Work has nothing better to do; a caller is better told soon to come again.
+    pub(super) const fn patience(self) -> Duration {
+        match self {
+            Self::Work => Duration::from_secs(3),
+            Self::Watch | Self::Callers => Duration::from_secs(1),
+        }
+    }
+}
+
+/// As many permits as each lane may have connections. Where there are few, some lanes share theirs.
+#[derive(Debug)]
+pub(super) struct Lanes([Arc<Semaphore>; Lane::COUNT]);
+
+impl Lanes {
+    /// Shares `max` connections out. Work has as many as it can use, but for what must be left to the others.
+    pub(super) fn sharing(max: usize, work: usize) -> Self {
+        let permits = |count| Arc::new(Semaphore::new(count));
+        let work = work.min(max.saturating_sub(1)).max(1);
+        let rest = max.saturating_sub(work);
+        let work = permits(work);
+        Self(match rest {
+            0 => [Arc::clone(&work), Arc::clone(&work), work],
+            1 => {
+                let both = permits(rest);
+                [work, Arc::clone(&both), both]
+            }
+            2..6 => [work, permits(1), permits(rest - 1)],
+            _ => [work, permits(2), permits(rest - 2)],
+        })
+    }
+
+    /// The permits of one.
+    pub(super) fn permits(&self, lane: Lane) -> &Arc<Semaphore> {
+        lane.of(self.0.each_ref())
+    }
+
+    /// From now on there are none.
+    pub(super) fn close(&self) {
+        for permits in &self.0 {
+            permits.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(max: usize, work: usize) -> [usize; Lane::COUNT] {
+        Lanes::sharing(max, work).0.map(|permits| permits.available_permits())
+    }
+
+    #[test]
+    fn work_has_what_it_can_use_and_callers_have_the_rest() {
+        assert_eq!(shares(10, 2), [2, 2, 6]);
+        assert_eq!(shares(10, 5), [5, 1, 4]);
+        assert_eq!(shares(4, 2), [2, 1, 1]);
+    }
+
+    #[test]
+    fn with_few_connections_some_share_and_there_are_never_more_than_allowed() {
+        for (max, work) in [(1, 1), (2, 2), (2, 5), (3, 2), (3, 5)] {
+            let [work, watch, callers] = &Lanes::sharing(max, work).0;
+            let apart = |one: &Arc<Semaphore>, other| if Arc::ptr_eq(one, other) { 0 } else { one.available_permits() };
+
+            let total = apart(work, watch) + apart(watch, callers) + callers.available_permits();
+
+            assert_eq!(total, max);
+        }
+    }
+}
