@@ -9,6 +9,7 @@ use std::env;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reqwest::Url;
@@ -56,38 +57,49 @@ trait Place: Debug + Send + Sync {
     fn assert_runs(&self);
 }
 
+/// What one server is started with beyond what all are.
+#[derive(Debug, Default)]
+struct Extras<'a> {
+    /// Options such as `--max-connections=20`.
+    args: &'a [&'a str],
+    env: Vec<(&'static str, String)>,
+    /// What it may read: a container sees each by the same name.
+    paths: Vec<&'a Path>,
+}
+
 impl OwnServer {
     /// Starts a server as durable as in use, with further options such as `--max-connections=20`, and migrates its
     /// database.
-    pub async fn start(extra_args: &[&str]) -> Self {
-        Self::start_on(None, extra_args).await
+    pub async fn start(args: &[&str]) -> Self {
+        Self::start_with(Extras { args, ..Extras::default() }).await
+    }
+
+    /// Starts such a server, which sees `folder` under this name.
+    pub async fn start_beside(folder: &Path, args: &[&str]) -> Self {
+        Self::start_with(Extras { args, paths: vec![folder], ..Extras::default() }).await
     }
 
     /// Starts such a server with a clock that the test may move; for tests named `server_clock::…`, which a run skips
     /// where no clock can be moved.
-    pub async fn start_with_movable_clock(extra_args: &[&str]) -> Self {
-        Self::start_on(Some(Clock::new()), extra_args).await
-    }
-
-    async fn start_on(clock: Option<Clock>, extra_args: &[&str]) -> Self {
-        let password = Uuid::now_v7().simple().to_string();
-        let place = block_in_place(|| start_somewhere(&password, extra_args, clock.as_ref()));
-        let root = find_way(&*place, &password).await;
-        let server = Self::set_up(place, root, &password, clock).await;
-        if server.clock.is_some() {
-            server.assert_clock_is_moved_by(0).await;
-        }
+    pub async fn start_with_movable_clock(args: &[&str]) -> Self {
+        let clock = Clock::new();
+        let server = Self::start_with(Extras { args, env: clock.env(), paths: clock.paths() }).await;
+        let server = Self { clock: Some(clock), ..server };
+        server.assert_clock_is_moved_by(0).await;
         server
     }
 
-    async fn set_up(place: Box<dyn Place>, mut root: Url, password: &str, clock: Option<Clock>) -> Self {
+    async fn start_with(extras: Extras<'_>) -> Self {
+        let password = Uuid::now_v7().simple().to_string();
+        let place = block_in_place(|| start_somewhere(&password, &extras));
+        let mut root = find_way(&*place, &password).await;
         execute(&root, "create database orders character set utf8mb4").await;
         execute(&root, &format!("create user 'orders'@'%' identified by '{password}'")).await;
         execute(&root, "grant all on orders.* to 'orders'@'%'").await;
         root.set_path("orders");
         let mut programs = root.clone();
         programs.set_username("orders").expect("the URL takes a user");
-        Self { database: Database::of_own_server(programs.into(), &root).await, root, place, clock }
+        Self { database: Database::of_own_server(programs.into(), &root).await, root, place, clock: None }
     }
 
     /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
@@ -224,11 +236,11 @@ async fn connections_seen_by(root: &mut MySqlConnection) -> Vec<i64> {
 }
 
 /// Starts the kind of server that the other tests of the run use, as far as this machine has it.
-fn start_somewhere(password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Box<dyn Place> {
+fn start_somewhere(password: &str, extras: &Extras<'_>) -> Box<dyn Place> {
     let is_on_docker = env::var_os("ORDERS_TEST_CONTAINER").is_some() || env::var_os("TEST_DATABASE_URL").is_none();
     match Installed::find() {
-        Some(server) if !is_on_docker => Box::new(ServerProcess::start(&server, password, extra_args, clock)),
-        _ => Box::new(Container::start(password, extra_args, clock)),
+        Some(server) if !is_on_docker => Box::new(ServerProcess::start(&server, password, extras)),
+        _ => Box::new(Container::start(password, extras)),
     }
 }
 

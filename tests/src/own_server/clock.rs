@@ -35,17 +35,20 @@ impl Clock {
         fs::rename(unfinished, self.folder.join("offset")).expect("a file can be renamed");
     }
 
-    pub(super) fn library(&self) -> &Path {
-        &self.library
+    /// What the server reads.
+    pub(super) fn paths(&self) -> Vec<&Path> {
+        vec![&self.library, &self.folder]
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// What a program on this machine needs in its environment.
-    pub(super) fn env(&self) -> [(String, String); 4] {
-        env_of(&self.library, &self.folder)
+    /// What the server needs in its environment.
+    pub(super) fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.folder.join("offset").display().to_string()),
+            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+            // Durations are right on a machine whose clock is set.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
     }
 }
 
@@ -53,17 +56,6 @@ impl Drop for Clock {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// What a program needs in its environment that sees the library and the folder under these names.
-pub(super) fn env_of(library: &Path, folder: &Path) -> [(String, String); 4] {
-    [
-        ("LD_PRELOAD".to_owned(), library.display().to_string()),
-        ("FAKETIME_TIMESTAMP_FILE".to_owned(), folder.join("offset").display().to_string()),
-        ("FAKETIME_CACHE_DURATION".to_owned(), "1".to_owned()),
-        // Durations are right on a machine whose clock is set.
-        ("FAKETIME_DONT_FAKE_MONOTONIC".to_owned(), "1".to_owned()),
-    ]
 }
 
 fn library() -> PathBuf {

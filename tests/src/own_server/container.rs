@@ -2,13 +2,11 @@
 
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use uuid::Uuid;
 
-use super::Place;
-use super::clock::{self, Clock};
+use super::{Extras, Place};
 use crate::own_address::{CLIENTS_NAME, address_of_container};
 use crate::program::{free_port, show, text_of};
 
@@ -26,10 +24,6 @@ const LABEL: &str = "orders.test-run";
 /// MySQL writes its dirty pages before it goes; Docker kills it after this.
 const STOP_LIMIT_SECS: &str = "60";
 
-/// Where a server with a movable clock finds the library, and what its clock is off by.
-const CLOCK_LIBRARY: &str = "/clock.so";
-const CLOCK_FOLDER: &str = "/clock";
-
 /// Its data lies in the image's own volume, which outlives the server and goes with the container.
 ///
 /// It shares the network of a second container, so that it keeps its address when it is started again: Docker gives that of
@@ -42,7 +36,7 @@ pub(super) struct Container {
 }
 
 impl Container {
-    pub(super) fn start(password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Self {
+    pub(super) fn start(password: &str, extras: &Extras<'_>) -> Self {
         let run = env::var("ORDERS_TEST_CONTAINER").unwrap_or_else(|_| "orders-tests".to_owned());
         let name = format!("{run}-{}", Uuid::now_v7().simple());
         let published = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
@@ -54,9 +48,10 @@ impl Container {
             .args(["run", "--detach", "--name", &container.name, "--label", &label])
             .args(["--network", &format!("container:{}", container.holder)])
             .args(["--env", "MYSQL_ROOT_PASSWORD", "--env", "MYSQL_ROOT_HOST=%", "--env", "MYSQL_INITDB_SKIP_TZINFO=1"])
-            .args(clock.map(clock_options).unwrap_or_default())
+            .args(extras.paths.iter().map(|path| format!("--volume={0}:{0}:ro", path.display())))
+            .args(extras.env.iter().map(|(name, value)| format!("--env={name}={value}")))
             .args([IMAGE, "--mysqlx=OFF"])
-            .args(extra_args)
+            .args(extras.args)
             .env("MYSQL_ROOT_PASSWORD", password);
         run_docker(&mut command);
         container
@@ -121,16 +116,6 @@ impl Drop for Container {
         }
         let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.name, &self.holder]).output();
     }
-}
-
-fn clock_options(clock: &Clock) -> Vec<String> {
-    let env = clock::env_of(Path::new(CLOCK_LIBRARY), Path::new(CLOCK_FOLDER));
-    let mut options = vec![
-        format!("--volume={}:{CLOCK_LIBRARY}:ro", clock.library().display()),
-        format!("--volume={}:{CLOCK_FOLDER}:ro", clock.folder().display()),
-    ];
-    options.extend(env.map(|(name, value)| format!("--env={name}={value}")));
-    options
 }
 
 fn run_docker(command: &mut Command) -> String {

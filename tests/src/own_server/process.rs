@@ -12,9 +12,8 @@ use std::{env, thread};
 use rustix::process::{Pid, Signal, kill_process};
 use uuid::Uuid;
 
-use super::Place;
-use super::clock::Clock;
 use super::installed::Installed;
+use super::{Extras, Place};
 use crate::own_address::{IMPATIENT_RESOLVER, own_address};
 use crate::program::{free_port, show};
 
@@ -35,7 +34,7 @@ pub(super) struct ServerProcess {
 }
 
 impl ServerProcess {
-    pub(super) fn start(program: &Installed, password: &str, extra_args: &[&str], clock: Option<&Clock>) -> Self {
+    pub(super) fn start(program: &Installed, password: &str, extras: &Extras<'_>) -> Self {
         let folder = new_folder();
         program.initialise(&folder);
         let setup = folder.join("setup.sql");
@@ -53,11 +52,9 @@ impl ServerProcess {
             .arg(format!("--init-file={}", setup.display()))
             .args(DURABLE)
             .arg(if program.is_mariadb { "--binlog-format=ROW" } else { "--mysqlx=OFF" })
-            .args(extra_args)
-            .envs([IMPATIENT_RESOLVER]);
-        if let Some(clock) = clock {
-            command.envs(clock.env());
-        }
+            .args(extras.args)
+            .envs([IMPATIENT_RESOLVER])
+            .envs(extras.env.iter().map(|(name, value)| (name, value)));
         let child = spawn(&mut command, &folder);
         Self { folder, address, command: Mutex::new(command), child: Mutex::new(child) }
     }

@@ -11,10 +11,15 @@ mod packets;
 mod plugins;
 mod server_clock;
 mod shut_out;
+mod tls;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use orders_tests::{Api, OwnServer, Reply, Worker, eventually, run};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::sample;
@@ -62,4 +67,20 @@ async fn doctor(url: &str) -> (Option<i32>, String) {
     let output = run("orders-api", &["doctor"], &[("DATABASE_URL", url)]).await;
     let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     (output.status.code(), text)
+}
+
+/// Another address of a server, as long as the second of these is kept.
+fn forwarder(listener: TcpListener, server: SocketAddr) -> (SocketAddr, JoinSet<()>) {
+    let address = listener.local_addr().unwrap();
+    let mut lines = JoinSet::new();
+    lines.spawn(async move {
+        let mut lines = JoinSet::new();
+        while let Ok((mut program, _)) = listener.accept().await {
+            lines.spawn(async move {
+                let mut line = TcpStream::connect(server).await.unwrap();
+                copy_bidirectional(&mut program, &mut line).await
+            });
+        }
+    });
+    (address, lines)
 }

@@ -2,10 +2,9 @@
 
 use orders_tests::{Api, OwnServer, run};
 use reqwest::Url;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use super::{doctor, takes_an_order};
+use super::{doctor, forwarder, takes_an_order};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_reached_at_an_address_of_version_6() {
@@ -13,20 +12,14 @@ async fn a_server_is_reached_at_an_address_of_version_6() {
         return; // A machine without it.
     };
     let server = OwnServer::start(&[]).await;
-    let (target, way) = (server.address(), listener.local_addr().unwrap());
-    let line = tokio::spawn(async move {
-        while let Ok((mut program, _)) = listener.accept().await {
-            let mut server = TcpStream::connect(target).await.unwrap();
-            tokio::spawn(async move { copy_bidirectional(&mut program, &mut server).await });
-        }
-    });
+    let target = server.address();
+    let (way, _line) = forwarder(listener, target);
     let url = server.url.replace(&target.to_string(), &way.to_string());
     assert!(url.contains("@[::1]:"), "{url}");
 
     let api = Api::start(&url, &[]).await;
 
     takes_an_order(&api).await;
-    line.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
