@@ -1,6 +1,6 @@
 //! The API's settings, from the environment or the command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
@@ -49,6 +49,15 @@ pub struct ServeArgs {
     /// Address of the API.
     #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
     pub api_listen: SocketAddr,
+
+    /// Address at which others reach the API, where that is not `API_LISTEN`'s: the one that a container's port is published
+    /// at. Where it is one of this machine only, requests to other names than localhost are refused.
+    #[arg(long, env = "API_BIND")]
+    pub api_bind: Option<IpAddr>,
+
+    /// Further names, with commas between them, by which an API that serves this machine alone may be asked.
+    #[arg(long, env = "API_ALLOWED_HOSTS", value_delimiter = ',')]
+    pub api_allowed_hosts: Vec<String>,
 
     /// Mebibytes of memory that this process plans with: what connections, bodies, waiting orders, pages and answers may take
     /// together with the program itself. Lower turns large requests, and many at once, away sooner; higher takes the memory

@@ -33,6 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bell::Bell;
 pub use crate::doctor::doctor;
+pub use crate::edge::Hosts;
 use crate::ends::Ends;
 use crate::intake::Intake;
 pub use crate::memory::MemoryBudget;
@@ -51,7 +52,7 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// supervisor should start again.
 const FAILED_GRACE: Duration = Duration::from_secs(7);
 
-/// Serves the API until `stop`; requests under way then have `grace` to finish. Its figures are added to `registry`.
+/// Serves the API, to requests that name one of `hosts`, until `stop`; requests under way then have `grace` to finish. Its figures are added to `registry`.
 ///
 /// # Errors
 ///
@@ -60,6 +61,7 @@ const FAILED_GRACE: Duration = Duration::from_secs(7);
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
+    hosts: Hosts,
     registry: Registry,
     budget: MemoryBudget,
     grace: Duration,
@@ -85,6 +87,7 @@ pub async fn serve(
     chores.spawn("wait for orders", ends.clone().watch(watching));
     let detached = TaskTracker::new();
     let (endpoint, refusal) = routes::endpoint(Parts {
+        hosts,
         store: store.for_callers(),
         budget,
         detached: detached.clone(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, ServeArgs};
-use orders_api::{MemoryBudget, doctor, openapi_json, serve};
+use orders_api::{Hosts, MemoryBudget, doctor, openapi_json, serve};
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{metrics, shutdown, telemetry};
@@ -46,8 +46,9 @@ async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
     let listener = Listener::bind(args.api_listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {} (API_LISTEN): {error}", args.api_listen))?;
+    let hosts = Hosts::reached_at(args.api_bind.unwrap_or(args.api_listen.ip()), &args.api_allowed_hosts)?;
     let budget = MemoryBudget::of_mb(args.api_memory_mb);
-    serve(database, listener, registry, budget, args.shutdown.grace(), shutdown::on_signal()?).await
+    serve(database, listener, hosts, registry, budget, args.shutdown.grace(), shutdown::on_signal()?).await
 }
 
 async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {

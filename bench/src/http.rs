@@ -13,15 +13,16 @@ const BUFFER: usize = 64 * 1024;
 #[must_use]
 pub fn post(path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {length}");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}"
+    );
     format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
 /// A request for `path`.
 #[must_use]
 pub fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes()
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes()
 }
 
 /// The start of an answer: its status, and how many bytes it has in all.

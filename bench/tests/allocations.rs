@@ -110,6 +110,7 @@ fn place(database_url: &str) -> (Cost, Cost) {
     let serving = runtime.spawn(orders_api::serve(
         database,
         listener,
+        orders_api::Hosts::reached_at(args.api_listen.ip(), &args.api_allowed_hosts).expect("they are names"),
         registry().expect("it has figures"),
         orders_api::MemoryBudget::of_mb(args.api_memory_mb),
         args.shutdown.grace(),
@@ -169,7 +170,7 @@ impl Processor for UntilNoneIsLeft {
 fn request(path: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: it\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }

@@ -18,8 +18,8 @@ const OPS: [&str; 3] = ["check_liveness", "check_readiness", "scrape"];
 /// When a problem cannot be written.
 pub(super) fn add(document: &mut Model) -> anyhow::Result<()> {
     let mut used = Vec::new();
-    for operation in document.operations() {
-        let kinds = kinds(operation);
+    for (method, operation) in document.paths.values_mut().flatten() {
+        let kinds = kinds(method, operation);
         operation.responses.retain(|_, response| !response.content.contains_key(PROBLEM_JSON));
         let mut statuses: Vec<StatusCode> = kinds.iter().map(|kind| kind.facts().status).collect();
         statuses.dedup();
@@ -43,11 +43,11 @@ pub(super) fn add(document: &mut Model) -> anyhow::Result<()> {
 }
 
 /// Every problem that an operation can answer with, by status.
-fn kinds(operation: &Operation) -> Vec<Kind> {
-    Kind::ALL.into_iter().filter(|kind| can_answer(operation, *kind)).collect()
+fn kinds(method: &str, operation: &Operation) -> Vec<Kind> {
+    Kind::ALL.into_iter().filter(|kind| can_answer(method, operation, *kind)).collect()
 }
 
-fn can_answer(operation: &Operation, kind: Kind) -> bool {
+fn can_answer(method: &str, operation: &Operation, kind: Kind) -> bool {
     let id = operation.id.as_str();
     let is_ops = OPS.contains(&id);
     let has = |name| operation.has(name);
@@ -63,14 +63,19 @@ fn can_answer(operation: &Operation, kind: Kind) -> bool {
         | Kind::BodyTooLarge
         | Kind::UnsupportedMediaType
         | Kind::InvalidBody => has_body,
+        Kind::CrossOrigin => method != "get",
         Kind::InvalidCursor => has("cursor"),
         Kind::NoSuchOrder => has("order_id"),
         Kind::NotFound => has("slug"),
         Kind::IdempotencyKeyInvalid | Kind::IdempotencyKeyReused | Kind::RequestInProgress => has("Idempotency-Key"),
         Kind::OrderStatusConflict => ["cancel_order", "retry_order"].contains(&id),
         Kind::ExternalIdTaken => ["place_order", "place_orders"].contains(&id),
-        // These are for requests that lead to no operation.
-        Kind::MethodNotAllowed | Kind::MalformedRequest | Kind::HeadTooLarge | Kind::UnsupportedTransferCoding => false,
+        // These are for requests that lead to no operation, or to none of this server's.
+        Kind::UnknownHost
+        | Kind::MethodNotAllowed
+        | Kind::MalformedRequest
+        | Kind::HeadTooLarge
+        | Kind::UnsupportedTransferCoding => false,
     }
 }
 

@@ -7,6 +7,7 @@ mod compress;
 mod failures;
 mod request_id;
 mod routes;
+mod strangers;
 mod translate;
 mod turn;
 
@@ -32,6 +33,8 @@ use self::failures::Failures;
 use self::request_id::{RequestId, X_REQUEST_ID};
 pub(crate) use self::routes::Routes;
 use self::routes::{Operation, Route};
+pub use self::strangers::Hosts;
+use self::strangers::check_origin;
 use self::translate::{problem_of, problem_of_status};
 pub(crate) use self::turn::Turn;
 use crate::edge::turn::ANSWER_WITHIN;
@@ -53,6 +56,7 @@ const REQUESTS_MAX: usize = 8_192;
 /// What stands between the connections and the routes.
 pub(crate) struct Edge {
     routes: Routes,
+    hosts: Hosts,
     metrics: Arc<ApiMetrics>,
     places: Arc<Semaphore>,
     detached: TaskTracker,
@@ -62,10 +66,17 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn new(routes: Routes, budget: &MemoryBudget, detached: TaskTracker, metrics: Arc<ApiMetrics>) -> Self {
+    pub(crate) fn new(
+        routes: Routes,
+        hosts: Hosts,
+        budget: &MemoryBudget,
+        detached: TaskTracker,
+        metrics: Arc<ApiMetrics>,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(REQUESTS_MAX));
         Self {
             routes,
+            hosts,
             metrics,
             places,
             detached,
@@ -156,6 +167,8 @@ impl Edge {
         route: Option<&Route>,
         turn: Option<Turn>,
     ) -> Result<Response, Problem> {
+        self.hosts.check(request.headers())?;
+        check_origin(request.method(), request.headers())?;
         let route = route.ok_or_else(|| problem_of_status(StatusCode::NOT_FOUND))?;
         let operation = route.operation(request.method())?;
         if request.method() == Method::HEAD {
@@ -254,7 +267,14 @@ mod tests {
 
     fn edge() -> Edge {
         let metrics = ApiMetrics::register(&prometheus::Registry::new()).unwrap();
-        Edge::new(Routes::new(vec![], &["/"], &[]), &MemoryBudget::of_mb(192), TaskTracker::new(), Arc::new(metrics))
+        let hosts = Hosts::reached_at([0, 0, 0, 0].into(), &[]).unwrap();
+        Edge::new(
+            Routes::new(vec![], &["/"], &[]),
+            hosts,
+            &MemoryBudget::of_mb(192),
+            TaskTracker::new(),
+            Arc::new(metrics),
+        )
     }
 
     #[tokio::test]

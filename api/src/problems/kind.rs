@@ -8,6 +8,8 @@ pub(crate) enum Kind {
     InvalidParameter,
     InvalidCursor,
     IdempotencyKeyInvalid,
+    CrossOrigin,
+    UnknownHost,
     NoSuchOrder,
     NotFound,
     MethodNotAllowed,
@@ -47,12 +49,14 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, by status.
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::MalformedRequest,
         Self::MalformedBody,
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::IdempotencyKeyInvalid,
+        Self::CrossOrigin,
+        Self::UnknownHost,
         Self::NoSuchOrder,
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -134,6 +138,27 @@ impl Kind {
                           quoted or bare. Nothing was changed.",
                 remedy: "Send another key. A fresh UUID is a good one.",
                 example: "The header Idempotency-Key must have 1 to 255 characters.",
+            },
+            Self::CrossOrigin => Facts {
+                slug: "cross-origin",
+                title: "A page of another origin asks for a change",
+                status: StatusCode::FORBIDDEN,
+                meaning: "A browser has sent this request for a page that is not this server's, as its header \
+                          Sec-Fetch-Site tells, or Origin where there is none. Whoever visits such a page may not know what \
+                          it asks for, so it may change nothing. Nothing was changed.",
+                remedy: "Ask from a page of this server, such as /docs, or from a program that is no browser. Something in \
+                         front of this server must hand the headers Host and Origin on as they are.",
+                example: "A page of another origin asks for this change. Nothing was changed.",
+            },
+            Self::UnknownHost => Facts {
+                slug: "unknown-host",
+                title: "The server does not have this name",
+                status: StatusCode::FORBIDDEN,
+                meaning: "The server serves this machine alone, and the header Host names another one. A page can have its \
+                          own name lead to your machine (DNS rebinding) and would then be taken for this server's.",
+                remedy: "Use localhost, or have the server's administrator list the name in API_ALLOWED_HOSTS.",
+                example: "This server is not `orders.example`: it serves this machine alone. API_ALLOWED_HOSTS lists other names \
+                          for it.",
             },
             Self::NoSuchOrder => Facts {
                 slug: "no-such-order",

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bell::Bell;
 use crate::document::Document;
-use crate::edge::{Edge, Routes};
+use crate::edge::{Edge, Hosts, Routes};
 use crate::ends::Ends;
 use crate::intake::Intake;
 use crate::memory::MemoryBudget;
@@ -34,6 +34,7 @@ use crate::routes::report::{ReportApi, Source};
 
 /// What the routes work with.
 pub(crate) struct Parts {
+    pub(crate) hosts: Hosts,
     pub(crate) store: Store,
     pub(crate) budget: MemoryBudget,
     /// Work that goes on though its caller left.
@@ -55,13 +56,15 @@ pub(crate) struct Parts {
 ///
 /// When the OpenAPI document cannot be made.
 pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
-    let Parts { store, budget, detached, intake, bell, ends, counts, queue, readiness, registry, metrics } = parts;
+    let Parts { hosts, store, budget, detached, intake, bell, ends, counts, queue, readiness, registry, metrics } =
+        parts;
     let create = CreateApi { source: Some((intake, budget.clone())) };
     let orders = OrdersApi { source: Some((store.clone(), ends, budget.clone())) };
     let control = ControlApi { source: Some((store, bell, queue.clone(), budget.clone())) };
     let report = ReportApi { source: Some(Source { counts, queue, registry, metrics: Arc::clone(&metrics) }) };
     let service = service((create, orders, control, report));
-    let edge = Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), &budget, detached, metrics));
+    let edge =
+        Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), hosts, &budget, detached, metrics));
     let refusal = {
         let edge = Arc::clone(&edge);
         Arc::new(move |status| edge.refuse(status))

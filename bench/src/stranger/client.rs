@@ -51,10 +51,10 @@ const SLOW_READ: usize = 4096;
 
 /// What is no request that a proper client sends: its bytes, and whether the sending side is closed behind it.
 const ODD: [(&str, bool); 4] = [
-    ("GET /queue HTTP/1.1\r\nhost: stranger\r\n\r\n", true),
+    ("GET /queue HTTP/1.1\r\nhost: localhost\r\n\r\n", true),
     ("GET /queue HTTP/1.1\r\n\r\n", false),
-    ("POST /orders/batch HTTP/1.1\r\nhost: stranger\r\ntransfer-encoding: gzip, chunked\r\n\r\n", false),
-    ("POST /order/create-order HTTP/1.1\r\nhost: stranger\r\ncontent-length: 100\r\n\r\n{", true),
+    ("POST /orders/batch HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip, chunked\r\n\r\n", false),
+    ("POST /order/create-order HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{", true),
 ];
 
 /// One connection at a time of one attack.
@@ -197,14 +197,14 @@ fn one_of<T: Copy + Default, const N: usize>(all: &[T; N], turn: usize) -> T {
 }
 
 fn start_of_body() -> Vec<u8> {
-    let head = "POST /orders/batch HTTP/1.1\r\nhost: stranger\r\ncontent-type: application/json\r\ncontent-length";
+    let head = "POST /orders/batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length";
     let mut start = format!("{head}: {BODY}\r\n\r\n").into_bytes();
     start.resize(start.len() + BODY_AT_ONCE, b' ');
     start
 }
 
 fn start_of_head() -> Vec<u8> {
-    let mut start = "GET /queue HTTP/1.1\r\nhost: stranger\r\n".to_owned();
+    let mut start = "GET /queue HTTP/1.1\r\nhost: localhost\r\n".to_owned();
     for number in 0..HEAD_LINES {
         let value = "x".repeat(1000);
         let _ = write!(start, "x-{number}: {value}\r\n");

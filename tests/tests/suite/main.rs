@@ -10,6 +10,7 @@
 mod attempts;
 mod bad_input;
 mod bell;
+mod browsers;
 mod chaos;
 mod clients;
 mod compose;

@@ -39,11 +39,11 @@ async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_b
     let slow = join_all((0..SLOW).flat_map(|number| {
         let page = LARGEST_PAGES[number % LARGEST_PAGES.len()];
         let body = format!(
-            "POST /orders/batch HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+            "POST /orders/batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
             4 << 20,
             " ".repeat(3 << 20)
         );
-        [connect(&api, format!("GET {page} HTTP/1.1\r\nhost: test\r\n\r\n")), connect(&api, body)]
+        [connect(&api, format!("GET {page} HTTP/1.1\r\nhost: localhost\r\n\r\n")), connect(&api, body)]
     }));
     let batch = large_batch();
 

@@ -51,13 +51,13 @@ pub(crate) async fn leave(mut stream: TcpStream, how: Leave) -> Option<TcpStream
 
 /// A request without a body.
 pub(crate) fn request(method: &str, path: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nhost: test\r\n\r\n")
+    format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
 }
 
 /// A request that brings JSON.
 pub(crate) fn post(path: &str, json: &str) -> String {
     let length = json.len();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{json}"
     )
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use orders_api::MemoryBudget;
+use orders_api::{Hosts, MemoryBudget};
 use orders_shared::domain::{Order, RetryPolicy};
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
@@ -170,6 +170,7 @@ async fn serve(database: &Database) -> (String, JoinHandle<Result<(), String>>) 
     let serving = orders_api::serve(
         settings(&database.url),
         listener,
+        Hosts::reached_at(Ipv4Addr::LOCALHOST.into(), &[]).unwrap(),
         registry().unwrap(),
         MemoryBudget::of_mb(192),
         GRACE,

@@ -210,7 +210,7 @@ async fn what_trickles_in_behind_a_wait_is_answered_after_it() {
     let api = Api::start(&database.url, &[]).await;
     let order_id = api.place(&sample::order()).await;
     let mut clients = waiting_clients(&api, order_id, 1).await;
-    let next = "GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let next = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
     trickle(&api, &mut clients[0], next).await;
     assert_eq!(waiter(&api, order_id, 1).await["status"], "PENDING", "bytes are no end");
@@ -228,7 +228,7 @@ async fn a_wait_ends_when_much_is_sent_behind_it_and_all_of_that_is_answered() {
     let order_id = api.place(&sample::order()).await;
     let started = Instant::now();
     let mut clients = waiting_clients(&api, order_id, 1).await;
-    let last = "GET /livez HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let last = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
     let behind = request("GET", "/livez").repeat(BEHIND - 1) + last;
     clients[0].write_all(behind.as_bytes()).await.unwrap();

@@ -61,6 +61,21 @@ pub(crate) fn packages(packages: &[&str], interrupt: &Interrupt) -> Result<()> {
     interrupt.check()
 }
 
+/// Installs one package where what it has is missing and the user may; otherwise says why it stays missing.
+pub(crate) fn provide(package: &str, is_there: impl Fn() -> bool, interrupt: &Interrupt) -> Result<Option<String>> {
+    if is_there() {
+        return Ok(None);
+    }
+    if !is_allowed(interrupt)? {
+        return Ok(Some(format!("install {package}")));
+    }
+    if let Err(error) = packages(&[package], interrupt) {
+        interrupt.check()?;
+        return Ok(Some(format!("{error:#}")));
+    }
+    Ok((!is_there()).then(|| format!("{package} is installed, but not where it was looked for")))
+}
+
 /// Refreshes the lists of packages; a clean machine may have none.
 fn update(interrupt: &Interrupt) -> Result<()> {
     let done = interrupt.wait_for(LIMIT, || {

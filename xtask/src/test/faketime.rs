@@ -16,27 +16,13 @@ const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 /// Installs the library where it is missing and the user may; otherwise says why its tests cannot run.
 pub(super) fn obstacle(interrupt: &Interrupt) -> Result<Option<String>> {
-    if is_there() {
-        return Ok(None);
-    }
-    if !install::is_allowed(interrupt)? {
-        return Ok(Some(format!("install {PACKAGE}")));
-    }
-    if let Err(error) = install::packages(&[PACKAGE], interrupt) {
-        interrupt.check()?;
-        return Ok(Some(format!("{error:#}")));
-    }
-    Ok((!is_there()).then(|| format!("{PACKAGE} is installed, but {LIBRARY} is not found")))
+    install::provide(PACKAGE, || library().is_some(), interrupt)
 }
 
 /// Why the clock of a server from `source` cannot be moved, where the library is installed.
 pub(super) fn server_obstacle(source: &Source) -> Option<String> {
     let is_container = matches!(source, Source::Docker(_));
     is_container.then(|| format!("{MYSQL_IMAGE} takes many minutes to start under {PACKAGE}"))
-}
-
-fn is_there() -> bool {
-    library().is_some()
 }
 
 fn library() -> Option<PathBuf> {

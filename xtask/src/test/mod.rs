@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what the tests need, the tests, and their sum.
 
+mod browser;
 pub(crate) mod chaos;
 mod compose;
 mod faketime;
@@ -42,6 +43,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let no_previous = previous::obstacle(checkout, interrupt)?;
     let obstacles = [
         ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
+        ("chromium::", "a real browser on another origin", browser::obstacle(interrupt)?),
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
         ("versions::", "this release beside the one before", no_previous.clone()),

@@ -31,7 +31,7 @@ async fn a_drain_answers_what_was_accepted() {
     api.place(&sample::order()).await;
     line.stall();
     let order = sample::order().to_string();
-    let head = "POST /order/create-order HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
+    let head = "POST /order/create-order HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{order}", order.len());
     let mut clients = Vec::new();
     for _ in 0..50 {
@@ -61,7 +61,7 @@ async fn idle_connections_and_unfinished_requests_do_not_hold_the_end_up() {
     let database = database().await;
     let api = Api::start(&database.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
     let mut clients = Vec::new();
-    for sent in ["", "GET /livez HTTP/1.1\r\nhost: test\r\n\r\n", "GET /livez HTTP/1.1\r\nhos"] {
+    for sent in ["", "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n", "GET /livez HTTP/1.1\r\nhos"] {
         let mut client = TcpStream::connect(api.address()).await.unwrap();
         client.write_all(sent.as_bytes()).await.unwrap();
         clients.push(client);

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use crate::sample;
 use crate::socket::{connect, read_all};
 
-const HEAD: &str = "POST /order/create-order HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n";
+const HEAD: &str = "POST /order/create-order HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
 
 /// Of each kind of slow client.
 const EACH: usize = 1_250;
@@ -93,7 +93,7 @@ async fn a_client_that_never_finishes_is_hung_up_on() {
 async fn a_head_that_is_none_or_too_large_is_refused_by_a_problem() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
-    let large = |bytes| format!("GET /livez HTTP/1.1\r\nhost: test\r\nx-large: {}\r\n\r\n", "x".repeat(bytes));
+    let large = |bytes| format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(bytes));
     let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "x-one: 1\r\n".repeat(101));
     let two_lengths = format!("{HEAD}content-length: 1\r\ncontent-length: 2\r\n\r\n");
 
@@ -123,7 +123,7 @@ async fn a_bad_request_behind_a_good_one_takes_nothing_from_it() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
 
-    let mut client = connect(&api, b"GET /livez HTTP/1.1\r\nhost: test\r\n\r\nnonsense\r\n\r\n").await;
+    let mut client = connect(&api, b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n").await;
     let answers = read_all(&mut client).await;
 
     assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
