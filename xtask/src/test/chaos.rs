@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::run_dir::RunDir;
-use super::{URL_VARIABLE, exit_code, run_on};
+use super::{URL_VARIABLE, exit_code, pass_on, run_on};
 use crate::checkout::Checkout;
 use crate::database::{Choice, Source};
 use crate::interrupt::Interrupt;
@@ -36,7 +36,8 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         .args(["test", "--package", "orders-tests", "--test", "suite", "--", "chaos::", "--nocapture"])
         .env("CHAOS_SECONDS", args.seconds.to_string())
         .env("CHAOS_SEED", seed.to_string());
-    let (is_success, summary) = run_on(source, &run_dir, cargo, &[], checkout, interrupt)?;
+    pass_on(&mut cargo, &[]);
+    let (is_success, summary) = run_on(source, &run_dir, cargo, 1, checkout, interrupt)?;
     say(format_args!("== the same again: cargo xtask chaos --seconds {} --seed {seed}", args.seconds));
     say(summary.line(is_success));
     Ok(exit_code(is_success))

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Where the tests' database comes from
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     database: Choice,
+    /// How often the tests are run, on one database; a round that fails is the last
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
     /// Passed on to the test programs, such as a filter or --nocapture
     #[arg(last = true)]
     passed_on: Vec<String>,
@@ -61,10 +64,11 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         }
     };
     tell_skipped();
+    pass_on(&mut cargo, &args.passed_on);
     if no_previous.is_none() {
         previous::provide(checkout, &mut cargo, interrupt)?;
     }
-    let (is_success, summary) = run_on(source, &run_dir, cargo, &args.passed_on, checkout, interrupt)?;
+    let (is_success, summary) = run_on(source, &run_dir, cargo, args.rounds, checkout, interrupt)?;
     tell_skipped();
     say(summary.line(is_success));
     Ok(exit_code(is_success))
@@ -75,7 +79,7 @@ fn run_on(
     source: Source,
     run_dir: &RunDir,
     mut cargo: Command,
-    passed_on: &[String],
+    rounds: u32,
     checkout: &Checkout,
     interrupt: &Interrupt,
 ) -> Result<(bool, Summary)> {
@@ -83,7 +87,14 @@ fn run_on(
     let database = TestDatabase::provide(source, run_dir, run_dir.mark(&mut cargo), interrupt)?;
     let name = database.name();
     say(format_args!("== testing on {name}"));
-    let verdict = run_tests(&mut cargo, passed_on, interrupt)?;
+    let mut verdict = run_tests(&mut cargo, interrupt)?;
+    for round in 2..=rounds {
+        if !verdict.0 {
+            break;
+        }
+        say(format_args!("== round {round} of {rounds}"));
+        verdict = run_tests(&mut cargo, interrupt)?;
+    }
     let is_off_loopback = database.is_off_loopback(interrupt);
     drop(database);
     if !is_off_loopback? {
@@ -158,14 +169,19 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Runs cargo with its output passed through, and sums up what it says.
-fn run_tests(cargo: &mut Command, passed_on: &[String], interrupt: &Interrupt) -> Result<(bool, Summary)> {
+/// Hands arguments on to the test programs.
+fn pass_on(cargo: &mut Command, arguments: &[String]) {
     // The tests' output goes through us, so they cannot see the terminal.
-    let is_told = passed_on.iter().any(|arg| arg.starts_with("--color"));
+    let is_told = arguments.iter().any(|arg| arg.starts_with("--color"));
     if std::io::stdout().is_terminal() && !is_told {
         cargo.args(["--color", "always"]);
     }
-    let mut process = Process::start("cargo test", cargo.args(passed_on).stdout(Stdio::piped()))?;
+    cargo.args(arguments);
+}
+
+/// Runs cargo with its output passed through, and sums up what it says.
+fn run_tests(cargo: &mut Command, interrupt: &Interrupt) -> Result<(bool, Summary)> {
+    let mut process = Process::start("cargo test", cargo.stdout(Stdio::piped()))?;
     let stdout = process.stdout();
     let reader = std::thread::spawn(move || stdout.map(pass_through).unwrap_or_default());
     let status = process.wait(interrupt)?;
