@@ -68,6 +68,7 @@ fn can_answer(method: &str, operation: &Operation, kind: Kind) -> bool {
         Kind::NoSuchOrder => has("order_id"),
         Kind::NotFound => has("slug"),
         Kind::IdempotencyKeyInvalid | Kind::IdempotencyKeyReused | Kind::RequestInProgress => has("Idempotency-Key"),
+        Kind::OrderIsPoison => id == "retry_order",
         Kind::OrderStatusConflict => ["cancel_order", "retry_order"].contains(&id),
         Kind::ExternalIdTaken => ["place_order", "place_orders"].contains(&id),
         // These are for requests that lead to no operation, or to none of this server's.

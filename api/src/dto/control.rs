@@ -6,11 +6,38 @@ use chrono::{DateTime, Utc};
 use orders_shared::domain::{
     Event, EventKind, LiveWorker, Order, OrderCounts, OrderId, OrderStatus, Queue, Situation, Why, WorkerId,
 };
+use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::Status;
+use crate::payload::{Fields, Shape};
+
+/// How an order is to be retried.
+#[derive(Object)]
+#[oai(example)]
+pub(crate) struct RetryOrder {
+    /// Whether to retry it though it is poison; false where it is missing or null.
+    force: Option<bool>,
+}
+
+impl Example for RetryOrder {
+    fn example() -> Self {
+        Self { force: Some(true) }
+    }
+}
+
+impl Shape for RetryOrder {
+    /// Whether it is forced.
+    type Meaning = bool;
+
+    const BYTES_MAX: usize = 4 << 10;
+
+    fn read(fields: &mut Fields<'_>) -> Option<bool> {
+        Some(fields.optional("force", Fields::boolean).unwrap_or_default())
+    }
+}
 
 /// Whether orders are claimed.
 #[derive(Object, Serialize)]

@@ -62,19 +62,50 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
         check_content(request)?;
         let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
-        let mut fields = Fields::parse(&bytes).map_err(|error| {
-            // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
-            // library's own words would repeat all of it.
-            if error.is_data() {
-                return Problem::invalid(vec![Fault::of_body("not_an_object", "must be a JSON object")]);
-            }
-            Problem::new(Kind::MalformedBody, format!("The body must be a JSON object: {error}."))
-        })?;
-        let meaning = S::read(&mut fields);
-        match (meaning, fields.finish()) {
-            (Some(meaning), faults) if faults.is_empty() => Ok(Self(meaning)),
-            (_, faults) => Err(Problem::invalid(faults).into()),
+        Ok(Self(meaning::<S>(&bytes)?))
+    }
+}
+
+/// The same, or nothing at all.
+pub(crate) struct OptionalBody<S: Shape>(pub(crate) Option<S::Meaning>);
+
+impl<'a, S: Shape> ApiExtractor<'a> for OptionalBody<S> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        S::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest { required: false, ..Body::<S>::request_meta()? })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
         }
+        check_content(request)?;
+        Ok(Self(Some(meaning::<S>(&bytes)?)))
+    }
+}
+
+fn meaning<S: Shape>(bytes: &[u8]) -> Result<S::Meaning, Problem> {
+    let mut fields = Fields::parse(bytes).map_err(|error| {
+        // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
+        // library's own words would repeat all of it.
+        if error.is_data() {
+            return Problem::invalid(vec![Fault::of_body("not_an_object", "must be a JSON object")]);
+        }
+        Problem::new(Kind::MalformedBody, format!("The body must be a JSON object: {error}."))
+    })?;
+    let meaning = S::read(&mut fields);
+    match (meaning, fields.finish()) {
+        (Some(meaning), faults) if faults.is_empty() => Ok(meaning),
+        (_, faults) => Err(Problem::invalid(faults)),
     }
 }
 

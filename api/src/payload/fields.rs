@@ -149,6 +149,15 @@ impl<'a> Fields<'a> {
         text
     }
 
+    /// True or false.
+    pub(crate) fn boolean(&mut self, place: Place<'_>, value: &RawValue) -> Option<bool> {
+        let boolean = serde_json::from_str(value.get()).ok();
+        if boolean.is_none() {
+            self.fault(place, "not_a_boolean", "must be true or false");
+        }
+        boolean
+    }
+
     /// An integer of 64 bits.
     pub(crate) fn integer(&mut self, place: Place<'_>, value: &RawValue) -> Option<i64> {
         // JSON has one kind of number: 1.0 is the integer 1.

@@ -11,7 +11,7 @@ mod tagged;
 mod time;
 
 pub(crate) use amount::AmountNumber;
-pub(crate) use body::{Body, Shape};
+pub(crate) use body::{Body, OptionalBody, Shape};
 pub(crate) use fields::{Entries, Fields, Place, echo};
 pub(crate) use json::Json;
 pub(crate) use key::KeyHeader;

@@ -164,6 +164,7 @@ impl Problem {
                 fault("/item_ids/1", "not_an_integer", "must be an integer"),
             ]),
             Kind::OrderStatusConflict => problem.with_order_status(OrderStatus::Completed),
+            Kind::OrderIsPoison => problem.with_order_status(OrderStatus::Failed),
             Kind::ExternalIdTaken => {
                 let first = Uuid::from_u128(0x01a2_08b5_d53e_7085_8349_2369_0485_2fea).into();
                 Self { request_id: problem.request_id, ..Self::external_id_taken("/external_id".to_owned(), first) }

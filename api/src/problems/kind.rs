@@ -16,6 +16,7 @@ pub(crate) enum Kind {
     NotAcceptable,
     BodyTooSlow,
     OrderStatusConflict,
+    OrderIsPoison,
     ExternalIdTaken,
     RequestInProgress,
     BodyTooLarge,
@@ -49,7 +50,7 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, by status.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::MalformedRequest,
         Self::MalformedBody,
         Self::InvalidParameter,
@@ -63,6 +64,7 @@ impl Kind {
         Self::NotAcceptable,
         Self::BodyTooSlow,
         Self::OrderStatusConflict,
+        Self::OrderIsPoison,
         Self::ExternalIdTaken,
         Self::RequestInProgress,
         Self::BodyTooLarge,
@@ -213,6 +215,17 @@ impl Kind {
                 remedy: "Read the order. One that is PROCESSING can be neither canceled nor retried until it has ended; one \
                          that is COMPLETED or CANCELED stays so.",
                 example: "Only a PENDING order can be canceled; this one is COMPLETED.",
+            },
+            Self::OrderIsPoison => Facts {
+                slug: "order-is-poison",
+                title: "The order is poison",
+                status: StatusCode::CONFLICT,
+                meaning: "Three workers were lost, one after the other, while they worked on this order, so that it is FAILED. \
+                          To retry it may cost three more. Nothing was changed.",
+                remedy: "Find out what the workers died of: their logs, and the order's story, name them. Then send \
+                         `{\"force\": true}` with the retry.",
+                example: "This order is poison: 3 workers were lost while they worked on it. Send {\"force\": true} to retry it all \
+                          the same.",
             },
             Self::ExternalIdTaken => Facts {
                 slug: "external-id-taken",

@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::Tag;
 use super::action::Action;
 use crate::bell::Bell;
-use crate::dto::{Explanation, FullOrder, PauseState, QueueState, Story};
+use crate::dto::{Explanation, FullOrder, PauseState, QueueState, RetryOrder, Story};
 use crate::edge::Turn;
 use crate::memory::MemoryBudget;
-use crate::payload::{Json, Problem, cursor};
+use crate::payload::{Json, OptionalBody, Problem, cursor};
 use crate::problems::Kind;
 use crate::reports::QueueReports;
 use crate::routes::orders::{no_such_order, page_room, read_problem, wrong_cursor};
@@ -52,20 +52,23 @@ impl ControlApi {
     /// Retry a failed order
     ///
     /// FAILED becomes PENDING, due at once, with all its attempts anew. Otherwise 409, with its status in
-    /// `order_status`.
+    /// `order_status`. An order is poison when three workers were lost while they worked on it, as its `last_error` tells: it
+    /// needs `{"force": true}`, since it may kill three more.
     #[oai(path = "/orders/:order_id/retry", method = "post", operation_id = "retry_order", tag = "Tag::Orders")]
     async fn retry_order(
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
+        how: OptionalBody<RetryOrder>,
         client: &RemoteAddr,
         turn: Data<&Turn>,
     ) -> Result<Json<FullOrder>, Problem> {
+        let force = how.0.unwrap_or_default();
         let (store, bell, order_id) = (self.store()?.clone(), self.bell()?.clone(), OrderId::from(order_id.0));
         let action = Action::on_order("retry", order_id, client);
         let retried = turn
             .detached(async move {
-                let retried = store.retry(order_id).await;
+                let retried = store.retry(order_id, force).await;
                 action.log_wish(&retried);
                 if matches!(retried, Ok(Wish::Granted(_))) {
                     bell.ring();
@@ -179,6 +182,14 @@ fn wish(wish: Result<Wish, StoreError>, rule: &str) -> Result<Json<FullOrder>, P
     match wish.map_err(|error| read_problem(&error))? {
         Wish::Granted(order) => Ok(Json(order.into())),
         Wish::Unknown => Err(no_such_order()),
+        Wish::Refused(order) if order.is_poison() => {
+            let detail = format!(
+                "This order is poison: {} workers were lost while they worked on it. Send {{\"force\": true}} to retry it all \
+                 the same.",
+                order.rescues
+            );
+            Err(Problem::new(Kind::OrderIsPoison, detail).with_order_status(order.status))
+        }
         Wish::Refused(order) => {
             let detail = format!("{rule}; this one is {}.", order.status);
             Err(Problem::new(Kind::OrderStatusConflict, detail).with_order_status(order.status))

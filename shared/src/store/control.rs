@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::counts::Moves;
 use super::row::never;
 use super::{Store, StoreError, list};
-use crate::domain::{Order, OrderId, OrderStatus};
+use crate::domain::{Order, OrderId, OrderStatus, RESCUES_MAX};
 
-const LOCK_STATUS: &str = "select status from orders where order_id = ? for update";
+const LOCK_STATUS: &str = "select status, rescues from orders where order_id = ? for update";
 
 const CANCEL: &str = concat!(
     r"
@@ -40,10 +40,19 @@ const NOTE: &str = r"
 pub enum Wish {
     /// The order is as it was wished to be.
     Granted(Order),
-    /// The order's status forbids it; nothing was changed.
+    /// The order's status forbids it, or it is poison; nothing was changed.
     Refused(Order),
     /// There is no such order.
     Unknown,
+}
+
+/// What a person's wish does to an order.
+struct Change {
+    from: OrderStatus,
+    to: OrderStatus,
+    sql: &'static str,
+    /// Whether it leaves an order alone that is poison.
+    spares_poison: bool,
 }
 
 impl Store {
@@ -53,32 +62,36 @@ impl Store {
     ///
     /// When the database is away.
     pub async fn cancel(&self, order_id: OrderId) -> Result<Wish, StoreError> {
-        self.change("cancel an order", order_id, (OrderStatus::Pending, OrderStatus::Canceled), CANCEL).await
+        let canceling =
+            Change { from: OrderStatus::Pending, to: OrderStatus::Canceled, sql: CANCEL, spares_poison: false };
+        self.change("cancel an order", order_id, canceling).await
     }
 
-    /// Gives a FAILED order all its attempts anew, due at once.
+    /// Gives a FAILED order all its attempts anew, due at once; one that is poison only where that is `force`d.
     ///
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn retry(&self, order_id: OrderId) -> Result<Wish, StoreError> {
-        self.change("retry an order", order_id, (OrderStatus::Failed, OrderStatus::Pending), RETRY).await
+    pub async fn retry(&self, order_id: OrderId, force: bool) -> Result<Wish, StoreError> {
+        let retrying =
+            Change { from: OrderStatus::Failed, to: OrderStatus::Pending, sql: RETRY, spares_poison: !force };
+        self.change("retry an order", order_id, retrying).await
     }
 
     async fn change(
         &self,
         doing: &'static str,
         order_id: OrderId,
-        (from, to): (OrderStatus, OrderStatus),
-        change: &'static str,
+        Change { from, to, sql, spares_poison }: Change,
     ) -> Result<Wish, StoreError> {
         self.call(doing, async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
-            let status = lock_status(&mut transaction, order_id).await?;
-            let changes = status == Some(from);
+            let locked = lock_status(&mut transaction, order_id).await?;
+            let changes =
+                locked.is_some_and(|(status, rescues)| status == from && !(spares_poison && rescues >= RESCUES_MAX));
             if changes {
-                sqlx::query(change).bind(order_id.uuid()).execute(&mut *transaction).await?;
+                sqlx::query(sql).bind(order_id.uuid()).execute(&mut *transaction).await?;
                 let event = if to == OrderStatus::Canceled { "CANCELED" } else { "RETRIED" };
                 let note = sqlx::query(NOTE).bind(Uuid::now_v7()).bind(event).bind(order_id.uuid());
                 note.execute(&mut *transaction).await?;
@@ -135,8 +148,12 @@ impl Store {
     }
 }
 
-async fn lock_status(connection: &mut MySqlConnection, order_id: OrderId) -> Result<Option<OrderStatus>, sqlx::Error> {
-    let status: Option<String> =
-        sqlx::query_scalar(LOCK_STATUS).bind(order_id.uuid()).fetch_optional(connection).await?;
-    Ok(status.and_then(|status| status.parse().ok()))
+/// The order's status, which stays so, and its rescues.
+async fn lock_status(
+    connection: &mut MySqlConnection,
+    order_id: OrderId,
+) -> Result<Option<(OrderStatus, u8)>, sqlx::Error> {
+    let found: Option<(String, u8)> =
+        sqlx::query_as(LOCK_STATUS).bind(order_id.uuid()).fetch_optional(connection).await?;
+    Ok(found.and_then(|(status, rescues)| Some((status.parse().ok()?, rescues))))
 }

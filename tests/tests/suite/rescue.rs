@@ -128,6 +128,23 @@ async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_c
     assert_eq!(database.orders_in("COMPLETED").await, 19);
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.completed, summary.failed), (19, 1), "{summary:?}");
+
+    worker.kill();
+    let retry = format!("/orders/{poison}/retry");
+    for careless in ["", "{}", r#"{"force": false}"#, r#"{"force": null}"#] {
+        let problem = api.post(&retry, careless).await.problem(409);
+        assert_eq!(
+            (&problem["type"], &problem["order_status"]),
+            (&json!("/problems/order-is-poison"), &json!("FAILED"))
+        );
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("3 workers")), "{problem}");
+    }
+    for (body, code) in [(r#"{"force": 1}"#, "not_a_boolean"), (r#"{"reason": "x"}"#, "unknown")] {
+        assert_eq!(api.post(&retry, body).await.faults(422)[0].1, code);
+    }
+    assert_eq!(database.orders_in("FAILED").await, 1);
+    let forced = api.post(&retry, r#"{"force": true}"#).await;
+    assert_eq!((forced.status, &forced.json()["status"]), (200, &json!("PENDING")), "{forced:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
