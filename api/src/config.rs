@@ -61,7 +61,7 @@ pub struct ServeArgs {
 
     /// Mebibytes of memory that this process plans with: what connections, bodies, waiting orders, pages and answers may take
     /// together with the program itself. Lower turns large requests, and many at once, away sooner; higher takes the memory
-    /// from others. A hard limit around the process should be half as much again.
+    /// from others. A hard limit around the process should be twice as high.
     #[arg(long, env = "API_MEMORY_MB", default_value_t = 192, value_parser = clap::value_parser!(u32).range(i64::from(MemoryBudget::MB_MIN)..=i64::from(MemoryBudget::MB_MAX)))]
     pub api_memory_mb: u32,
 

@@ -276,6 +276,7 @@ fn tell(
 /// be the reason, their writer places each alone.
 async fn place(store: &Store, placements: &[Placement], try_for: Duration) -> Result<Vec<Placed>, Refused> {
     let deadline = Instant::now() + try_for;
+    let mut is_first = true;
     loop {
         let error = match store.place(placements).await {
             Ok(placed) => return Ok(placed),
@@ -290,7 +291,17 @@ async fn place(store: &Store, placements: &[Placement], try_for: Duration) -> Re
         let is_for_all = placements.len() == 1 || refused == Refused::DatabaseAway;
         let may_pass = matches!(refused, Refused::DatabaseAway | Refused::Locked);
         let again = is_for_all && may_pass && Instant::now() < deadline;
-        log(&error, placements, again || !is_for_all);
+        match refused {
+            // The client's affair, who is told.
+            Refused::TooLarge(_) => {}
+            _ if again || !is_for_all => {
+                // Of what passes soon, a line a batch says as much as one for each try.
+                if std::mem::take(&mut is_first) {
+                    log(&error, placements, true);
+                }
+            }
+            _ => log(&error, placements, false),
+        }
         if !again {
             return Err(refused);
         }

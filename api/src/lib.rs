@@ -67,7 +67,7 @@ pub async fn serve(
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX))?;
+    let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX), database.connections_max())?;
     let stop = stop.child_token();
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);

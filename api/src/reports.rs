@@ -1,5 +1,6 @@
 //! What is read once for all who ask at the same time.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -35,9 +36,14 @@ pub(crate) fn queue_of(store: Store) -> impl Fn() -> BoxFuture<'static, Result<A
     move || {
         let store = store.clone();
         async move {
-            let queue = store.queue().await?;
-            let is_writable = store.write_obstacle().await?.is_none();
-            Ok(Arc::new(QueueReport { queue, is_writable }))
+            let report = async {
+                let queue = store.queue().await?;
+                let is_writable = store.write_obstacle().await?.is_none();
+                Ok(Arc::new(QueueReport { queue, is_writable }))
+            };
+            // Here and not by each of those who asked: one reading serves many.
+            let log = |error: &StoreError| tracing::warn!(error = error as &dyn Error, "the queue could not be read");
+            report.await.inspect_err(log).map_err(Arc::new)
         }
         .boxed()
     }

@@ -326,11 +326,7 @@ impl Program {
 
     /// Stops the program by SIGSTOP: it does nothing, and does not know. Returns when the last of its threads has stopped.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
-        let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        let program = Pid::from_child(&self.child());
-        let status = waitid(WaitId::Pid(program), stopped_or_ended).expect("a child can be waited for");
-        assert!(status.is_some_and(|status| status.stopped()), "{} has ended", self.name);
+        stop(&self.child());
     }
 
     /// Lets the paused program go on where it was, by SIGCONT.
@@ -376,6 +372,15 @@ impl Drop for Program {
             show(self.name, &self.logs());
         }
     }
+}
+
+/// Stops a process by SIGSTOP. Returns when the last of its threads has stopped.
+pub(crate) fn stop(child: &Child) {
+    let process = Pid::from_child(child);
+    kill_process(process, Signal::STOP).expect("the process runs");
+    let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(process), stopped_or_ended).expect("a child can be waited for");
+    assert!(status.is_some_and(|status| status.stopped()), "the process has ended");
 }
 
 /// Runs one of the programs to its end.

@@ -85,7 +85,7 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX)?;
+    let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX, database.connections_max())?;
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;

@@ -19,17 +19,19 @@ const TURNED_AWAY: u32 = 1;
 /// would let a stranger, or a database that is away, fill the disk with the log.
 const FAILED: u32 = 10;
 
-/// The lines of the log about requests that did not go well. A caller can make as many requests as he likes, but not as many
-/// lines: beyond so many a second they are counted only, and the next line has their number as `unsaid`.
+/// The lines of the log about requests that did not go well. A caller can make as many such requests as he likes, but not as
+/// many lines: beyond so many a second they are counted only, and the next line has their number as `unsaid`.
 #[derive(Debug)]
 pub(super) struct Failures {
     turned_away: Quota,
+    /// For faults of ours alone: nothing that a caller can cause at will hides one.
+    broken: Quota,
     failed: Quota,
 }
 
 impl Default for Failures {
     fn default() -> Self {
-        Self { turned_away: Quota::new(TURNED_AWAY), failed: Quota::new(FAILED) }
+        Self { turned_away: Quota::new(TURNED_AWAY), broken: Quota::new(FAILED), failed: Quota::new(FAILED) }
     }
 }
 
@@ -43,9 +45,10 @@ impl Failures {
 
     /// Tells of a request that failed, if the failure is ours.
     pub(super) fn failed(&self, problem: &Problem) {
+        let quota = if problem.is_broken() { &self.broken } else { &self.failed };
         if !problem.is_ours() {
             problem.log(None);
-        } else if let Some(unsaid) = self.failed.take() {
+        } else if let Some(unsaid) = quota.take() {
             problem.log(NonZero::new(unsaid));
         }
     }

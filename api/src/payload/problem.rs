@@ -187,14 +187,19 @@ impl Problem {
         self.status >= 500 && self.status != 501 && !self.is(Kind::NotReady)
     }
 
+    /// Whether it is a fault of this program, which the log explains.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.status == 500
+    }
+
     /// Writes its log line, with the number of failures before it that have none.
     pub(crate) fn log(&self, unsaid: Option<NonZero<u64>>) {
         let Self { kind, detail, .. } = self;
         let cause = self.cause.as_deref().unwrap_or("none but the detail");
-        match self.status {
-            500 if self.is_ours() => tracing::error!(kind, detail, cause, unsaid, "a request failed"),
-            _ if self.is_ours() => tracing::warn!(kind, detail, cause, unsaid, "a request failed"),
-            _ => tracing::debug!(kind, detail, "a request was refused"),
+        match () {
+            () if self.is_broken() => tracing::error!(kind, detail, cause, unsaid, "a request failed"),
+            () if self.is_ours() => tracing::warn!(kind, detail, cause, unsaid, "a request failed"),
+            () => tracing::debug!(kind, detail, "a request was refused"),
         }
     }
 }

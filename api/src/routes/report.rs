@@ -80,9 +80,6 @@ impl ReportApi {
     async fn prometheus(&self) -> Result<String, Problem> {
         let Source { queue, registry, metrics, .. } = self.source()?;
         let report = queue.read().await.ok_or_else(Problem::internal)?;
-        if let Err(error) = &report {
-            tracing::warn!(error = &**error as &dyn std::error::Error, "a scrape lacks the orders");
-        }
         metrics.text(registry, report.as_deref().ok()).map_err(|error| Problem::internal().because(&error))
     }
 }

@@ -5,8 +5,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// away while there is room; more could take the memory that the process needs.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// Of the descriptors that a process may have, one in so many is not for connections: the database's, logs, a file.
+/// Of the descriptors that a process may have, one in so many at least is not for clients.
 const KEPT_ONE_IN: usize = 4;
+
+/// And so many beside the connections to the database: a worker's heartbeats, the log, the port, the bell, the runtime's
+/// own, a file now and then.
+const KEPT_MIN: usize = 22;
 
 /// Of the others, one in so many is for connections beyond those that there is room for, so that a full server still says
 /// that it is full, and that it is alive. Each serves one request.
@@ -15,9 +19,9 @@ const SPARE_ONE_IN: usize = 8;
 /// More of them would be held by clients that are turned away anyway.
 const SPARE_MAX: usize = 256;
 
-/// Descriptors that a process must be allowed. They leave it 84 connections, and 32 for the database and itself; with fewer
-/// it would turn away a handful of usual clients, and nobody would see why.
-const DESCRIPTORS_MIN: usize = 128;
+/// Descriptors for clients that a process must have at least, 84 connections and 12 beyond them: with fewer it would turn away a
+/// handful of usual clients, and nobody would see why.
+const FOR_CLIENTS_MIN: usize = 96;
 
 /// How many connections a server has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,26 +35,28 @@ pub struct Capacity {
 /// The process may not have as many descriptors as it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this process may have {allowed} open files and needs {DESCRIPTORS_MIN} at least, for its connections: raise the limit \
-     (`ulimit -n 4096`)"
+    "this process may have {allowed} open files and needs {needed} at least, for its clients and its connections to the \
+     database: raise the limit (`ulimit -n 4096`), or lower DATABASE_MAX_CONNECTIONS"
 )]
 pub struct TooFewDescriptors {
     /// So many it may have.
     allowed: usize,
+    needed: usize,
 }
 
 impl Capacity {
-    /// What this process has room for, `connections_max` at most, once it may have as many descriptors as the system lets it.
+    /// What this process has room for, `connections_max` at most and beside so many to the database, once it may have as many
+    /// descriptors as the system lets it.
     ///
     /// # Errors
     ///
     /// When the system does not let it have enough of them.
-    pub fn of_process(connections_max: usize) -> Result<Self, TooFewDescriptors> {
+    pub fn of_process(connections_max: usize, to_database: usize) -> Result<Self, TooFewDescriptors> {
         let limit = getrlimit(Resource::Nofile);
         // Where that is refused, the limit stays as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
         let allowed = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
-        Self::within(allowed.unwrap_or(usize::MAX), connections_max)
+        Self::within(allowed.unwrap_or(usize::MAX), connections_max, to_database)
     }
 
     /// Connections that are served at one time.
@@ -59,11 +65,12 @@ impl Capacity {
         self.connections
     }
 
-    fn within(allowed: usize, connections_max: usize) -> Result<Self, TooFewDescriptors> {
-        if allowed < DESCRIPTORS_MIN {
-            return Err(TooFewDescriptors { allowed });
+    fn within(allowed: usize, connections_max: usize, to_database: usize) -> Result<Self, TooFewDescriptors> {
+        let kept = (allowed / KEPT_ONE_IN).max(KEPT_MIN + to_database);
+        let free = allowed.saturating_sub(kept);
+        if free < FOR_CLIENTS_MIN {
+            return Err(TooFewDescriptors { allowed, needed: FOR_CLIENTS_MIN + KEPT_MIN + to_database });
         }
-        let free = allowed - allowed / KEPT_ONE_IN;
         let spare = (free / SPARE_ONE_IN).min(SPARE_MAX);
         Ok(Self { connections: (free - spare).min(connections_max), spare })
     }
@@ -83,15 +90,21 @@ mod tests {
             (65_536, CONNECTIONS_MAX, SPARE_MAX),
             (usize::MAX, CONNECTIONS_MAX, SPARE_MAX),
         ] {
-            assert_eq!(Capacity::within(allowed, CONNECTIONS_MAX), Ok(Capacity { connections, spare }), "{allowed}");
+            assert_eq!(
+                Capacity::within(allowed, CONNECTIONS_MAX, 10),
+                Ok(Capacity { connections, spare }),
+                "{allowed}"
+            );
         }
-        assert_eq!(Capacity::within(65_536, 100), Ok(Capacity { connections: 100, spare: SPARE_MAX }));
+        assert_eq!(Capacity::within(65_536, 100, 10), Ok(Capacity { connections: 100, spare: SPARE_MAX }));
     }
 
     #[test]
     fn below_what_works_there_is_none_and_a_line_says_what_to_do() {
-        let none = Capacity::within(127, CONNECTIONS_MAX).unwrap_err().to_string();
+        let none = Capacity::within(127, CONNECTIONS_MAX, 10).unwrap_err().to_string();
 
+        let pool = Capacity::within(256, CONNECTIONS_MAX, 200).unwrap_err().to_string();
+        assert!(pool.contains("318") && pool.contains("DATABASE_MAX_CONNECTIONS"), "{pool}");
         assert!(none.contains("127") && none.contains("128") && none.contains("`ulimit -n"), "{none}");
         assert!(!none.contains('\n'));
     }

@@ -5,6 +5,7 @@ use poem::EndpointExt;
 use poem::http::StatusCode;
 use poem::{Response, Route, get, handler, web::Data};
 use prometheus::Registry;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::coalesced::{Coalesced, Reader};
@@ -16,6 +17,10 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Between two looks at the database: everybody may ask, and is answered by the next one.
 const LOOKS_APART: Duration = Duration::from_millis(200);
+
+/// How long a database may be too busy to be looked at until that is a fault. Shorter would take a process out of service for a
+/// burst, longer would have it be sent work that it can only refuse.
+const BUSY_FOR: Duration = Duration::from_secs(10);
 
 /// Whether this process should be sent work.
 #[derive(Clone)]
@@ -58,13 +63,21 @@ impl Readiness {
 impl ReadinessReader {
     /// Looks at this database.
     pub async fn run(self, store: Store) {
-        let last = Mutex::new(None);
+        let last =
+            Mutex::new(Look { fault: Some("the database has not been reached yet".to_owned()), at: Instant::now() });
         self.0.run(|| fault_of(&store, &last)).await;
     }
 }
 
-/// What keeps this process from its work; where the database is too busy to say, the `last` that was known.
-async fn fault_of(store: &Store, last: &Mutex<Option<String>>) -> Option<String> {
+/// What was found when the database was last looked at.
+#[derive(Clone)]
+struct Look {
+    fault: Option<String>,
+    at: Instant,
+}
+
+/// What keeps this process from its work. Where the database is too busy to say, the `last` look counts for a while.
+async fn fault_of(store: &Store, last: &Mutex<Look>) -> Option<String> {
     let looked = async {
         match store.schema_state().await? {
             SchemaState::Current => Ok(store.write_obstacle().await?.map(str::to_owned)),
@@ -77,12 +90,14 @@ async fn fault_of(store: &Store, last: &Mutex<Option<String>>) -> Option<String>
             let error: StoreError = error;
             tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
             if error.kind() == ErrorKind::Busy {
-                return last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let Look { fault, at } = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let busy = || Some("the database is busy, or has no connection left for us".to_owned());
+                return if at.elapsed() < BUSY_FOR { fault } else { busy() };
             }
             Some("the database is away".to_owned())
         }
     };
-    last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&fault);
+    *last.lock().unwrap_or_else(PoisonError::into_inner) = Look { fault: fault.clone(), at: Instant::now() };
     fault
 }
 

@@ -3,6 +3,7 @@
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -17,6 +18,9 @@ const PORT: u16 = 3306;
 
 /// What a second container runs whose only purpose is its address.
 const HOLDER: &str = "sleep";
+
+/// A signal reaches the last of a server's threads in milliseconds, on a busy machine later.
+const FREEZES_WITHIN: Duration = Duration::from_secs(30);
 
 /// Names the run that a container belongs to, so that `cargo xtask test` finds what a killed test left.
 const LABEL: &str = "orders.test-run";
@@ -94,6 +98,11 @@ impl Place for Container {
     /// By a signal: `docker pause` now and then cannot freeze a server that is busy ("unable to freeze").
     fn freeze(&self) {
         self.docker(&["kill", "--signal", "STOP"]);
+        let state = || run_docker(Command::new("docker").args(["top", &self.name, "-o", "stat"]));
+        let asked = Instant::now();
+        while !state().lines().skip(1).all(|state| state.starts_with('T')) {
+            assert!(asked.elapsed() < FREEZES_WITHIN, "the container {} does not freeze", self.name);
+        }
     }
 
     fn thaw(&self) {

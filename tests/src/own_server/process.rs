@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::installed::Installed;
 use super::{Extras, Place};
 use crate::own_address::{IMPATIENT_RESOLVER, own_address};
-use crate::program::{free_port, show};
+use crate::program::{free_port, show, stop};
 
 /// The server writes its dirty pages before it goes.
 const STOP_LIMIT: Duration = Duration::from_mins(1);
@@ -90,7 +90,7 @@ impl Place for ServerProcess {
     }
 
     fn freeze(&self) {
-        signal(&self.child(), Signal::STOP);
+        stop(&self.child());
     }
 
     fn thaw(&self) {

@@ -1,8 +1,10 @@
 //! What operators and their tools ask of both programs.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Worker, database, run};
+use futures_util::future::join_all;
+use orders_tests::{Api, OwnServer, Worker, database, run};
 use serde_json::Value;
 
 use crate::sample;
@@ -108,4 +110,26 @@ async fn a_terminal_that_goes_away_drains_both_programs() {
 
     assert_eq!((api.code(), worker.code()), (Some(0), Some(0)));
     assert_eq!(database.state(order_id).await, ("PENDING".to_owned(), 0), "handed back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_asks_what_nothing_may_hold_back_costs_the_database_a_few_statements_a_second() {
+    const CROWD: usize = 100;
+    let server = OwnServer::start(&[]).await;
+    let (api, worker) = (Api::start(&server.url, &[]).await, Worker::start(&server.url, &[]).await);
+    api.place(&sample::order()).await;
+
+    let (before, started) = (sample::statements(&server).await, Instant::now());
+    let mut answers = 0;
+    while started.elapsed() < Duration::from_secs(3) {
+        let asked = [(&*api, "/readyz"), (&*api, "/metrics/prometheus"), (&*api, "/queue"), (&*worker, "/readyz")];
+        let replies = join_all(asked.iter().flat_map(|(program, path)| (0..CROWD).map(|_| program.get(path)))).await;
+        assert!(replies.iter().all(|reply| reply.status == 200));
+        answers += replies.len();
+    }
+    let statements = sample::statements(&server).await - before;
+
+    // Twenty readings a second, of some five statements each, and what an idle worker asks by itself.
+    assert!(statements < 200 * (1 + started.elapsed().as_secs()), "{statements} for {answers} answers");
+    assert!(answers >= 4 * CROWD);
 }

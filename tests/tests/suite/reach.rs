@@ -4,6 +4,7 @@
 mod account;
 mod ahead_of_clock;
 mod demoted;
+mod full;
 mod getting_in;
 mod inherited;
 mod locked;

@@ -60,6 +60,35 @@ async fn workers_killed_again_and_again_lose_no_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_dead_are_found_without_a_lock_on_the_living() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let dying = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
+    let order_id = api.place(&sample::order()).await;
+    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    let other = Worker::start(&database.url, &[DEAD_AFTER]).await;
+    // As of a worker that sends its heartbeat at that moment, and holds its row's lock for long.
+    let mut living = database.pool.begin().await.unwrap();
+    sqlx::raw_sql(
+        "insert into workers (worker_id, host, pid, version, slots, expires_at)
+         values (unhex(repeat('00', 16)), 'elsewhere', 1, '0.1.0', 1, timestampadd(hour, 1, now(6)))",
+    )
+    .execute(&mut *living)
+    .await
+    .unwrap();
+
+    dying.kill();
+
+    eventually("the order is rescued and completed", RESCUED_WITHIN, || async {
+        (database.state(order_id).await.0 == "COMPLETED").then_some(())
+    })
+    .await;
+    living.rollback().await.unwrap();
+    let waited = ["could not look for dead workers", "deadlock", "Lock wait timeout"];
+    assert!(!waited.iter().any(|text| other.logs().contains(text)), "{}", other.logs());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_past_its_deadline_finishes_nothing_and_starts_afresh() {
     let database = database().await;
     History::record(&database.pool).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orders_tests::{Api, Database, Program, Reply, eventually};
+use orders_tests::{Api, Database, OwnServer, Program, Reply, eventually};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -108,4 +108,11 @@ async fn reads(server: &Database) -> u64 {
     let counters = sqlx::query_as(r"show global status like 'handler\_read\_%'").fetch_all(&server.pool);
     let counters: Vec<(String, String)> = counters.await.unwrap();
     counters.iter().map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+}
+
+/// Statements that the server has carried out.
+pub(crate) async fn statements(server: &OwnServer) -> u64 {
+    let (_, count): (String, String) =
+        sqlx::query_as("show global status like 'Questions'").fetch_one(&server.pool).await.unwrap();
+    count.parse().unwrap()
 }

@@ -53,7 +53,13 @@ struct State {
 }
 
 /// A connection for somebody who waits, or why there is none.
-pub(super) type Arrival = Result<Pooled, Unconnected>;
+type Arrival = Result<Pooled, Unconnected>;
+
+/// A connection for who asks.
+pub(super) enum Next {
+    Rested(Pooled),
+    Awaited(oneshot::Receiver<Arrival>),
+}
 
 /// A connection that nobody uses at the moment.
 pub(super) struct Pooled {
@@ -84,7 +90,7 @@ impl Connections {
     /// Opens none yet.
     pub(super) fn new(settings: StoreSettings) -> Arc<Self> {
         let connections = Arc::new(Self {
-            max: settings.max_connections as usize,
+            max: settings.connections_max(),
             opener: Opener::new(settings),
             open: Arc::default(),
             state: Mutex::new(State {
@@ -99,25 +105,28 @@ impl Connections {
         connections
     }
 
-    /// One that rests.
-    pub(super) fn rested(&self) -> Option<Pooled> {
-        self.state().idle.pop()
-    }
-
-    /// Waits for the next connection, and has one opened. While openings fail for a reason that does not pass by itself, that
-    /// is told at once.
-    pub(super) fn wait_in_line(self: &Arc<Self>, lane: Lane) -> Result<oneshot::Receiver<Arrival>, Unconnected> {
-        let (sender, arrival) = oneshot::channel();
+    /// One that rests, or else the next one, and has it opened. Where there is none at all, and openings fail for a reason that
+    /// does not pass by itself, that is told at once.
+    pub(super) fn next(self: &Arc<Self>, lane: Lane) -> Result<Next, Unconnected> {
         let mut state = self.state();
         if state.is_closed {
             return Err(closed());
         }
-        if let Some(why) = state.opening.rests_because() {
+        if let Some(rested) = state.idle.pop() {
+            return Ok(Next::Rested(rested));
+        }
+        if let Some(why) = state.opening.rests_because().filter(|_| self.has_none()) {
             return Err(why);
         }
+        let (sender, arrival) = oneshot::channel();
         lane.of(state.waiting.each_mut()).push_back(sender);
         self.open_for_those_who_wait(&mut state);
-        Ok(arrival)
+        Ok(Next::Awaited(arrival))
+    }
+
+    /// Whether no connection is open, so that none can come back.
+    fn has_none(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 
     /// A new connection: for somebody who waits, or to rest.
@@ -174,22 +183,27 @@ impl Connections {
 
     async fn open_one(self: Arc<Self>, mut under_way: UnderWay, generation: u64) {
         match self.opened(&mut under_way).await {
-            None => {}
+            None => drop(under_way),
             Some(Ok(connection)) => {
                 self.state().opening.succeeded();
                 self.arrived(connection, generation);
+                drop(under_way);
             }
             Some(Err(error)) => {
                 let why = Unconnected::by(&error);
                 let retry_after = self.state().opening.failed(&error, &why);
                 if may_take_one_soon(&error) {
                     sleep(retry_after).await;
-                } else if under_way.is_the_only_hope() {
-                    self.failed(&why);
+                    drop(under_way);
+                } else {
+                    if under_way.is_the_only_hope() && self.has_none() {
+                        self.failed(&why);
+                    }
+                    drop(under_way);
+                    sleep(retry_after).await;
                 }
             }
         }
-        drop(under_way);
         self.open_for_those_who_wait(&mut self.state());
     }
 

@@ -12,7 +12,7 @@ use sqlx::MySqlConnection;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::connections::{Connections, Pooled, closed};
+use super::connections::{Connections, Next, Pooled, closed};
 use super::error::Unconnected;
 use super::lane::{Lane, Lanes};
 use super::settings::{StoreSettings, Tls};
@@ -37,7 +37,7 @@ pub(in crate::store) struct Taken {
 impl Pool {
     /// Opens no connection yet.
     pub(in crate::store) fn new(settings: StoreSettings) -> Self {
-        let lanes = Lanes::sharing(settings.max_connections as usize, settings.work_connections as usize);
+        let lanes = Lanes::sharing(settings.connections_max(), settings.work_connections as usize);
         Self { lanes: Arc::new(lanes), connections: Connections::new(settings) }
     }
 
@@ -51,11 +51,11 @@ impl Pool {
             Err(_) => return Err(too_late()),
         };
         while Instant::now() < deadline {
-            let mut pooled = if let Some(pooled) = self.connections.rested() {
-                pooled
-            } else {
-                let arrival = self.connections.wait_in_line(lane)?;
-                timeout_at(deadline, arrival).await.map_err(|_| too_late())?.map_err(|_| closed())??
+            let mut pooled = match self.connections.next(lane)? {
+                Next::Rested(pooled) => pooled,
+                Next::Awaited(arrival) => {
+                    timeout_at(deadline, arrival).await.map_err(|_| too_late())?.map_err(|_| closed())??
+                }
             };
             if pooled.idle_for() <= TRIED_AFTER_IDLE || pooled.answers().await {
                 return Ok(Taken { pooled, connections: Arc::clone(&self.connections), _permit: permit });

@@ -84,6 +84,12 @@ impl StoreSettings {
         Self { work_connections, ..self }
     }
 
+    /// Connections of a process at most.
+    #[must_use]
+    pub fn connections_max(&self) -> usize {
+        self.max_connections as usize
+    }
+
     /// Where the server is: host and port.
     #[must_use]
     pub fn server(&self) -> (&str, u16) {

@@ -2,8 +2,9 @@
 
 use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer};
+use sqlx::{Connection, MySqlConnection};
 
-use super::takes_an_order;
+use super::{assert_comes_again, takes_an_order};
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,10 +30,29 @@ async fn an_account_that_is_out_of_queries_for_this_hour_is_told_to_come_again()
     server.kill_connections(|| true).await;
 
     assert_none_fails(&api).await;
+    api.readiness_is(503).await;
     server.execute("alter user 'orders'@'%' with max_queries_per_hour 0").await;
     server.execute("flush user_resources").await;
     server.kill_connections(|| true).await;
     takes_an_order(&api).await;
+    api.is_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_that_start_when_the_account_has_no_connection_left_are_not_ready_until_it_has() {
+    let server = OwnServer::start(&[]).await;
+    server.execute("alter user 'orders'@'%' with max_user_connections 1").await;
+    let _only = MySqlConnection::connect(&server.url).await.unwrap();
+
+    let api = Api::start_unready(&server.url, &[]).await;
+    let problem = api.get("/readyz").await.problem(503);
+    assert!(problem["detail"].as_str().unwrap().contains("not been reached yet"), "{problem}");
+    let refused = api.post("/order/create-order", &sample::order().to_string()).await;
+    assert_comes_again(&refused);
+
+    server.execute("alter user 'orders'@'%' with max_user_connections 0").await;
+    takes_an_order(&api).await;
+    api.is_ready().await;
 }
 
 /// Many lists and creates at the same time, some times over: each is answered or told to come again.

@@ -1,7 +1,8 @@
 //! A server that only reads: for a while, or because another one is the primary now.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Worker, eventually};
 
 use super::{assert_comes_again, completes_an_order, is_mariadb, readiness_is};
@@ -30,6 +31,17 @@ async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_ano
         now.iter().all(|id| !before.contains(id)).then_some(())
     })
     .await;
+
+    let (lines, asked) = (api.logs().lines().count(), Instant::now());
+    while asked.elapsed() < Duration::from_secs(5) {
+        let order = sample::order().to_string();
+        let scrapes = join_all((0..50).map(|_| api.get("/metrics/prometheus")));
+        let creates = join_all((0..20).map(|_| api.post("/order/create-order", &order)));
+        tokio::join!(scrapes, creates);
+    }
+    let lines = u64::try_from(api.logs().lines().count() - lines).unwrap();
+    // Ten failures a second, ten readings, five looks for the readiness, and some that concern the connections.
+    assert!(lines < 40 * (1 + asked.elapsed().as_secs()), "{lines} lines in {:?}", asked.elapsed());
 
     server.execute("set global read_only = 0").await;
     readiness_is(200, &api, &worker).await;

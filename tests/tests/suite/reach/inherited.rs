@@ -14,7 +14,7 @@ use super::{completes_an_order, doctor, is_mariadb};
 use crate::sample;
 
 /// What an administrator may set for all sessions to come.
-const ON_BOTH: [(&str, &str); 21] = [
+const ON_BOTH: [(&str, &str); 24] = [
     ("autocommit", "0"),
     ("sql_safe_updates", "1"),
     ("completion_type", "'CHAIN'"),
@@ -34,11 +34,18 @@ const ON_BOTH: [(&str, &str); 21] = [
     ("lock_wait_timeout", "1"),
     ("wait_timeout", "1"),
     ("net_read_timeout", "1"),
+    ("net_write_timeout", "1"),
+    ("group_concat_max_len", "4"),
+    ("unique_checks", "0"),
     ("innodb_lock_wait_timeout", "1"),
     ("init_connect", "'set autocommit = 0'"),
 ];
-const ON_MYSQL: [(&str, &str); 3] =
-    [("transaction_read_only", "1"), ("transaction_isolation", "'SERIALIZABLE'"), ("max_execution_time", "1")];
+const ON_MYSQL: [(&str, &str); 4] = [
+    ("transaction_read_only", "1"),
+    ("transaction_isolation", "'SERIALIZABLE'"),
+    ("max_execution_time", "1"),
+    ("range_optimizer_max_mem_size", "1"),
+];
 const ON_MARIADB: [(&str, &str); 4] = [
     ("tx_read_only", "1"),
     ("tx_isolation", "'SERIALIZABLE'"),
