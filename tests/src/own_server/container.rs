@@ -98,9 +98,10 @@ impl Place for Container {
     /// By a signal: `docker pause` now and then cannot freeze a server that is busy ("unable to freeze").
     fn freeze(&self) {
         self.docker(&["kill", "--signal", "STOP"]);
-        let state = || run_docker(Command::new("docker").args(["top", &self.name, "-o", "stat"]));
+        let processes = || run_docker(Command::new("docker").args(["top", &self.name, "-o", "pid,stat"]));
+        let is_stopped = |process: &str| process.split_whitespace().last().is_some_and(|state| state.starts_with('T'));
         let asked = Instant::now();
-        while !state().lines().skip(1).all(|state| state.starts_with('T')) {
+        while !processes().lines().skip(1).all(is_stopped) {
             assert!(asked.elapsed() < FREEZES_WITHIN, "the container {} does not freeze", self.name);
         }
     }

@@ -243,8 +243,9 @@ pub(in crate::store) const TOO_MANY_CONNECTIONS: [u16; 3] = [1040, 1203, 1226];
 
 /// What cures a failure to connect, for the log.
 fn cure_of(error: &sqlx::Error) -> Option<&'static str> {
-    if let sqlx::Error::Protocol(why) = error {
-        return why.contains("RSA").then_some(
+    // The driver has no type of its own for this.
+    if error.to_string().contains("RSA auth backend") {
+        return Some(
             "this account's plugin sends its password over TLS only: set ssl-mode=REQUIRED in DATABASE_URL, or have the \
              account use another plugin",
         );
