@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
 
 use crate::memory::MemoryBudget;
@@ -36,7 +36,7 @@ pub enum Command {
     /// Check the database that the programs are to use, a verdict a line; exit 1 when a check fails.
     Doctor(DoctorArgs),
     /// Print the OpenAPI document.
-    Openapi,
+    Openapi(OpenApiArgs),
 }
 
 /// Settings of `serve`.
@@ -89,6 +89,25 @@ pub struct MigrateArgs {
 pub struct DoctorArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// Settings of `openapi`.
+#[derive(Args)]
+pub struct OpenApiArgs {
+    /// Version of OpenAPI to print it in.
+    #[arg(value_enum, default_value_t = OpenApiVersion::V3_1)]
+    pub openapi: OpenApiVersion,
+}
+
+/// A version of OpenAPI.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum OpenApiVersion {
+    /// The whole document.
+    #[value(name = "3.1")]
+    V3_1,
+    /// What of it can be said in 3.0.
+    #[value(name = "3.0")]
+    V3_0,
 }
 
 /// Settings of `healthcheck`.

@@ -39,7 +39,7 @@ use crate::intake::Intake;
 pub use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
 use crate::routes::Parts;
-pub use crate::routes::openapi_json;
+pub use crate::routes::{openapi_3_0_json, openapi_json};
 
 /// Between two readings of the queue, which everybody may ask for.
 const QUEUE_READINGS_APART: Duration = Duration::from_millis(100);

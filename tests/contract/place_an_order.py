@@ -25,12 +25,12 @@ from orders_client.models import (
     CreateOrder,
     Explanation,
     ListedOrder,
-    NewOrder,
-    NewOrderBatch,
     Order,
+    OrderBatchRequest,
     OrderCreated,
     OrderEventKind,
     OrderPage,
+    OrderRequest,
     OrderStatus,
     PauseState,
     Problem,
@@ -44,7 +44,7 @@ DONE_WITHIN_SECS = 30
 
 
 def placed(client: Client, user_id: int) -> UUID:
-    order = NewOrder(user_id=user_id, item_ids=[1, 2], total_amount=100.0, currency="EUR")
+    order = OrderRequest(user_id=user_id, item_ids=[1, 2], total_amount=100.0, currency="EUR")
     answer = place_order.sync_detailed(client=client, body=order, x_request_id="a-name-of-my-own")
     assert answer.status_code == 201, answer
     assert answer.headers["X-Request-Id"] == "a-name-of-my-own", answer.headers
@@ -122,13 +122,13 @@ def a_request_is_safe_to_repeat(client: Client) -> None:
 
 def a_batch_is_placed_whole_or_not_at_all(client: Client) -> None:
     external_id = str(uuid4())
-    first = NewOrder(user_id=3, item_ids=[1], total_amount=1.5, external_id=external_id)
-    second = NewOrder(user_id=3, item_ids=[2], total_amount=2.5)
+    first = OrderRequest(user_id=3, item_ids=[1], total_amount=1.5, external_id=external_id)
+    second = OrderRequest(user_id=3, item_ids=[2], total_amount=2.5)
 
-    answer = place_orders.sync(client=client, body=NewOrderBatch(orders=[first, second]))
+    answer = place_orders.sync(client=client, body=OrderBatchRequest(orders=[first, second]))
 
     assert isinstance(answer, BatchCreated) and len(answer.orders) == 2, answer
-    refused = place_orders.sync(client=client, body=NewOrderBatch(orders=[second, first]))
+    refused = place_orders.sync(client=client, body=OrderBatchRequest(orders=[second, first]))
     assert isinstance(refused, Problem) and refused.order_id == answer.orders[0].order_id, refused
     mine = list_orders.sync(client=client, user_id=3)
     assert isinstance(mine, OrderPage) and len(mine.orders) == 2 and mine.next_cursor is None, mine

@@ -7,6 +7,7 @@ mod examples;
 mod headers;
 mod limits;
 mod model;
+mod openapi_3_0;
 mod operations;
 mod refusals;
 mod schemas;
@@ -16,10 +17,13 @@ use anyhow::Context;
 use poem_openapi::{OpenApi, OpenApiService};
 use serde_json::json;
 
-use self::model::Model;
+use self::model::{Model, Operation};
 
 /// Nullable fields and exact limits are told as JSON Schema tells them, which OpenAPI 3.0 cannot.
 const OPENAPI: &str = "3.1.0";
+
+/// The tag of what the first release had.
+const FIRST_RELEASE: &str = "First release";
 
 /// Without it, phones show the page as that of a large screen, made small.
 const HEAD: &str = "<head><meta name=\"viewport\" content=\"width=device-width\">";
@@ -28,6 +32,8 @@ const HEAD: &str = "<head><meta name=\"viewport\" content=\"width=device-width\"
 pub(crate) struct Document {
     /// What `/openapi.json` serves.
     pub(crate) json: String,
+    /// What `/openapi-3.0.json` serves.
+    pub(crate) json_3_0: String,
     /// What `/docs` serves: Swagger UI, with the document in it.
     pub(crate) page: String,
 }
@@ -40,13 +46,16 @@ impl Document {
     /// When poem-openapi writes a document in another form than the one that is known here, or an example is none.
     pub(crate) fn of<T: OpenApi>(service: &OpenApiService<T, ()>) -> anyhow::Result<Self> {
         let draft = service.spec();
-        let json = completed(&draft)?;
+        let mut document = completed(&draft)?;
+        let json = serde_json::to_string_pretty(&document)?;
+        openapi_3_0::retell(&mut document);
+        let json_3_0 = serde_json::to_string_pretty(&document)?;
         let page = service.swagger_ui_html().replacen(&draft, &json, 1).replacen("Swagger UI", "Orders", 1);
-        Ok(Self { json, page: page.replacen("<head>", HEAD, 1) })
+        Ok(Self { json, json_3_0, page: page.replacen("<head>", HEAD, 1) })
     }
 }
 
-fn completed(draft: &str) -> anyhow::Result<String> {
+fn completed(draft: &str) -> anyhow::Result<Model> {
     let mut document: Model = serde_json::from_str(draft).context("the draft of the document has another form")?;
     OPENAPI.clone_into(&mut document.openapi);
     document.servers = vec![json!({"url": "/"})];
@@ -56,13 +65,22 @@ fn completed(draft: &str) -> anyhow::Result<String> {
     operations::complete(&mut document)?;
     refusals::add(&mut document)?;
     headers::add(&mut document);
-    Ok(serde_json::to_string_pretty(&document)?)
+    put_first_release_last(&mut document);
+    Ok(document)
+}
+
+/// Who is new here should not begin with what only stays for others.
+fn put_first_release_last(document: &mut Model) {
+    document.tags.sort_by_key(|tag| tag["name"] == FIRST_RELEASE);
+    let is_old = |operation: &Operation| operation.tags.iter().any(|tag| tag == FIRST_RELEASE);
+    document.paths.sort_by_cached_key(|_, methods| methods.values().any(is_old));
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
+    use super::FIRST_RELEASE;
     use crate::payload::PROBLEM_JSON;
     use crate::problems::Kind;
 
@@ -94,7 +112,7 @@ mod tests {
                 assert!(status.parse::<u16>().is_ok(), "{name}: {status} is no status");
                 assert!(response["headers"]["X-Request-Id"].is_object(), "{name} {status}: request id");
                 let json = &response["content"]["application/json"];
-                let is_told = json.is_null() || !json["example"].is_null() || name == "get /openapi.json";
+                let is_told = json.is_null() || !json["example"].is_null() || name.starts_with("get /openapi");
                 assert!(is_told, "{name} {status}: an example in examples.rs");
             }
             for parameter in operation["parameters"].as_array().unwrap() {
@@ -129,6 +147,69 @@ mod tests {
         ids.dedup();
 
         assert_eq!(ids.len(), all);
+    }
+
+    /// `place_order` and `First release`, as generators write them.
+    fn pascal(name: &str) -> String {
+        let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
+        name.split(['_', ' ']).map(word).collect()
+    }
+
+    /// The names that generators make themselves: of a schema (Go, TypeScript), of an operation (Go, Java, TypeScript), of a
+    /// tag, and of their own parts.
+    fn names_of_generators(document: &Value) -> Vec<String> {
+        let schemas = document["components"]["schemas"].as_object().unwrap().keys();
+        let of_schemas = schemas.flat_map(|schema| {
+            ["New*", "New*WithDefaults", "Nullable*", "NewNullable*", "*FromJSON", "*ToJSON", "*Enum", "*Builder"]
+                .map(|pattern| pattern.replace('*', schema))
+        });
+        let operations = operations(document);
+        let of_operations = operations.iter().flat_map(|(_, operation)| {
+            let id = pascal(operation["operationId"].as_str().unwrap());
+            [
+                "*Request",
+                "Api*Request",
+                "New*Request",
+                "*Response",
+                "*200Response",
+                "*201Response",
+                "*Params",
+                "*Data",
+                "*Error",
+            ]
+            .map(|pattern| pattern.replace('*', &id))
+        });
+        let tags = document["tags"].as_array().unwrap().iter();
+        let of_tags = tags.flat_map(|tag| {
+            let tag = pascal(tag["name"].as_str().unwrap());
+            ["*Api", "*API", "*Service", "*APIService"].map(|pattern| pattern.replace('*', &tag))
+        });
+        let own = "ApiClient ApiError ApiException ApiResponse APIResponse AuthenticatedClient Client Configuration Error \
+                   Exception File JSON Model Object Option Pair Request Response Result Unset";
+        of_schemas.chain(of_operations).chain(of_tags).chain(own.split(' ').map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn no_schema_has_a_name_that_a_generator_gives_to_something_else() {
+        let document = document();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        // Files of the same name in another letter case are one file on some machines.
+        let taken: Vec<String> = names_of_generators(&document).iter().map(|name| name.to_ascii_lowercase()).collect();
+        let mut seen = Vec::new();
+
+        for schema in schemas.keys().map(|schema| schema.to_ascii_lowercase()) {
+            assert!(!taken.contains(&schema) && !seen.contains(&schema), "{schema}");
+            seen.push(schema);
+        }
+    }
+
+    #[test]
+    fn what_only_stays_for_others_comes_last() {
+        let document = document();
+        let is_old: Vec<bool> = operations(&document).iter().map(|(_, one)| one["tags"][0] == FIRST_RELEASE).collect();
+
+        assert_eq!(document["tags"].as_array().unwrap().last().unwrap()["name"], FIRST_RELEASE);
+        assert!(is_old.is_sorted() && is_old.contains(&true), "{is_old:?}");
     }
 
     #[test]

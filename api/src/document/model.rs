@@ -152,6 +152,15 @@ impl Model {
     pub(super) fn operations(&mut self) -> impl Iterator<Item = &mut Operation> {
         self.paths.values_mut().flat_map(IndexMap::values_mut)
     }
+
+    /// Every schema that is no part of another one, wherever it stands.
+    pub(super) fn schemas(&mut self) -> impl Iterator<Item = &mut Value> {
+        let Self { paths, components: Components { schemas, parameters, headers, .. }, .. } = self;
+        let of_operations = paths.values_mut().flat_map(IndexMap::values_mut).flat_map(Operation::schemas);
+        let of_parameters = parameters.values_mut().map(|parameter| &mut parameter.schema);
+        let of_headers = headers.values_mut().map(|header| &mut header.schema);
+        of_operations.chain(schemas.values_mut()).chain(of_parameters).chain(of_headers)
+    }
 }
 
 impl Parameter {
@@ -187,6 +196,23 @@ impl Operation {
     /// Whether it has a parameter of its own with this name.
     pub(super) fn has(&self, name: &str) -> bool {
         self.parameters.iter().any(|parameter| matches!(parameter, Referable::Here(own) if own.name == name))
+    }
+
+    fn schemas(&mut self) -> impl Iterator<Item = &mut Value> {
+        let asked = self.request_body.iter_mut().flat_map(|body| body.content.values_mut());
+        let parameters = self.parameters.iter_mut().filter_map(Referable::here);
+        let answered = self.responses.values_mut().flat_map(Response::schemas);
+        asked
+            .map(|content| &mut content.schema)
+            .chain(parameters.map(|parameter| &mut parameter.schema))
+            .chain(answered)
+    }
+}
+
+impl Response {
+    fn schemas(&mut self) -> impl Iterator<Item = &mut Value> {
+        let headers = self.headers.values_mut().filter_map(Referable::here);
+        self.content.values_mut().map(|content| &mut content.schema).chain(headers.map(|header| &mut header.schema))
     }
 }
 

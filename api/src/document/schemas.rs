@@ -19,29 +19,15 @@ const ABOVE_INT64: u64 = 1 << 63;
 
 /// Mends every schema of the document.
 pub(super) fn mend(document: &mut Model) {
+    document.schemas().for_each(plain);
     let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
     for operation in document.operations() {
-        for content in operation.request_body.iter_mut().flat_map(|body| body.content.values_mut()) {
-            plain(&mut content.schema);
-            names(&content.schema, &mut asked);
-        }
-        for response in operation.responses.values_mut() {
-            for (media_type, content) in &mut response.content {
-                plain(&mut content.schema);
-                if media_type == JSON {
-                    names(&content.schema, &mut answered);
-                }
-            }
-            for header in response.headers.values_mut().filter_map(|header| header.here()) {
-                plain(&mut header.schema);
-            }
-        }
-        for parameter in operation.parameters.iter_mut().filter_map(|parameter| parameter.here()) {
-            plain(&mut parameter.schema);
-        }
+        let bodies = operation.request_body.iter().flat_map(|body| body.content.values());
+        bodies.for_each(|content| names(&content.schema, &mut asked));
+        let answers = operation.responses.values().filter_map(|response| response.content.get(JSON));
+        answers.for_each(|content| names(&content.schema, &mut answered));
     }
     let schemas = &mut document.components.schemas;
-    schemas.values_mut().for_each(plain);
     for name in reached(schemas, asked) {
         object(schemas, &name, close);
     }

@@ -83,7 +83,7 @@ fn read_order(fields: &mut Fields<'_>, currency: Option<Currency>) -> Option<New
 
 /// An order to create.
 #[derive(Object)]
-#[oai(rename = "NewOrder", example)]
+#[oai(rename = "OrderRequest", example)]
 pub(crate) struct NewOrderBody {
     /// Who places the order.
     #[oai(validator(minimum(value = "1")))]
@@ -140,7 +140,7 @@ impl Shape for NewOrderBody {
 
 /// Orders to create together: all of them or none.
 #[derive(Object)]
-#[oai(rename = "NewOrderBatch", example)]
+#[oai(rename = "OrderBatchRequest", example)]
 pub(crate) struct BatchBody {
     /// The orders.
     #[oai(validator(min_items = 1, max_items = 500))]

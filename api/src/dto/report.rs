@@ -6,12 +6,12 @@ use serde::Serialize;
 #[derive(Object, Serialize)]
 pub(crate) struct Report {
     /// The figures, all of one moment.
-    pub(crate) data: ReportData,
+    pub(crate) data: ReportFigures,
 }
 
 /// The figures of the report.
 #[derive(Object, Serialize)]
-pub(crate) struct ReportData {
+pub(crate) struct ReportFigures {
     /// Orders completed.
     #[oai(rename = "Total orders processed")]
     #[serde(rename = "Total orders processed")]
@@ -37,7 +37,7 @@ pub(crate) struct ReportData {
 impl From<&OrderCounts> for Report {
     fn from(counts: &OrderCounts) -> Self {
         Self {
-            data: ReportData {
+            data: ReportFigures {
                 total: counts.completed,
                 pending: counts.pending,
                 completed: counts.completed,

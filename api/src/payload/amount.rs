@@ -33,7 +33,7 @@ impl Type for AmountNumber {
             // The float that is nearest to the largest amount is just above it.
             maximum: Amount::MAX.to_string().parse().ok(),
             exclusive_maximum: Some(true),
-            ..MetaSchema::new("number")
+            ..MetaSchema::new_with_format("number", "decimal")
         }))
     }
 

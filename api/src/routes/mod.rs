@@ -69,11 +69,13 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
         let edge = Arc::clone(&edge);
         Arc::new(move |status| edge.refuse(status))
     };
-    let Document { json, page } = Document::of(&service)?;
-    let document = make_sync(move |_| Response::builder().content_type("application/json").body(json.clone()));
+    let Document { json, json_3_0, page } = Document::of(&service)?;
+    let served =
+        |json: String| make_sync(move |_| Response::builder().content_type("application/json").body(json.clone()));
     let endpoint = ops_routes(readiness)
         .at("/docs", make_sync(move |_| Html(page.clone())))
-        .at("/openapi.json", document)
+        .at("/openapi.json", served(json))
+        .at("/openapi-3.0.json", served(json_3_0))
         .nest("/problems", problems::pages())
         .nest("/", service)
         .data(budget)
@@ -86,10 +88,13 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
 }
 
 /// What is the same for everybody, beside the operations.
-const PAGES: [&str; 4] = ["/docs", "/openapi.json", "/problems", "/problems/{slug}"];
+const PAGES: [&str; 5] = ["/docs", "/openapi.json", "/openapi-3.0.json", "/problems", "/problems/{slug}"];
 
 /// What operators' tools ask.
 const OPS: [&str; 3] = ["/livez", "/readyz", "/metrics/prometheus"];
+
+/// In SPDX's terms, which generators ask for.
+const LICENSE: &str = "MIT OR Apache-2.0";
 
 /// The OpenAPI document, as `/openapi.json` serves it.
 ///
@@ -98,6 +103,15 @@ const OPS: [&str; 3] = ["/livez", "/readyz", "/metrics/prometheus"];
 /// When it cannot be made.
 pub fn openapi_json() -> anyhow::Result<String> {
     Ok(document()?.json)
+}
+
+/// The same in OpenAPI 3.0, as `/openapi-3.0.json` serves it.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn openapi_3_0_json() -> anyhow::Result<String> {
+    Ok(document()?.json_3_0)
 }
 
 pub(crate) fn document() -> anyhow::Result<Document> {
@@ -123,5 +137,5 @@ enum Tag {
 fn service(apis: Apis) -> OpenApiService<Apis, ()> {
     OpenApiService::new(apis, "Orders", env!("CARGO_PKG_VERSION"))
         .summary("Durable order intake and processing on MySQL")
-        .license(LicenseObject::new("MIT OR Apache-2.0"))
+        .license(LicenseObject::new(LICENSE).identifier(LICENSE))
 }

@@ -25,6 +25,7 @@ async fn every_answer_carries_a_request_id() {
         "/metrics/prometheus",
         "/docs",
         "/openapi.json",
+        "/openapi-3.0.json",
         "/nowhere",
         "/orders/17",
         &order,

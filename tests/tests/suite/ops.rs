@@ -69,6 +69,20 @@ async fn the_committed_openapi_document_is_the_served_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_document_for_openapi_3_0_is_served_and_printed() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+
+    let served = api.get("/openapi-3.0.json").await;
+    let printed = run("orders-api", &["openapi", "3.0"], &[]).await;
+
+    assert_eq!((served.status, served.header("content-type")), (200, Some("application/json")));
+    assert_eq!(served.json()["openapi"], "3.0.3");
+    assert!(printed.status.success());
+    assert_eq!(serde_json::from_slice::<Value>(&printed.stdout).unwrap(), served.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_health_check_tells_a_running_program_from_a_stopped_one() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;

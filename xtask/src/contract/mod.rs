@@ -1,73 +1,80 @@
 //! `cargo xtask contract`: whether the running API and its OpenAPI document say the same.
 
+mod clients;
 mod python;
+mod system;
 
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use self::python::Python;
-use crate::binaries::Binaries;
+use self::clients::Clients;
+use self::python::{Packages, Python};
+use self::system::on_a_system;
 use crate::checkout::Checkout;
-use crate::database::{Choice, Source};
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::process::{Process, ending};
-use crate::test::run_dir::RunDir;
-use crate::up::address::Address;
-use crate::up::programs::{Programs, migrate};
-
-/// What the checks need of the programs: orders of user 2 fail for good, so that there is something to retry.
-const SETTINGS: [(&str, &str); 2] = [("SIMULATED_FAULTS", "reject=user:2"), ("RUST_LOG", "warn")];
 
 /// What `contract` can be told on its command line.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Instead: generate Go and Java clients, compile them, and place orders with them
+    #[arg(long, conflicts_with = "passed_on")]
+    clients: bool,
+
     /// Passed on to `schemathesis run`, such as `--include-path /queue` or `--max-examples 10`
     #[arg(last = true)]
     passed_on: Vec<String>,
 }
 
-/// Checks the document, fuzzes the API by it, and places orders with a client that is generated from it.
+/// Checks the document, fuzzes the API by it, and places orders with a client that is generated from it; or does the last in
+/// further languages.
 ///
-/// Where no Python package can be had, nothing is checked, and that is said.
+/// Where what this needs cannot be had, nothing is checked, and that is said.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
-    let python = match Python::prepare(checkout, interrupt)? {
-        Ok(python) => python,
-        Err(obstacle) => {
-            say(format_args!("== skipped: contract ({obstacle})"));
-            return Ok(ExitCode::SUCCESS);
-        }
-    };
-    let binaries = Binaries::build_for_tests(checkout, interrupt)?;
-    let run_dir = RunDir::create(checkout, interrupt)?;
-    let (api, worker) = (Address::free("API_LISTEN")?, Address::free("WORKER_LISTEN")?);
-    // A server of its own, as what is fuzzed may be left in any state.
-    let source = Source::find(Choice::Private, "", interrupt)?;
-    let mut database = source.start(checkout, run_dir.data(), interrupt)?;
-    migrate(&binaries, run_dir.data(), &database, interrupt)?;
-    let mut programs = Programs::start(&binaries, run_dir.data(), &database, [&api, &worker], &SETTINGS, interrupt)?;
-    programs.wait_ready(&mut database)?;
-
-    let url = format!("http://{}", api.for_people());
-    for command in &mut checks(&python, checkout, &url, &args.passed_on) {
-        check(command, interrupt)?;
-        if let Some(obituary) = programs.obituary()? {
-            bail!("{obituary} during the checks");
-        }
+    if args.clients {
+        use_clients(checkout, interrupt)?;
+    } else {
+        check(&args.passed_on, checkout, interrupt)?;
     }
-    say("== the API keeps its contract");
     Ok(ExitCode::SUCCESS)
 }
 
+fn use_clients(checkout: &Checkout, interrupt: &Interrupt) -> Result<()> {
+    match Clients::prepare(checkout, interrupt)? {
+        Ok(clients) => {
+            on_a_system(checkout, interrupt, |system| clients.check(system))?;
+            say("== generated Go and Java clients lose no digit");
+        }
+        Err(obstacle) => say(format_args!("== NOT TESTED: generated Go and Java clients ({obstacle})")),
+    }
+    Ok(())
+}
+
+fn check(passed_on: &[String], checkout: &Checkout, interrupt: &Interrupt) -> Result<()> {
+    match Python::prepare(&Packages::CHECKS, checkout, interrupt)? {
+        Ok(python) => {
+            on_a_system(checkout, interrupt, |system| {
+                let url = system.url.clone();
+                checks(&python, checkout, &url, passed_on).iter_mut().try_for_each(|check| system.check(check))
+            })?;
+            say("== the API keeps its contract");
+        }
+        Err(obstacle) => say(format_args!("== skipped: contract ({obstacle})")),
+    }
+    Ok(())
+}
+
 /// The checks in their order, cheap ones first.
-fn checks(python: &Python, checkout: &Checkout, url: &str, passed_on: &[String]) -> [Command; 6] {
+fn checks(python: &Python, checkout: &Checkout, url: &str, passed_on: &[String]) -> [Command; 7] {
     let folder = checkout.root().join("tests/contract");
     let document = checkout.root().join("docs/openapi.json");
     let client = checkout.target().join("contract/client");
 
     let mut valid = python.tool("openapi-spec-validator");
     valid.arg(&document);
+    let mut valid_3_0 = python.tool("python");
+    valid_3_0.arg(folder.join("validate_3_0.py")).arg(url);
     let mut examples = python.tool("python");
     examples.arg(folder.join("check_examples.py")).arg(&document);
     let mut generate = python.tool("openapi-python-client");
@@ -82,18 +89,5 @@ fn checks(python: &Python, checkout: &Checkout, url: &str, passed_on: &[String])
     let mut fuzz = python.tool("schemathesis");
     // From its own path the document would be read, and the path itself left out of the run.
     fuzz.current_dir(&folder).arg("run").arg(&document).arg("--url").arg(url).args(passed_on);
-    [valid, examples, generate, types, place, fuzz]
-}
-
-/// Runs one check with its output shown.
-fn check(command: &mut Command, interrupt: &Interrupt) -> Result<()> {
-    let name = command.get_program().display().to_string();
-    let name = name.rsplit('/').next().unwrap_or(&name);
-    let arguments: Vec<_> = command.get_args().map(|argument| argument.display().to_string()).collect();
-    say(format_args!("== {name} {}", arguments.join(" ")));
-    let status = Process::start(name, command)?.wait(interrupt)?;
-    if !status.success() {
-        bail!("{name} {}", ending(status));
-    }
-    Ok(())
+    [valid, valid_3_0, examples, generate, types, place, fuzz]
 }

@@ -18,7 +18,22 @@ const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 /// An index that answers at all does so well within this.
 const PROBE_LIMIT: Duration = Duration::from_mins(1);
 
-/// A virtual environment with exactly the packages of `tests/contract/requirements.txt`.
+/// What an environment has, and where it is.
+pub(super) struct Packages {
+    /// In `tests/contract`: what to install, pinned by hash.
+    requirements: &'static str,
+    /// In the target folder.
+    folder: &'static str,
+}
+
+impl Packages {
+    /// What checks, fuzzes, and generates the Python client.
+    pub(super) const CHECKS: Self = Self { requirements: "requirements.txt", folder: "contract/venv" };
+    /// What generates clients in other languages.
+    pub(super) const GENERATOR: Self = Self { requirements: "clients.txt", folder: "contract/generator" };
+}
+
+/// A virtual environment with exactly the packages of a file.
 pub(super) struct Python {
     folder: PathBuf,
 }
@@ -26,15 +41,20 @@ pub(super) struct Python {
 impl Python {
     /// Makes the environment, unless an earlier run has. The inner error is what stands in the way on a machine that
     /// reaches no package index.
-    pub(super) fn prepare(checkout: &Checkout, interrupt: &Interrupt) -> Result<Result<Self, String>> {
-        let python = Self { folder: checkout.target().join("contract/venv") };
-        let requirements = checkout.root().join("tests/contract/requirements.txt");
-        let wanted = fs::read_to_string(&requirements).context("cannot read tests/contract/requirements.txt")?;
+    pub(super) fn prepare(
+        packages: &Packages,
+        checkout: &Checkout,
+        interrupt: &Interrupt,
+    ) -> Result<Result<Self, String>> {
+        let python = Self { folder: checkout.target().join(packages.folder) };
+        let name = packages.requirements;
+        let requirements = checkout.root().join("tests/contract").join(name);
+        let wanted = fs::read_to_string(&requirements).with_context(|| format!("cannot read tests/contract/{name}"))?;
         let installed = python.folder.join("installed.txt");
         if fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
             return Ok(Ok(python));
         }
-        say("== installing the Python tools of tests/contract/requirements.txt");
+        say(format_args!("== installing the Python packages of tests/contract/{name}"));
         let made =
             ask(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&python.folder), INSTALL_LIMIT, interrupt)?;
         if !made.ok {
@@ -58,6 +78,14 @@ impl Python {
         let path = std::env::join_paths([self.folder.join("bin")].into_iter().chain(std::env::split_paths(&path)));
         tool.env("PATH", path.unwrap_or_default()).env("PYTHONDONTWRITEBYTECODE", "1");
         tool
+    }
+
+    /// A file that one of the packages brings.
+    pub(super) fn package(&self, file: &str) -> Result<PathBuf> {
+        let lib = self.folder.join("lib");
+        let versions = fs::read_dir(&lib).with_context(|| format!("cannot read {}", lib.display()))?;
+        let files = versions.flatten().map(|version| version.path().join("site-packages").join(file));
+        files.into_iter().find(|path| path.is_file()).with_context(|| format!("the packages have no {file}"))
     }
 
     /// Installs the packages; says what went wrong, if anything did.
