@@ -1,10 +1,8 @@
-use orders_shared::domain::OrderStatus;
 use poem::Request;
 use poem::http::Method;
 use poem_openapi::registry::{MetaApi, MetaOperation, MetaParamIn, MetaPath, MetaSchema, MetaSchemaRef};
 
 use super::accept::accepts;
-use crate::dto::Status;
 use crate::payload::{Problem, echo};
 use crate::problems::Kind;
 
@@ -170,9 +168,6 @@ impl Operation {
 fn rule(schema: &MetaSchemaRef) -> String {
     let schema = match schema {
         MetaSchemaRef::Inline(schema) => schema,
-        MetaSchemaRef::Reference(name) if *name == <Status as poem_openapi::types::Type>::name() => {
-            return format!("must be one of {}", OrderStatus::ALL.map(OrderStatus::name).join(", "));
-        }
         MetaSchemaRef::Reference(_) => return NO_RULE.to_owned(),
     };
     let MetaSchema { ty, format, minimum, maximum, min_length, max_length, .. } = **schema;
