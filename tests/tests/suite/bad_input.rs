@@ -128,7 +128,6 @@ async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
         ("/orders/17", 400),
         (&nobody, 404),
         ("/nowhere", 404),
-        ("/", 404),
     ] {
         let reply = api.get(path).await;
 
