@@ -11,6 +11,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tokio::time::timeout;
 
+use super::encoding::wrong_encoding;
 use super::{Fault, Fields, Problem};
 use crate::edge::{Turn, overloaded};
 use crate::memory::{MemoryBudget, Room, Share};
@@ -63,6 +64,9 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
         check_content(request)?;
         let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
         let mut fields = Fields::parse(&bytes).map_err(|error| {
+            if let Some(detail) = wrong_encoding(&bytes) {
+                return Problem::new(Kind::MalformedBody, detail);
+            }
             // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
             // library's own words would repeat all of it.
             if error.is_data() {

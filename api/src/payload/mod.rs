@@ -3,6 +3,7 @@
 mod amount;
 mod body;
 pub(crate) mod cursor;
+mod encoding;
 mod fields;
 mod json;
 mod key;

@@ -105,10 +105,11 @@ impl Kind {
                 slug: "malformed-body",
                 title: "The body is not JSON",
                 status: StatusCode::BAD_REQUEST,
-                meaning: "The body could not be read as one JSON text in UTF-8 (RFC 8259), or it ended too early. \
-                          Nothing was changed.",
-                remedy: "Mend the body at the line and column that the detail names. A JSON library writes none of \
-                         these faults; text that was put together by hand often does.",
+                meaning: "The body could not be read as one JSON text in UTF-8 without a byte order mark (RFC 8259), or it \
+                          ended too early. Nothing was changed.",
+                remedy: "Mend the body at the line and column that the detail names, or encode it as the detail says. A \
+                         JSON library writes none of these faults; text that was put together by hand, or saved by an \
+                         editor, often has them.",
                 example: "The body must be a JSON object: EOF while parsing an object at line 1 column 14.",
             },
             Self::InvalidParameter => Facts {
