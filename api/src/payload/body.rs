@@ -180,7 +180,8 @@ fn check_content(request: &Request) -> Result<(), Problem> {
         let detail = "The body must be JSON: send `Content-Type: application/json`.";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }
-    if request.header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    let codings = request.headers().get_all(header::CONTENT_ENCODING);
+    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "The body must not be compressed: send it without `Content-Encoding`.";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }
