@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -115,6 +116,30 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
         let detail = format!("The body did not arrive within {} seconds.", BODY_WITHIN.as_secs());
         Err(Problem::new(Kind::BodyTooSlow, detail))
     })
+}
+
+/// Refuses a body where the operation takes none. A chunked body shows only at its end that it is empty, so it is read that
+/// far. One that is not empty, or does not end in time, is refused; its sender is still sending, and reads the answer only
+/// when the rest is read, too.
+pub(crate) async fn expect_no_body(request: &mut Request, turn: &Turn) -> Result<(), Problem> {
+    let refused = || Problem::new(Kind::UnexpectedBody, Kind::UnexpectedBody.facts().example);
+    if request.header(header::CONTENT_LENGTH).is_some() && request.header(header::EXPECT).is_some() {
+        // It waits for leave to send.
+        return Err(refused());
+    }
+    let mut chunks = Box::pin(request.take_body().into_bytes_stream());
+    let is_empty = async {
+        let is_empty = chunks.by_ref().all(|chunk| ready(chunk.is_ok_and(|chunk| chunk.is_empty()))).await;
+        if !is_empty {
+            discard(&mut chunks).await;
+        }
+        is_empty
+    };
+    if !turn.aside(BODY_WITHIN, timeout(BODY_WITHIN, is_empty)).await.unwrap_or(false) {
+        return Err(refused());
+    }
+    turn.body_is_read();
+    Ok(())
 }
 
 async fn gather(

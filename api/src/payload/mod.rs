@@ -12,7 +12,7 @@ mod tagged;
 mod time;
 
 pub(crate) use amount::AmountNumber;
-pub(crate) use body::{Body, Shape};
+pub(crate) use body::{Body, Shape, expect_no_body};
 pub(crate) use fields::{Entries, Fields, Place, echo};
 pub(crate) use json::Json;
 pub(crate) use key::KeyHeader;
