@@ -22,7 +22,7 @@ pub(super) fn tell(name: &str, schema: &mut Value) {
             }),
         ),
         "Idempotency-Key" => add(members, json!({"pattern": idempotency_key()})),
-        // The name in the path is read in any letter case, which is no business of a generated client.
+        // A name is read in any letter case, which is no business of a generated client.
         "status" | "status_name" => *schema = json!({"$ref": "#/components/schemas/OrderStatus"}),
         _ => {}
     }

@@ -52,12 +52,14 @@ fn can_answer(method: &str, operation: &Operation, kind: Kind) -> bool {
     let is_ops = OPS.contains(&id);
     let has = |name| operation.has(name);
     let has_body = operation.request_body.is_some();
+    let is_strict = !is_ops && !operation.is_page();
     match kind {
         Kind::InternalError => true,
         Kind::Overloaded | Kind::TimedOut => !is_ops,
         Kind::NotReady => id == "check_readiness",
-        // Pages take any query and any Accept, and need no database.
-        Kind::InvalidParameter | Kind::NotAcceptable | Kind::DatabaseAway => !is_ops && !operation.is_page(),
+        // Pages take whatever is sent, and need no database.
+        Kind::InvalidParameter | Kind::UnsupportedHeader | Kind::NotAcceptable | Kind::DatabaseAway => is_strict,
+        Kind::UnexpectedBody => is_strict && !has_body,
         Kind::MalformedBody
         | Kind::BodyTooSlow
         | Kind::BodyTooLarge

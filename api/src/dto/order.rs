@@ -37,18 +37,6 @@ impl From<OrderStatus> for Status {
     }
 }
 
-impl From<Status> for OrderStatus {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Pending => Self::Pending,
-            Status::Processing => Self::Processing,
-            Status::Completed => Self::Completed,
-            Status::Failed => Self::Failed,
-            Status::Canceled => Self::Canceled,
-        }
-    }
-}
-
 /// An order in a list.
 #[derive(Object, Serialize)]
 pub(crate) struct ListedOrder {

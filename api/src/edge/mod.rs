@@ -5,6 +5,7 @@ mod accept;
 mod answers;
 mod compress;
 mod failures;
+mod meaning;
 mod request_id;
 mod routes;
 mod strangers;
@@ -40,7 +41,7 @@ pub(crate) use self::turn::Turn;
 use crate::edge::turn::ANSWER_WITHIN;
 use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
-use crate::payload::{PROBLEM_JSON, Problem};
+use crate::payload::{PROBLEM_JSON, Problem, expect_no_body};
 use crate::problems::Kind;
 
 /// Stands for every path that leads nowhere, so that strangers cannot make series of metrics.
@@ -176,6 +177,9 @@ impl Edge {
         }
         let Some(turn) = turn else { return ready(call(endpoint, request, operation).await?).await };
         operation.check(&request)?;
+        if operation.takes_no_body() && has_body(request.headers()) {
+            expect_no_body(&mut request, &turn).await?;
+        }
         request.set_data(turn.clone());
         let (method, coding) = (request.method().clone(), Coding::accepted(request.headers()));
         // By the route, since a path has many spellings; a page with a parameter is not the same for everybody.

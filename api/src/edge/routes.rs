@@ -1,10 +1,9 @@
-use orders_shared::domain::OrderStatus;
 use poem::Request;
 use poem::http::Method;
 use poem_openapi::registry::{MetaApi, MetaOperation, MetaParamIn, MetaPath, MetaSchema, MetaSchemaRef};
 
 use super::accept::accepts;
-use crate::dto::Status;
+use super::meaning::check_headers;
 use crate::payload::{Problem, echo};
 use crate::problems::Kind;
 
@@ -27,9 +26,17 @@ pub(crate) struct Operation {
     method: Method,
     /// The media types of its good answers; none when it may answer with any.
     produces: Vec<&'static str>,
-    /// Its parameters in the query; `None` when nobody looks at the query.
-    query: Option<Vec<Parameter>>,
+    /// `None` where nobody looks at what is sent.
+    inputs: Option<Inputs>,
+}
+
+/// What an operation takes.
+struct Inputs {
+    query: Vec<Parameter>,
     path: Vec<Parameter>,
+    /// The names of its headers.
+    headers: Vec<String>,
+    has_body: bool,
 }
 
 /// One parameter.
@@ -58,7 +65,7 @@ impl Routes {
         }
         for path in pages.iter().chain(ops) {
             if routes.iter().all(|route| route.path != *path) {
-                let get = Operation { method: Method::GET, produces: vec![], query: None, path: vec![] };
+                let get = Operation { method: Method::GET, produces: vec![], inputs: None };
                 routes.push(Route {
                     path: (*path).to_owned(),
                     is_ops: ops.contains(path),
@@ -121,43 +128,37 @@ impl Operation {
             let here = operation.params.iter().filter(move |parameter| parameter.in_type == place);
             here.map(|found| Parameter { name: found.name.clone(), rule: rule(&found.schema) }).collect::<Vec<_>>()
         };
-        Self {
-            method: operation.method.clone(),
-            produces,
-            query: Some(parameters(MetaParamIn::Query)),
+        let inputs = Inputs {
+            query: parameters(MetaParamIn::Query),
             path: parameters(MetaParamIn::Path),
-        }
+            headers: parameters(MetaParamIn::Header).into_iter().map(|header| header.name).collect(),
+            has_body: operation.request.is_some(),
+        };
+        Self { method: operation.method.clone(), produces, inputs: Some(inputs) }
     }
 
-    /// Refuses what this operation cannot answer, and parameters that it does not have.
+    /// Whether a body is refused here.
+    pub(crate) fn takes_no_body(&self) -> bool {
+        self.inputs.as_ref().is_some_and(|inputs| !inputs.has_body)
+    }
+
+    /// Refuses what this operation cannot answer, and what it does not take.
     pub(crate) fn check(&self, request: &Request) -> Result<(), Problem> {
         if !accepts(request.headers(), &self.produces) {
             let detail = format!("This operation answers with {}.", self.produces.join(" or "));
             return Err(Problem::new(Kind::NotAcceptable, detail));
         }
-        let Some(known) = self.query.as_ref().filter(|_| request.uri().query().is_some()) else { return Ok(()) };
-        let mut seen: Vec<String> = Vec::new();
-        for (name, _) in request.params::<Vec<(String, String)>>().unwrap_or_default() {
-            let shown = echo(&name);
-            if known.iter().all(|parameter| parameter.name != name) {
-                let known: Vec<_> = known.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let detail = format!("There is no parameter `{shown}` in this operation's query; there is {known}.");
-                return Err(Problem::new(Kind::InvalidParameter, detail));
-            }
-            if seen.contains(&name) {
-                let detail = format!("The parameter `{shown}` must be given once.");
-                return Err(Problem::new(Kind::InvalidParameter, detail));
-            }
-            seen.push(name);
-        }
-        Ok(())
+        let Some(inputs) = &self.inputs else { return Ok(()) };
+        check_headers(request.method(), request.headers(), &inputs.headers)?;
+        check_query(request, &inputs.query)
     }
 
     /// What is to be said when the parameter `name` is invalid; the library does not always know its name.
     pub(crate) fn invalid(&self, name: &str) -> Problem {
-        let parameters = || self.query.iter().flatten().chain(&self.path);
-        let found = parameters().find(|parameter| parameter.name == name).or_else(|| self.path.first());
+        let inputs = self.inputs.as_ref();
+        let mut parameters = inputs.into_iter().flat_map(|inputs| inputs.query.iter().chain(&inputs.path));
+        let found = parameters.find(|parameter| parameter.name == name);
+        let found = found.or_else(|| inputs.and_then(|inputs| inputs.path.first()));
         let detail = match found {
             Some(Parameter { name, rule }) => format!("The parameter `{name}` {rule}."),
             None => format!("The parameter `{name}` has a value that it cannot have."),
@@ -166,13 +167,33 @@ impl Operation {
     }
 }
 
+/// Refuses parameters that are not `known`, and those that are given twice.
+fn check_query(request: &Request, known: &[Parameter]) -> Result<(), Problem> {
+    if request.uri().query().is_none() {
+        return Ok(());
+    }
+    let mut seen: Vec<String> = Vec::new();
+    for (name, _) in request.params::<Vec<(String, String)>>().unwrap_or_default() {
+        let shown = echo(&name);
+        if known.iter().all(|parameter| parameter.name != name) {
+            let known: Vec<_> = known.iter().map(|parameter| format!("`{}`", parameter.name)).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let detail = format!("There is no parameter `{shown}` in this operation's query; there is {known}.");
+            return Err(Problem::new(Kind::InvalidParameter, detail));
+        }
+        if seen.contains(&name) {
+            let detail = format!("The parameter `{shown}` must be given once.");
+            return Err(Problem::new(Kind::InvalidParameter, detail));
+        }
+        seen.push(name);
+    }
+    Ok(())
+}
+
 /// What a value must be, as the document has it.
 fn rule(schema: &MetaSchemaRef) -> String {
     let schema = match schema {
         MetaSchemaRef::Inline(schema) => schema,
-        MetaSchemaRef::Reference(name) if *name == <Status as poem_openapi::types::Type>::name() => {
-            return format!("must be one of {}", OrderStatus::ALL.map(OrderStatus::name).join(", "));
-        }
         MetaSchemaRef::Reference(_) => return NO_RULE.to_owned(),
     };
     let MetaSchema { ty, format, minimum, maximum, min_length, max_length, .. } = **schema;

@@ -1,3 +1,4 @@
+use std::future::ready;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tokio::time::timeout;
 
+use super::encoding::wrong_encoding;
 use super::{Fault, Fields, Problem};
 use crate::edge::{Turn, overloaded};
 use crate::memory::{MemoryBudget, Room, Share};
@@ -95,6 +97,9 @@ impl<'a, S: Shape> ApiExtractor<'a> for OptionalBody<S> {
 
 fn meaning<S: Shape>(bytes: &[u8]) -> Result<S::Meaning, Problem> {
     let mut fields = Fields::parse(bytes).map_err(|error| {
+        if let Some(detail) = wrong_encoding(bytes) {
+            return Problem::new(Kind::MalformedBody, detail);
+        }
         // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
         // library's own words would repeat all of it.
         if error.is_data() {
@@ -142,6 +147,30 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
         let detail = format!("The body did not arrive within {} seconds.", BODY_WITHIN.as_secs());
         Err(Problem::new(Kind::BodyTooSlow, detail))
     })
+}
+
+/// Refuses a body where the operation takes none. A chunked body shows only at its end that it is empty, so it is read that
+/// far. One that is not empty, or does not end in time, is refused; its sender is still sending, and reads the answer only
+/// when the rest is read, too.
+pub(crate) async fn expect_no_body(request: &mut Request, turn: &Turn) -> Result<(), Problem> {
+    let refused = || Problem::new(Kind::UnexpectedBody, Kind::UnexpectedBody.facts().example);
+    if request.header(header::CONTENT_LENGTH).is_some() && request.header(header::EXPECT).is_some() {
+        // It waits for leave to send.
+        return Err(refused());
+    }
+    let mut chunks = Box::pin(request.take_body().into_bytes_stream());
+    let is_empty = async {
+        let is_empty = chunks.by_ref().all(|chunk| ready(chunk.is_ok_and(|chunk| chunk.is_empty()))).await;
+        if !is_empty {
+            discard(&mut chunks).await;
+        }
+        is_empty
+    };
+    if !turn.aside(BODY_WITHIN, timeout(BODY_WITHIN, is_empty)).await.unwrap_or(false) {
+        return Err(refused());
+    }
+    turn.body_is_read();
+    Ok(())
 }
 
 async fn gather(
@@ -207,7 +236,8 @@ fn check_content(request: &Request) -> Result<(), Problem> {
         let detail = "The body must be JSON: send `Content-Type: application/json`.";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }
-    if request.header(header::CONTENT_ENCODING).is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
+    let codings = request.headers().get_all(header::CONTENT_ENCODING);
+    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "The body must not be compressed: send it without `Content-Encoding`.";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }

@@ -3,6 +3,7 @@
 mod amount;
 mod body;
 pub(crate) mod cursor;
+mod encoding;
 mod fields;
 mod json;
 mod key;
@@ -11,7 +12,7 @@ mod tagged;
 mod time;
 
 pub(crate) use amount::AmountNumber;
-pub(crate) use body::{Body, OptionalBody, Shape};
+pub(crate) use body::{Body, OptionalBody, Shape, expect_no_body};
 pub(crate) use fields::{Entries, Fields, Place, echo};
 pub(crate) use json::Json;
 pub(crate) use key::KeyHeader;

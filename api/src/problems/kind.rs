@@ -8,6 +8,8 @@ pub(crate) enum Kind {
     InvalidParameter,
     InvalidCursor,
     IdempotencyKeyInvalid,
+    UnsupportedHeader,
+    UnexpectedBody,
     CrossOrigin,
     UnknownHost,
     NoSuchOrder,
@@ -50,12 +52,14 @@ pub(crate) struct Facts {
 
 impl Kind {
     /// Every kind, by status.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::MalformedRequest,
         Self::MalformedBody,
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::IdempotencyKeyInvalid,
+        Self::UnsupportedHeader,
+        Self::UnexpectedBody,
         Self::CrossOrigin,
         Self::UnknownHost,
         Self::NoSuchOrder,
@@ -107,10 +111,11 @@ impl Kind {
                 slug: "malformed-body",
                 title: "The body is not JSON",
                 status: StatusCode::BAD_REQUEST,
-                meaning: "The body could not be read as one JSON text in UTF-8 (RFC 8259), or it ended too early. \
-                          Nothing was changed.",
-                remedy: "Mend the body at the line and column that the detail names. A JSON library writes none of \
-                         these faults; text that was put together by hand often does.",
+                meaning: "The body could not be read as one JSON text in UTF-8 without a byte order mark (RFC 8259), or it \
+                          ended too early. Nothing was changed.",
+                remedy: "Mend the body at the line and column that the detail names, or encode it as the detail says. A \
+                         JSON library writes none of these faults; text that was put together by hand, or saved by an \
+                         editor, often has them.",
                 example: "The body must be a JSON object: EOF while parsing an object at line 1 column 14.",
             },
             Self::InvalidParameter => Facts {
@@ -140,6 +145,28 @@ impl Kind {
                           quoted or bare. Nothing was changed.",
                 remedy: "Send another key. A fresh UUID is a good one.",
                 example: "The header Idempotency-Key must have 1 to 255 characters.",
+            },
+            Self::UnsupportedHeader => Facts {
+                slug: "unsupported-header",
+                title: "The operation does not take this header",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "The request has a header that changes what it means, and this operation cannot do what the \
+                          header asks: a condition (`If-Match`, `If-Unmodified-Since`, or `If-None-Match` on a request \
+                          for a change), an `Idempotency-Key` where none is needed, the range of a body \
+                          (`Content-Range`), or an expectation other than `100-continue`. If the server ignored it, the \
+                          client would rely on something that does not happen. Nothing was changed.",
+                remedy: "Send the request without the header. Canceling, pausing and resuming need no key: doing it again \
+                         changes nothing. A second retry is refused unless the order has failed again.",
+                example: "This operation does not take the header `If-Match`. Nothing was changed.",
+            },
+            Self::UnexpectedBody => Facts {
+                slug: "unexpected-body",
+                title: "The operation takes no body",
+                status: StatusCode::BAD_REQUEST,
+                meaning: "The request has a body, and this operation reads none. If the server ignored it, what the \
+                          client meant to say would be lost. An empty body counts as none. Nothing was changed.",
+                remedy: "Send the request without its body. The page /docs shows what each operation takes.",
+                example: "This operation takes no body. Nothing was changed.",
             },
             Self::CrossOrigin => Facts {
                 slug: "cross-origin",

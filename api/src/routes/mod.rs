@@ -12,8 +12,8 @@ use orders_shared::http::{Readiness, Refusal, ops_routes};
 use orders_shared::store::Store;
 use poem::endpoint::make_sync;
 use poem::middleware::{NormalizePath, TrailingSlash};
-use poem::web::Html;
-use poem::{Endpoint, EndpointExt, Response};
+use poem::web::{Html, Redirect};
+use poem::{Endpoint, EndpointExt, IntoResponse, Request, Response, Result};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService, Tags};
 use prometheus::Registry;
 use tokio_util::task::TaskTracker;
@@ -77,7 +77,7 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
         .at("/openapi.json", served(json))
         .at("/openapi-3.0.json", served(json_3_0))
         .nest("/problems", problems::pages())
-        .nest("/", service)
+        .nest("/", service.around(lead_to_the_page))
         .data(budget)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .around(move |endpoint, request| {
@@ -87,8 +87,17 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
     Ok((endpoint, refusal))
 }
 
+/// Answers `/` with the way to `/docs`, and all else with `service`: the router gives `/` to what is nested there, whatever it
+/// has at that path. The redirect is a temporary one, since browsers keep a permanent one for good.
+async fn lead_to_the_page(service: Arc<impl Endpoint>, request: Request) -> Result<Response> {
+    match request.uri().path() {
+        "/" => Ok(Redirect::temporary("/docs").into_response()),
+        _ => service.call(request).await.map(IntoResponse::into_response),
+    }
+}
+
 /// What is the same for everybody, beside the operations.
-const PAGES: [&str; 5] = ["/docs", "/openapi.json", "/openapi-3.0.json", "/problems", "/problems/{slug}"];
+const PAGES: [&str; 6] = ["/", "/docs", "/openapi.json", "/openapi-3.0.json", "/problems", "/problems/{slug}"];
 
 /// What operators' tools ask.
 const OPS: [&str; 3] = ["/livez", "/readyz", "/metrics/prometheus"];

@@ -10,7 +10,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
 use super::Tag;
-use crate::dto::{FullOrder, ListedOrder, OrderPage, Status};
+use crate::dto::{FullOrder, ListedOrder, OrderPage};
 use crate::edge::{Turn, no_room, overloaded};
 use crate::ends::Ends;
 use crate::memory::{MemoryBudget, PageRoom};
@@ -80,8 +80,7 @@ impl OrdersApi {
         cursor: Query<Option<String>>,
         turn: Data<&Turn>,
     ) -> Result<Listed, Problem> {
-        let status: OrderStatus =
-            status_name.0.parse().map_err(|error| bad_request("The status name in the path", error))?;
+        let status = status_named(&status_name.0, "The status name in the path")?;
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
         let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter).ok_or_else(wrong_cursor)).transpose()?;
         let (store, _, budget) = self.parts()?;
@@ -110,8 +109,8 @@ impl OrdersApi {
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list_orders(
         &self,
-        /// Only the orders in this status.
-        status: Query<Option<Status>>,
+        /// Only the orders in this status: PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
+        status: Query<Option<String>>,
         /// Only this user's orders.
         #[oai(validator(minimum(value = "1")))]
         user_id: Query<Option<i64>>,
@@ -129,9 +128,10 @@ impl OrdersApi {
         cursor: Query<Option<String>>,
         turn: Data<&Turn>,
     ) -> Result<Json<OrderPage>, Problem> {
+        let status = status.0.map(|name| status_named(&name, "The parameter `status`")).transpose()?;
         let external_id = external_id.0.map(ExternalId::new).transpose();
         let filter = OrderFilter {
-            status: status.0.map(OrderStatus::from),
+            status,
             user_id: user_id.0.and_then(UserId::new),
             external_id: external_id.map_err(|error| bad_request("The parameter `external_id`", error))?,
             created_after: created_after.0.map(|Time(time)| time),
@@ -219,8 +219,13 @@ fn limit_default() -> u16 {
     LIMIT_DEFAULT
 }
 
+/// The status of this name in any letter case, wherever a request names one; `what` says where.
+fn status_named(name: &str, what: &str) -> Result<OrderStatus, Problem> {
+    name.parse().map_err(|error| bad_request(what, error))
+}
+
 fn bad_request(what: &str, why: impl std::fmt::Display) -> Problem {
-    Problem::new(Kind::InvalidParameter, format!("{what} {why}"))
+    Problem::new(Kind::InvalidParameter, format!("{what} {why}."))
 }
 
 pub(super) fn wrong_cursor() -> Problem {

@@ -67,6 +67,33 @@ async fn a_body_that_is_no_json_is_malformed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_in_another_encoding_than_utf_8_is_told_which_it_is() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let order = sample::order().to_string();
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let marked = format!("\u{feff}{order}");
+
+    for (body, words) in [
+        (marked.clone().into_bytes(), "byte order mark"),
+        (utf_16(&marked), "UTF-16"),
+        (utf_16(&order), "UTF-16"),
+        (b"{\"external_id\": \"Jos\xe9\"}".to_vec(), "byte 21 "),
+    ] {
+        for path in ["/order/create-order", "/orders", "/orders/batch"] {
+            let request = api.client().post(api.url(path)).header("content-type", "application/json");
+
+            let problem = api.send(request.body(body.clone())).await.problem(400);
+
+            assert_eq!(problem["type"], "/problems/malformed-body", "{path}: {problem}");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains(words) && detail.contains("RFC 8259"), "{path}: {problem}");
+        }
+    }
+    assert_eq!(database.orders().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_object_is_refused() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
@@ -128,7 +155,6 @@ async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
         ("/orders/17", 400),
         (&nobody, 404),
         ("/nowhere", 404),
-        ("/", 404),
     ] {
         let reply = api.get(path).await;
 

@@ -5,6 +5,7 @@ mod descriptors;
 mod drain;
 mod heads;
 mod leaving;
+mod not_taken;
 mod slow;
 
 use orders_tests::{Api, Proxy, database, eventually};

@@ -40,6 +40,22 @@ async fn every_path_answers_alike_with_a_trailing_slash() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_knows_the_address_alone_is_led_to_the_page() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let client = api.client();
+
+    for path in ["", "/", "//", "/?utm_source=mail"] {
+        for request in [client.get(api.url(path)), client.head(api.url(path)).header("accept", "text/html")] {
+            let led = api.send(request).await;
+
+            assert_eq!((led.status, led.header("location")), (307, Some("/docs")), "{path}: {led:?}");
+            assert_eq!(led.header("cache-control"), Some("no-store"), "not for ever: {led:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_openapi_page_needs_no_other_site() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;

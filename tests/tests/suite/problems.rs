@@ -38,6 +38,9 @@ async fn every_failure_is_a_problem_whose_type_is_a_page() {
         ("GET", list, ("accept", "application/json;q=0, */*"), "", 406, "not-acceptable"),
         ("POST", "/queue/pause", ("accept", "text/csv"), "", 406, "not-acceptable"),
         ("GET", "/metrics", ("accept", "image/png"), "", 406, "not-acceptable"),
+        ("GET", list, ("if-match", "*"), "", 400, "unsupported-header"),
+        ("POST", "/queue/pause", ("idempotency-key", "a"), "", 400, "unsupported-header"),
+        ("POST", "/queue/pause", json, "{}", 400, "unexpected-body"),
         ("POST", create, json, "{", 400, "malformed-body"),
         ("POST", create, json, &large, 413, "body-too-large"),
         ("POST", create, ("content-type", "text/plain"), &order, 415, "unsupported-media-type"),
@@ -64,12 +67,16 @@ async fn every_failure_is_a_problem_whose_type_is_a_page() {
 async fn a_compressed_body_is_refused_as_such() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
-    let request = api.client().post(api.url("/order/create-order")).body(sample::order().to_string());
-    let request = request.header("content-type", "application/json").header("content-encoding", "gzip");
 
-    let problem = api.send(request).await.problem(415);
+    for codings in [&["gzip"][..], &["identity", "gzip"]] {
+        let request = api.client().post(api.url("/order/create-order")).body(sample::order().to_string());
+        let request = request.header("content-type", "application/json");
+        let request = codings.iter().fold(request, |request, coding| request.header("content-encoding", *coding));
 
-    assert!(problem["detail"].as_str().unwrap().contains("compressed"), "{problem}");
+        let problem = api.send(request).await.problem(415);
+
+        assert!(problem["detail"].as_str().unwrap().contains("compressed"), "{problem}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,12 +80,16 @@ async fn a_client_that_never_finishes_is_hung_up_on() {
     let slow_body = format!("{HEAD}content-length: 100\r\n\r\n{{");
 
     let start = Instant::now();
-    let mut clients = join_all(["", "GET /livez HT", &slow_body].map(|sent| connect(&api, sent.as_bytes()))).await;
+    let no_body = "POST /queue/pause HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    let sent = ["", "GET /livez HT", &slow_body, no_body];
+    let mut clients = join_all(sent.map(|sent| connect(&api, sent.as_bytes()))).await;
     let answers = join_all(clients.iter_mut().map(read_all)).await;
 
     assert_eq!(&answers[..2], ["", ""]);
     assert!(answers[2].starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{}", answers[2]);
     assert!(answers[2].contains("/problems/body-too-slow"), "{}", answers[2]);
+    assert!(answers[3].starts_with("HTTP/1.1 400 Bad Request\r\n"), "{}", answers[3]);
+    assert!(answers[3].contains("/problems/unexpected-body"), "{}", answers[3]);
     assert!((Duration::from_secs(9)..Duration::from_secs(30)).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 

@@ -90,6 +90,25 @@ async fn a_time_may_stand_in_any_zone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_status_is_named_in_any_letter_case_wherever_it_is_asked_for() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    seed(&database, 60).await;
+    let failed = matching(&all(&database).await, &[Filter::Status("FAILED")]);
+    let first = &api.get("/orders?status=FAILED&limit=1").await.json()["next_cursor"];
+
+    for name in ["FAILED", "failed", "Failed", "fAILED"] {
+        let (listed, _) = read(&api.get(&format!("/orders?status={name}")).await, 50);
+        let next = &api.get(&format!("/orders?status={name}&limit=1")).await.json()["next_cursor"];
+        let by_path = api.get(&format!("/order/status/{name}")).await;
+
+        assert_eq!(listed, failed, "{name}");
+        assert_eq!(next, first, "a cursor is good for each spelling");
+        assert_eq!(by_path.json().as_array().map(Vec::len), Some(failed.len()), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_has_50_orders_and_200_at_most() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
