@@ -8,6 +8,10 @@ pub(super) const SLOW_USER: i64 = 13;
 
 const FAULTS: &str = "slow=user:13";
 
+/// What would make it another deployment than that of a fresh checkout.
+const NOT_INHERITED: [&str; 5] =
+    ["API_BIND", "COMPOSE_PROFILES", "MYSQL_MIGRATE_PASSWORD", "MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD"];
+
 /// One run of `docker-compose.yml` under a project name of its own, taken down when dropped.
 pub(super) struct Deployment {
     project: String,
@@ -93,8 +97,11 @@ impl Deployment {
             .env("API_PORT", "0")
             .env("PROMETHEUS_PORT", "0")
             .env("SIMULATED_FAULTS", FAULTS)
-            .env_remove("COMPOSE_PROFILES")
+            .env("COMPOSE_DISABLE_ENV_FILE", "1")
             .stdin(Stdio::null());
+        for variable in NOT_INHERITED {
+            command.env_remove(variable);
+        }
         command
     }
 }
