@@ -11,23 +11,31 @@ use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
 };
 
+/// Of an order that waits: it is due, also where the clock went back. Then what was placed or changed before lies in the
+/// future, and a statement looks so far ahead (`clock.rs`). There an order is due unless its client wants it later: it was
+/// due when it was placed, or was changed at a time that is still to come.
+macro_rules! is_due {
+    () => {
+        "(
+            available_at <= now(6)
+            or (available_at = created_at or updated_at > now(6)) and (process_after is null or process_after <= now(6))
+        )"
+    };
+}
+pub(super) use is_due;
+
 /// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker
 /// was declared dead. `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted
 /// or locked, but for the few suspects that are passed over.
-///
-/// Once the clock went back, what was placed or changed before lies in the future, and the statement looks so far ahead
-/// (`clock.rs`). There an order is due unless its client wants it later: it was due when it was placed, or was changed at
-/// a time that is still to come.
 pub(super) const LOCK_DUE: &str = concat!(
     "select ",
     order_columns!(),
     r"
     from orders force index (orders_by_status)
     where listed_as = 'PENDING' and available_at between ? and now(6) + interval ? microsecond
-        and (
-            available_at <= now(6)
-            or (available_at = created_at or updated_at > now(6)) and (process_after is null or process_after <= now(6))
-        )
+        and ",
+    is_due!(),
+    r"
         and rescues < ?
         and not exists (select 1 from queue_pauses)
         and exists (select 1 from workers where worker_id = ? and expires_at > now(6))

@@ -4,29 +4,42 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::claim::front;
+use super::claim::{front, is_due};
 use super::leave::micros;
 use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, Queue, Situation};
 
 const PAUSED: &str = "select paused_at from queue_pauses";
 
+/// The first of all that wait, if it is due: by one value of the index, and not by a range of it, for which MySQL may take
+/// the index as a whole (see [`ANY_DUE`]).
 pub(super) const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
-    from orders force index (orders_by_status)
-    where listed_as = 'PENDING' and available_at <= now(6)
-    order by available_at, created_at, order_id
-    limit 1
+    from (
+        select order_id, available_at
+        from orders force index (orders_by_status)
+        where listed_as = 'PENDING'
+        order by available_at, created_at, order_id
+        limit 1
+    ) as oldest
+    where available_at <= now(6)
 ";
 
-pub(super) const ANY_DUE: &str = r"
+/// Asks for columns that `orders_by_status` does not have. Of a table that it believes to be empty, as its statistics say
+/// of one that has just been loaded from a dump, MySQL reads an index that has all columns from end to end.
+pub(super) const ANY_DUE: &str = concat!(
+    r"
     select exists (
         select 1
         from orders force index (orders_by_status)
         where listed_as = 'PENDING' and available_at between ? and now(6) + interval ? microsecond
+            and ",
+    is_due!(),
+    r"
             and not exists (select 1 from queue_pauses)
     )
-";
+    "
+);
 
 /// Reads the index entries in front of the order, up to the limit.
 pub(super) const AHEAD: &str = r"
@@ -42,8 +55,7 @@ pub(super) const AHEAD: &str = r"
 
 impl Store {
     /// Whether any order is due, be it locked or not, and the queue not paused; of those only that are due since `from`, if
-    /// that is given, as for [`Store::claim`]. Locks nothing. After the clock went back it may say so of one that is
-    /// scheduled for later.
+    /// that is given, as for [`Store::claim`]. Locks nothing.
     ///
     /// # Errors
     ///

@@ -3,13 +3,18 @@
 //! Needs a Docker engine that has or can pull the images; where there is none, the test runner passes
 //! `--skip compose::`.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod backup;
+mod deployment;
+mod walls;
+
 use std::time::Duration;
 
 use orders_tests::eventually;
 use reqwest::Url;
-use serde_json::{Value, json};
+use serde_json::Value;
+
+use self::deployment::Deployment;
+use crate::sample;
 
 /// A quarter of a minute on a quiet machine; the database's first start takes its time on a slow disk.
 const HEALTHY_WITHIN_SECS: &str = "300";
@@ -21,18 +26,16 @@ const COMPLETED_WITHIN: Duration = Duration::from_mins(1);
 const SCRAPED_WITHIN: Duration = Duration::from_mins(1);
 
 #[tokio::test]
-async fn the_compose_deployment_takes_an_order_to_completed_scales_and_rings_its_workers() {
+async fn the_compose_deployment_completes_an_order_keeps_strangers_out_scales_and_is_restored_from_its_backup() {
     let deployment = Deployment::new();
     deployment.compose(&["build"]);
     deployment.compose(&["up", "--wait", "--wait-timeout", HEALTHY_WITHIN_SECS]);
 
     let api = deployment.published("api", 8000);
     let order_id = place_order(&api).await;
-    eventually("the order is COMPLETED", COMPLETED_WITHIN, || async {
-        let order = get_json(&format!("{api}/orders/{order_id}")).await?;
-        (order["status"] == "COMPLETED").then_some(())
-    })
-    .await;
+    is_completed(&api, &order_id).await;
+
+    walls::keep_strangers_out(&deployment);
 
     deployment.compose(&["up", "--wait", "--wait-timeout", HEALTHY_WITHIN_SECS, "--scale", "worker=3"]);
     let prometheus = deployment.published("prometheus", 9090);
@@ -50,6 +53,8 @@ async fn the_compose_deployment_takes_an_order_to_completed_scales_and_rings_its
         assert_confined(&deployment, service, program);
     }
 
+    backup::made_under_load_restores_all_that_it_holds(&deployment).await;
+
     deployment.compose(&["stop", "api", "worker"]);
     assert_eq!(deployment.exit_codes(&["api", "worker"]), ["0"; 4], "SIGTERM ends every program in good order");
 
@@ -57,13 +62,23 @@ async fn the_compose_deployment_takes_an_order_to_completed_scales_and_rings_its
     assert_eq!(deployment.leftovers(), "");
 }
 
+async fn is_completed(api: &str, order_id: &str) {
+    eventually("the order is COMPLETED", COMPLETED_WITHIN, || async {
+        let order = get_json(&format!("{api}/orders/{order_id}")).await?;
+        (order["status"] == "COMPLETED").then_some(())
+    })
+    .await;
+}
+
 /// Posts the order of the documentation's example and returns its id.
 async fn place_order(api: &str) -> String {
-    let order = json!({"user_id": 1, "item_ids": [1, 2], "total_amount": 100.0});
+    place_order_of(api, 1).await
+}
 
+async fn place_order_of(api: &str, user_id: i64) -> String {
     let response = reqwest::Client::new()
         .post(format!("{api}/order/create-order"))
-        .json(&order)
+        .json(&sample::order_of(user_id))
         .send()
         .await
         .expect("the published port answers");
@@ -115,90 +130,4 @@ fn assert_confined(deployment: &Deployment, service: &str, program: &str) {
     let root_mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|mount| mount[1] == "/");
     let root_options = root_mount.expect("the kernel lists the root file system")[3];
     assert!(root_options.split(',').any(|option| option == "ro"), "{program} has a root file system of {root_options}");
-}
-
-/// One run of `docker-compose.yml` under a project name of its own, taken down when dropped.
-struct Deployment {
-    project: String,
-}
-
-impl Deployment {
-    fn new() -> Self {
-        // The test runner names the project, to clean up after a run that was cut short.
-        let project = std::env::var("COMPOSE_PROJECT_NAME");
-        Self { project: project.unwrap_or_else(|_| format!("orders-test-{}", std::process::id())) }
-    }
-
-    /// Runs `docker compose ARGS…` and returns what it printed to standard output.
-    fn compose(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().expect("the docker command can be started");
-        assert_success(args, &output)
-    }
-
-    /// The address under which the host reaches `port` of `service`.
-    fn published(&self, service: &str, port: u16) -> String {
-        let address = self.compose(&["port", service, &port.to_string()]);
-        let (_, host_port) = address.trim().rsplit_once(':').expect("an address ends in its port");
-        format!("http://127.0.0.1:{host_port}")
-    }
-
-    /// The exit codes of the stopped containers of `services`.
-    fn exit_codes(&self, services: &[&str]) -> Vec<String> {
-        let containers = self.compose(&[&["ps", "--all", "--quiet"], services].concat());
-        containers.split_whitespace().map(|id| docker(&["inspect", "--format", "{{.State.ExitCode}}", id])).collect()
-    }
-
-    /// Removes all that the deployment made: containers, network, volumes and images.
-    fn remove(&self) {
-        self.compose(&["down", "--volumes", "--remove-orphans", "--rmi", "local"]);
-    }
-
-    /// Whatever still carries the project's name: nothing after [`Self::remove`].
-    fn leftovers(&self) -> String {
-        let label = format!("label=com.docker.compose.project={}", self.project);
-        [
-            docker(&["ps", "--all", "--quiet", "--filter", &label]),
-            docker(&["network", "ls", "--quiet", "--filter", &label]),
-            docker(&["volume", "ls", "--quiet", "--filter", &label]),
-            docker(&["images", "--quiet", "--filter", &format!("reference={}-*", self.project)]),
-        ]
-        .concat()
-    }
-
-    /// Port 0 lets Docker choose free ports on the host, so that neither a running deployment nor another test is in the
-    /// way.
-    fn command(&self, args: &[&str]) -> Command {
-        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace");
-        let mut command = Command::new("docker");
-        command
-            .args(["compose", "--project-name", &self.project, "--file", "docker-compose.yml"])
-            .args(args)
-            .current_dir(checkout)
-            .env("API_PORT", "0")
-            .env("PROMETHEUS_PORT", "0")
-            .env_remove("COMPOSE_PROFILES")
-            .stdin(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Deployment {
-    /// After a failure, shows what the containers said first. Never panics: a second panic would hide the first.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self.command(&["ps", "--all"]).status();
-            let _ = self.command(&["logs", "--tail", "40"]).status();
-        }
-        let _ = self.command(&["down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "5"]).output();
-    }
-}
-
-fn docker(args: &[&str]) -> String {
-    let output = Command::new("docker").args(args).output().expect("the docker command can be started");
-    assert_success(args, &output).trim().to_owned()
-}
-
-fn assert_success(args: &[&str], output: &Output) -> String {
-    assert!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).expect("docker prints text")
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Database, OwnServer, Proxy, WaitingLine, Worker, database, empty_database, eventually, run};
+use orders_tests::{Api, Database, OwnServer, Proxy, WaitingLine, Worker, database, empty_database, eventually, run};
 use sqlx::AssertSqlSafe;
 
 use crate::sample;
@@ -99,6 +99,18 @@ const CLAIMS: &str = "
     from (select row_number() over (order by order_id) as n from orders limit 1100) as numbers
 ";
 
+/// What the server knows of a table that was loaded in a moment, and is not looked at again.
+const TAKE_FOR_EMPTY: &str = "
+    alter table orders stats_auto_recalc = 0;
+    update mysql.innodb_table_stats
+    set n_rows = 0, clustered_index_size = 1, sum_of_other_index_sizes = 3
+    where database_name = database() and table_name = 'orders';
+    update mysql.innodb_index_stats
+    set stat_value = if(stat_name like 'n_diff%', 0, 1)
+    where database_name = database() and table_name = 'orders';
+    flush table orders
+";
+
 /// What the doctor said.
 struct Diagnosis {
     text: String,
@@ -137,6 +149,33 @@ async fn the_plans_hold_on_tables_with_a_history() {
     for (status, orders) in still {
         assert_eq!(database.orders_in(status).await, orders, "{status}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_all_the_time_reads_little_of_a_table_that_the_server_takes_for_empty() {
+    let server = OwnServer::start(&[]).await;
+    server.execute(HISTORY).await;
+    server.execute("delete from orders where status in ('PENDING', 'PROCESSING')").await;
+    server.migrate().await;
+    server.execute(TAKE_FOR_EMPTY).await;
+    let stored = u64::try_from(server.orders().await).unwrap();
+
+    let diagnosis = diagnose(&server.url).await;
+    let api = Api::start(&server.url, &[]).await;
+    let _worker = Worker::start(&server.url, &[("WORKER_POLL_MS", "1")]).await;
+    let read = sample::reads_of(&server, async {
+        for _ in 0..20 {
+            let order_id = api.place(&sample::order()).await;
+            sample::becomes(&api, order_id, "COMPLETED").await;
+            assert_eq!(api.get("/queue").await.status, 200);
+        }
+    })
+    .await;
+
+    for check in ["plan: lock due orders", "plan: find the oldest due", "plan: see whether any is due"] {
+        assert!(diagnosis.line(check).starts_with("ok"), "{}", diagnosis.text);
+    }
+    assert!(read < stored, "{read} reads among {stored} orders");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use self::container::Container;
 pub(crate) use self::docker::{Engine, MYSQL_IMAGE};
 pub(crate) use self::private::Server;
-pub(crate) use self::program::Program;
+pub(crate) use self::program::{Maker, Program};
 pub(crate) use self::settings::Purpose;
 use crate::checkout::Checkout;
 use crate::data_dir::DataDir;

@@ -4,6 +4,7 @@ mod browser;
 pub(crate) mod chaos;
 mod compose;
 mod faketime;
+mod mariadb_backup;
 mod previous;
 pub(crate) mod run_dir;
 mod summary;
@@ -49,6 +50,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         ("chromium::", "a real browser on another origin", browser::obstacle(interrupt)?),
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
+        ("mariadb_backup::", "the backup of a MariaDB", mariadb_backup::obstacle(&source, interrupt)?),
         ("versions::", "this release beside the one before", no_previous.clone()),
     ];
     let mut cargo = checkout.cargo();

@@ -1,0 +1,63 @@
+//! The commands that docs/OPERATIONS.md prints, so that what it says and what is tried are the same.
+
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
+
+/// The commands printed under a heading whose block begins with this program.
+pub(crate) fn printed(heading: &str, program: &str) -> &'static str {
+    let (_, section) = OPERATIONS.split_once(&format!("\n### {heading}\n")).expect("the document has the heading");
+    let section = section.split("\n#").next().expect("a section has an end");
+    let blocks = section.split("```console\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    let mut blocks = blocks.map(|(commands, _)| commands).filter(|commands| commands.starts_with(program));
+    let commands = blocks.next().expect("the section prints commands of the program");
+    assert_eq!(blocks.next(), None, "{heading} prints two blocks of {program}");
+    commands
+}
+
+/// Where somebody types them: empty at first, and removed at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
+        let folder = parent.join(format!("typed-{}", Uuid::now_v7().simple()));
+        fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs what somebody types, and returns what it prints.
+pub(crate) async fn typed(mut shell: Command) -> String {
+    let output = spawn_blocking(move || shell.stdin(Stdio::null()).output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+/// Does `other` again and again until `work` is done.
+pub(crate) async fn beside<T>(work: impl Future<Output = T>, other: impl AsyncFn()) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            output = &mut work => return output,
+            () = other() => {}
+        }
+    }
+}
