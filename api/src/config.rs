@@ -1,6 +1,6 @@
 //! The API's settings, from the environment or the command line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
@@ -52,7 +52,7 @@ pub struct ServeArgs {
 
     /// Address at which others reach the API, where that is not `API_LISTEN`'s: the one that a container's port is published
     /// at. Where it is one of this machine only, requests to other names than localhost are refused.
-    #[arg(long, env = "API_BIND")]
+    #[arg(long, env = "API_BIND", value_parser = address)]
     pub api_bind: Option<IpAddr>,
 
     /// Further names, with commas between them, by which an API that serves this machine alone may be asked.
@@ -70,6 +70,11 @@ pub struct ServeArgs {
 
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// An address, of version 6 also in the brackets in which Docker wants it.
+fn address(text: &str) -> Result<IpAddr, AddrParseError> {
+    text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse()
 }
 
 /// Settings of `migrate`.

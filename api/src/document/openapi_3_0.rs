@@ -1,10 +1,14 @@
 //! The document in OpenAPI 3.0, for gateways and generators that read no 3.1. What 3.0 cannot say is left out.
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 use super::model::Model;
 
 const OPENAPI: &str = "3.0.3";
+
+/// The schemas of the document by their names.
+type Named = IndexMap<String, Value>;
 
 /// Tells the whole document, which is in 3.1, in 3.0.
 pub(super) fn retell(document: &mut Model) {
@@ -13,12 +17,17 @@ pub(super) fn retell(document: &mut Model) {
     if let Some(Value::Object(license)) = document.info.get_mut("license") {
         license.shift_remove("identifier");
     }
-    document.schemas().for_each(schema);
+    let named = document.components.schemas.clone();
+    document.schemas().for_each(|value| schema(value, &named));
 }
 
-fn schema(value: &mut Value) {
+/// Retells a schema, in which references are to those that are `named`.
+fn schema(value: &mut Value, named: &Named) {
     let Value::Object(members) = value else { return };
-    parts(members).into_iter().for_each(schema);
+    nullable_reference(members, named);
+    for part in parts(members) {
+        schema(part, named);
+    }
     members.shift_remove("propertyNames");
     if let Some(only) = members.shift_remove("const") {
         members.insert("enum".to_owned(), json!([only]));
@@ -52,15 +61,26 @@ fn null(members: &mut Map<String, Value>) {
         members.insert("type".to_owned(), kind);
         members.insert("nullable".to_owned(), true.into());
     }
+}
+
+/// Puts a thing that may be null in the place of its reference: the flag counts beside a type alone.
+fn nullable_reference(members: &mut Map<String, Value>, named: &Named) {
     if let Some(Value::Array(either)) = members.get("anyOf")
-        && let [thing, null] = either.as_slice()
+        && let [reference, null] = either.as_slice()
         && *null == json!({"type": "null"})
+        && let Some(Value::Object(thing)) = thing(reference, named)
     {
-        let thing = json!([thing]);
+        let mut thing = thing.clone();
         members.shift_remove("anyOf");
-        members.insert("allOf".to_owned(), thing);
-        members.insert("nullable".to_owned(), true.into());
+        // What the reference was described by says more.
+        thing.append(members);
+        thing.insert("nullable".to_owned(), true.into());
+        *members = thing;
     }
+}
+
+fn thing<'a>(reference: &Value, named: &'a Named) -> Option<&'a Value> {
+    named.get(reference.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?)
 }
 
 /// A limit that is not reached itself is a limit with a flag. That of `int64` is left out: the format says it too, and readers
@@ -172,8 +192,8 @@ mod tests {
         let retold = [
             (json!({"type": ["string", "null"]}), json!({"type": "string", "nullable": true})),
             (
-                json!({"anyOf": [{"$ref": "#/x"}, {"type": "null"}]}),
-                json!({"allOf": [{"$ref": "#/x"}], "nullable": true}),
+                json!({"description": "y", "anyOf": [{"$ref": "#/components/schemas/X"}, {"type": "null"}]}),
+                json!({"type": "object", "description": "y", "properties": {"z": {"enum": [1]}}, "nullable": true}),
             ),
             (json!({"exclusiveMaximum": 5}), json!({"maximum": 5, "exclusiveMaximum": true})),
             (json!({"format": "int64", "exclusiveMaximum": 5, "minimum": 1}), json!({"format": "int64", "minimum": 1})),
@@ -185,8 +205,10 @@ mod tests {
             (json!({"items": {"const": 1}}), json!({"items": {"enum": [1]}})),
             (json!({"additionalProperties": false}), json!({"additionalProperties": false})),
         ];
+        let named = json!({"type": "object", "description": "x", "properties": {"z": {"const": 1}}});
+        let named = IndexMap::from([("X".to_owned(), named)]);
         for (mut told, expected) in retold {
-            schema(&mut told);
+            schema(&mut told, &named);
 
             assert_eq!(told, expected);
         }

@@ -31,9 +31,11 @@ pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), P
 /// Whether an origin (RFC 6454) has the host and the port to which the request was sent. Which scheme that was is not known
 /// here: something in front may speak TLS.
 fn is_host_of(headers: &HeaderMap, origin: &str) -> bool {
-    let origin = origin.split_once("://").map(|(_, authority)| authority);
+    let Some((scheme, origin)) = origin.split_once("://") else { return false };
+    // A browser leaves the port out where it is the scheme's own; what is in front may write it.
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
+    host.is_some_and(|host| host.strip_suffix(port).unwrap_or(host).eq_ignore_ascii_case(origin))
 }
 
 /// The names by which this API is reached.
@@ -133,6 +135,20 @@ mod tests {
             for safe in [Method::GET, Method::HEAD, Method::OPTIONS] {
                 assert!(check_origin(&safe, &given).is_ok(), "{safe} {given:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_scheme_goes_without_saying() {
+        for (origin, host, is_let_in) in [
+            ("https://orders.example", "orders.example:443", true),
+            ("http://orders.example", "orders.example:80", true),
+            ("http://orders.example", "orders.example:443", false),
+            ("https://orders.example:8443", "orders.example", false),
+        ] {
+            let given = headers(&[("origin", origin), ("host", host)]);
+
+            assert_eq!(check_origin(&Method::POST, &given).is_ok(), is_let_in, "{origin} {host}");
         }
     }
 

@@ -29,8 +29,8 @@ impl Action {
     pub(super) fn log_wish(&self, wish: &Result<Wish, StoreError>) {
         match wish {
             Ok(Wish::Granted(order)) => self.log(format_args!("the order is {}", order.status)),
-            Ok(Wish::Refused(order)) if order.is_poison() => self.log("refused: the order is poison"),
             Ok(Wish::Refused(order)) => self.log(format_args!("refused: the order is {}", order.status)),
+            Ok(Wish::Poison(_)) => self.log("refused: the order is poison"),
             Ok(Wish::Unknown) => self.log("refused: there is no such order"),
             Err(error) => self.log(format_args!("failed: {error}")),
         }

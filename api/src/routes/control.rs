@@ -182,7 +182,7 @@ fn wish(wish: Result<Wish, StoreError>, rule: &str) -> Result<Json<FullOrder>, P
     match wish.map_err(|error| read_problem(&error))? {
         Wish::Granted(order) => Ok(Json(order.into())),
         Wish::Unknown => Err(no_such_order()),
-        Wish::Refused(order) if order.is_poison() => {
+        Wish::Poison(order) => {
             let detail = format!(
                 "This order is poison: {} workers were lost while they worked on it. Send {{\"force\": true}} to retry it all \
                  the same.",

@@ -1,4 +1,4 @@
-use super::{Order, OrderStatus};
+use super::Order;
 
 /// Rescues that make an order FAILED. It may be innocent of one worker's death, and of a second; at the third it was
 /// alone in its process (see [`share`]).
@@ -33,12 +33,6 @@ impl Order {
     #[must_use]
     pub fn is_suspect(&self) -> bool {
         self.rescues >= SUSPECT_FROM
-    }
-
-    /// Whether it is FAILED since so many workers died while they worked on it. The next one may die as well.
-    #[must_use]
-    pub fn is_poison(&self) -> bool {
-        self.status == OrderStatus::Failed && self.rescues >= RESCUES_MAX
     }
 }
 

@@ -64,41 +64,55 @@ impl ReadinessReader {
     /// Looks at this database.
     pub async fn run(self, store: Store) {
         let last =
-            Mutex::new(Look { fault: Some("the database has not been reached yet".to_owned()), at: Instant::now() });
+            Mutex::new(Last { fault: Some("the database has not been reached yet".to_owned()), busy_since: None });
         self.0.run(|| fault_of(&store, &last)).await;
     }
 }
 
-/// What was found when the database was last looked at.
-#[derive(Clone)]
-struct Look {
+/// What is known of the last looks at the database.
+struct Last {
+    /// What the last one found that was answered.
     fault: Option<String>,
-    at: Instant,
+    /// Since when the database has been too busy to answer one.
+    busy_since: Option<Instant>,
 }
 
-/// What keeps this process from its work. Where the database is too busy to say, the `last` look counts for a while.
-async fn fault_of(store: &Store, last: &Mutex<Look>) -> Option<String> {
+impl Last {
+    fn answered(&mut self, fault: Option<String>) -> Option<String> {
+        *self = Self { fault: fault.clone(), busy_since: None };
+        fault
+    }
+
+    /// The fault of the last look, while the database has not been busy for long.
+    fn busy(&mut self, now: Instant) -> Option<String> {
+        let since = *self.busy_since.get_or_insert(now);
+        if now - since < BUSY_FOR {
+            return self.fault.clone();
+        }
+        Some("the database is busy, or has no connection left for us".to_owned())
+    }
+}
+
+/// What keeps this process from its work.
+async fn fault_of(store: &Store, last: &Mutex<Last>) -> Option<String> {
     let looked = async {
         match store.schema_state().await? {
             SchemaState::Current => Ok(store.write_obstacle().await?.map(str::to_owned)),
             state => Ok(Some(state.to_string())),
         }
     };
-    let fault = match looked.await {
-        Ok(fault) => fault,
+    let looked: Result<_, StoreError> = looked.await;
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    match looked {
+        Ok(fault) => last.answered(fault),
         Err(error) => {
-            let error: StoreError = error;
             tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
-            if error.kind() == ErrorKind::Busy {
-                let Look { fault, at } = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let busy = || Some("the database is busy, or has no connection left for us".to_owned());
-                return if at.elapsed() < BUSY_FOR { fault } else { busy() };
+            match error.kind() {
+                ErrorKind::Busy => last.busy(Instant::now()),
+                _ => last.answered(Some("the database is away".to_owned())),
             }
-            Some("the database is away".to_owned())
         }
-    };
-    *last.lock().unwrap_or_else(PoisonError::into_inner) = Look { fault: fault.clone(), at: Instant::now() };
-    fault
+    }
 }
 
 /// `/livez` and `/readyz`.
@@ -134,4 +148,23 @@ pub fn metrics_response(registry: &Registry) -> Response {
 
 fn plain(status: StatusCode, text: &str) -> Response {
     Response::builder().status(status).content_type("text/plain; charset=utf-8").body(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_database_is_a_fault_once_it_has_been_so_for_long_however_seldom_it_is_looked_at() {
+        let start = Instant::now();
+        let mut last = Last { fault: Some("not reached".to_owned()), busy_since: None };
+        assert_eq!(last.busy(start).as_deref(), Some("not reached"));
+
+        assert_eq!(last.answered(None), None);
+        assert_eq!(last.busy(start + Duration::from_mins(1)), None, "the first look that finds it busy");
+        assert!(last.busy(start + Duration::from_mins(1) + BUSY_FOR).is_some());
+
+        assert_eq!(last.answered(None), None);
+        assert_eq!(last.busy(start + Duration::from_mins(2)), None);
+    }
 }

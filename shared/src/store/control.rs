@@ -40,8 +40,10 @@ const NOTE: &str = r"
 pub enum Wish {
     /// The order is as it was wished to be.
     Granted(Order),
-    /// The order's status forbids it, or it is poison; nothing was changed.
+    /// The order's status forbids it; nothing was changed.
     Refused(Order),
+    /// It is poison, which nobody forced; nothing was changed.
+    Poison(Order),
     /// There is no such order.
     Unknown,
 }
@@ -88,8 +90,9 @@ impl Store {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
             let locked = lock_status(&mut transaction, order_id).await?;
-            let changes =
-                locked.is_some_and(|(status, rescues)| status == from && !(spares_poison && rescues >= RESCUES_MAX));
+            let fits = locked.is_some_and(|(status, _)| status == from);
+            let is_spared = spares_poison && locked.is_some_and(|(_, rescues)| rescues >= RESCUES_MAX);
+            let changes = fits && !is_spared;
             if changes {
                 sqlx::query(sql).bind(order_id.uuid()).execute(&mut *transaction).await?;
                 let event = if to == OrderStatus::Canceled { "CANCELED" } else { "RETRIED" };
@@ -104,6 +107,7 @@ impl Store {
             line.done();
             Ok(match order {
                 None => Wish::Unknown,
+                Some(order) if fits && is_spared => Wish::Poison(order),
                 Some(order) if changes || (order.status == to && order.status.is_final()) => Wish::Granted(order),
                 Some(order) => Wish::Refused(order),
             })

@@ -35,7 +35,7 @@ async fn the_compose_deployment_completes_an_order_keeps_strangers_out_scales_an
     let order_id = place_order(&api).await;
     is_completed(&api, &order_id).await;
 
-    walls::keep_strangers_out(&deployment);
+    walls::keep_strangers_out(&deployment).await;
 
     deployment.compose(&["up", "--wait", "--wait-timeout", HEALTHY_WITHIN_SECS, "--scale", "worker=3"]);
     let prometheus = deployment.published("prometheus", 9090);

@@ -159,6 +159,8 @@ async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_c
     assert_eq!((summary.completed, summary.failed), (19, 1), "{summary:?}");
 
     worker.kill();
+    let cancel = api.post(&format!("/orders/{poison}/cancel"), "").await.problem(409);
+    assert_eq!(cancel["type"], "/problems/order-status-conflict", "only a retry may kill workers");
     let retry = format!("/orders/{poison}/retry");
     for careless in ["", "{}", r#"{"force": false}"#, r#"{"force": null}"#] {
         let problem = api.post(&retry, careless).await.problem(409);

@@ -26,7 +26,12 @@ impl Deployment {
 
     /// Runs `docker compose ARGS…` and returns what it printed to standard output.
     pub(super) fn compose(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().expect("the docker command can be started");
+        self.compose_with(args, &[])
+    }
+
+    /// The same with further variables.
+    pub(super) fn compose_with(&self, args: &[&str], env: &[(&str, &str)]) -> String {
+        let output = self.command(args).envs(env.iter().copied()).output().expect("the docker command can be started");
         assert_success(args, &output)
     }
 

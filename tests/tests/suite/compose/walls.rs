@@ -9,24 +9,73 @@ const ASK: [&str; 6] =
     ["mysql", "--user=orders", "--password=orders", "--connect-timeout=3", "--execute=select 1", "--host"];
 
 /// Of a running deployment.
-pub(super) fn keep_strangers_out(deployment: &Deployment) {
+pub(super) async fn keep_strangers_out(deployment: &Deployment) {
     refuses_known_passwords_where_others_reach_it(deployment);
+    says_how_roots_password_is_changed(deployment);
+    answers_to_its_own_names_alone(deployment).await;
+    each_part_has_limits(deployment);
     programs_cannot_change_tables(deployment);
     prometheus_cannot_reach_mysql(deployment);
 }
 
 fn refuses_known_passwords_where_others_reach_it(deployment: &Deployment) {
-    let start = ["run", "--rm", "--no-deps", "-T", "accounts"];
+    let names = ["MYSQL_PASSWORD", "MYSQL_MIGRATE_PASSWORD", "MYSQL_ROOT_PASSWORD"];
     let mut env = vec![("API_BIND", "0.0.0.0")];
-    for missing in ["MYSQL_PASSWORD", "MYSQL_MIGRATE_PASSWORD", "MYSQL_ROOT_PASSWORD"] {
-        let said = deployment.refused(&start, &env);
+    for (set, name) in names.into_iter().enumerate() {
+        let said = deployment.refused(&alone("passwords"), &env);
 
-        assert!(said.contains(&format!("API_BIND=0.0.0.0 is reached by others: set {missing}")), "{said}");
-        env.push((missing, "a-password-of-ones-own"));
+        let missing = names[set..].join(" ");
+        assert!(said.contains(&format!("others reach the API at 0.0.0.0 (API_BIND): set {missing}\n")), "{said}");
+        env.push((name, "a-password-of-ones-own"));
+    }
+    deployment.compose_with(&alone("passwords"), &env);
+}
+
+/// One service, without those that it depends on.
+fn alone(service: &str) -> [&str; 5] {
+    ["run", "--rm", "--no-deps", "-T", service]
+}
+
+/// What is said to be done is done, and undone.
+fn says_how_roots_password_is_changed(deployment: &Deployment) {
+    const NEW: &str = "another-one";
+    let env = [("MYSQL_ROOT_PASSWORD", NEW)];
+    let said = deployment.refused(&alone("accounts"), &env);
+    let (_, cure) = said.split_once("as root: ").unwrap_or_else(|| panic!("{said}"));
+    let cure = |password| cure.lines().next().unwrap().replace('…', password);
+
+    deployment.compose(&["exec", "-T", "-e", "MYSQL_PWD=orders-root", "mysql", "mysql", "-uroot", "-e", &cure(NEW)]);
+    deployment.compose_with(&alone("accounts"), &env);
+
+    let old = format!("MYSQL_PWD={NEW}");
+    deployment.compose(&["exec", "-T", "-e", &old, "mysql", "mysql", "-uroot", "-e", &cure("orders-root")]);
+}
+
+async fn answers_to_its_own_names_alone(deployment: &Deployment) {
+    let url = format!("{}/queue", deployment.published("api", 8000));
+    let client = reqwest::Client::new();
+    for (host, status) in [("evil.example", 403), ("localhost", 200), ("api:8000", 200)] {
+        let answer = client.get(&url).header("host", host).send().await.expect("the published port answers");
+
+        assert_eq!(answer.status(), status, "{host}");
+    }
+}
+
+fn each_part_has_limits(deployment: &Deployment) {
+    for service in ["mysql", "api", "worker", "prometheus"] {
+        let format = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}";
+        let limits = docker(&["inspect", "--format", format, &deployment.container(service)]);
+
+        let limits: Vec<u64> = limits.split(' ').map(|limit| limit.parse().unwrap_or_default()).collect();
+        assert!(limits.len() == 2 && limits.iter().all(|limit| *limit > 0), "{service}: {limits:?}");
     }
 }
 
 fn programs_cannot_change_tables(deployment: &Deployment) {
+    // As a volume has it in which the programs' account was the database's owner.
+    let all = "grant all on orders.* to 'orders'@'%'";
+    deployment.compose(&["exec", "-T", "-e", "MYSQL_PWD=orders-root", "mysql", "mysql", "-uroot", "-e", all]);
+    deployment.compose(&alone("accounts"));
     deployment.compose(&as_the_programs("select count(*) from orders"));
 
     for change in ["create table others (id int)", "alter table orders add column other int", "drop table orders"] {
