@@ -90,7 +90,7 @@ impl Client {
             Attack::Scrapes => self.asks(api, "/metrics/prometheus").await,
             Attack::ReadsPages => self.asks(api, one_of(&PAGES, turn)).await,
             Attack::ReadsSlowly => self.reads_slowly(api, one_of(&PAGES, turn)).await,
-            Attack::Waits => self.asks(api, &wait).await,
+            Attack::Waits => self.waits(api, &wait).await,
             Attack::DripsBodies => self.drips(api, &start_of_body(), &[b' '; BODY_DRIP]).await,
             Attack::DripsHeads => self.drips(api, &start_of_head(), b"x").await,
             Attack::DripsHeadsAtWorker => self.drips(worker, &start_of_head(), b"x").await,
@@ -116,6 +116,19 @@ impl Client {
         loop {
             let status = line.ask(&request).await.map_err(io::Error::other)?;
             self.came_through();
+            if status != 200 {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
+        }
+    }
+
+    /// The same, where the answer may come when the stranger has long gone: a turn is what was sent.
+    async fn waits(&self, program: SocketAddr, path: &str) -> io::Result<()> {
+        let mut line = Line::over(connect(program).await?);
+        let request = get(path);
+        loop {
+            self.came_through();
+            let status = line.ask(&request).await.map_err(io::Error::other)?;
             if status != 200 {
                 return Err(io::ErrorKind::ResourceBusy.into());
             }

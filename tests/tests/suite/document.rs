@@ -10,15 +10,19 @@ use uuid::Uuid;
 
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 
-/// The commands printed under a heading whose block begins with this program.
+/// The commands printed under a heading in the block that has this program.
 pub(crate) fn printed(heading: &str, program: &str) -> &'static str {
     let (_, section) = OPERATIONS.split_once(&format!("\n### {heading}\n")).expect("the document has the heading");
     let section = section.split("\n#").next().expect("a section has an end");
     let blocks = section.split("```console\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
-    let mut blocks = blocks.map(|(commands, _)| commands).filter(|commands| commands.starts_with(program));
+    let mut blocks = blocks.map(|(commands, _)| commands).filter(|block| has(block, program));
     let commands = blocks.next().expect("the section prints commands of the program");
     assert_eq!(blocks.next(), None, "{heading} prints two blocks of {program}");
     commands
+}
+
+fn has(block: &str, program: &str) -> bool {
+    block.lines().any(|line| line.starts_with(program))
 }
 
 /// Where somebody types them: empty at first, and removed at the end.

@@ -48,7 +48,8 @@ async fn a_body_where_none_is_taken_is_refused_before_anything_is_changed() {
     let api = Api::start(&database.url, &[]).await;
     let order_id = api.place(&sample::order()).await;
 
-    for (method, path) in without_body(order_id) {
+    // A retry may have one.
+    for (method, path) in without_body(order_id).into_iter().filter(|(_, path)| !path.ends_with("/retry")) {
         for body in [r#"{"reason": "none of your business"}"#, "{}", " ", &"x".repeat(1 << 20)] {
             let request = api.client().request(method.clone(), api.url(&path)).body(body.to_owned());
 
