@@ -11,6 +11,7 @@
 mod counts;
 mod database;
 mod eventually;
+mod folder;
 mod history;
 mod own_address;
 mod own_server;
@@ -24,6 +25,7 @@ mod waiting_line;
 pub use counts::assert_counts_are_exact;
 pub use database::{Database, database, empty_database};
 pub use eventually::eventually;
+pub use folder::Folder;
 pub use history::{Change, History, Rule, Status, Summary, Violation, check};
 pub use own_server::OwnServer;
 pub use program::{Api, Program, Worker, run, run_release};

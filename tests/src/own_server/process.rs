@@ -6,14 +6,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
-use uuid::Uuid;
 
 use super::installed::Installed;
 use super::{Extras, Place};
+use crate::folder::fresh_path;
 use crate::own_address::{IMPATIENT_RESOLVER, own_address};
 use crate::program::{free_port, show, stop};
 
@@ -118,8 +118,7 @@ impl Drop for ServerProcess {
 
 /// In the folder of the test run, which is removed with the run whatever becomes of the test.
 fn new_folder() -> PathBuf {
-    let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
-    let folder = parent.join(format!("own-server-{}", Uuid::now_v7().simple()));
+    let folder = fresh_path("own-server");
     DirBuilder::new().mode(0o700).create(&folder).expect("a folder can be made");
     folder
 }

@@ -1,12 +1,9 @@
 //! The commands that docs/OPERATIONS.md prints, so that what it says and what is tried are the same.
 
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{Command, Stdio};
-use std::{env, fs};
 
 use tokio::task::spawn_blocking;
-use uuid::Uuid;
 
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 
@@ -23,28 +20,6 @@ pub(crate) fn printed(heading: &str, program: &str) -> &'static str {
 
 fn has(block: &str, program: &str) -> bool {
     block.lines().any(|line| line.starts_with(program))
-}
-
-/// Where somebody types them: empty at first, and removed at the end.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
-        let folder = parent.join(format!("typed-{}", Uuid::now_v7().simple()));
-        fs::create_dir(&folder).unwrap();
-        Self(folder)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// Runs what somebody types, and returns what it prints.

@@ -5,11 +5,11 @@
 use std::fs;
 use std::process::Command;
 
-use orders_tests::{Api, OwnServer, Worker, assert_counts_are_exact, run};
+use orders_tests::{Api, Folder, OwnServer, Worker, assert_counts_are_exact, run};
 use reqwest::Url;
 use uuid::Uuid;
 
-use crate::document::{Folder, beside, printed, typed};
+use crate::document::{beside, printed, typed};
 use crate::sample;
 
 /// Orders whose work does not end by itself, and orders that wait behind them.
@@ -75,7 +75,7 @@ struct Operator(Folder);
 
 impl Operator {
     fn of(server: &OwnServer) -> Self {
-        let folder = Folder::new();
+        let folder = Folder::new("typed");
         let (address, url) = (server.address(), Url::parse(server.root_url()).unwrap());
         let client = format!(
             "[client]\nhost={}\nport={}\nuser={}\npassword={}\n",

@@ -1,18 +1,14 @@
 //! The same with a real browser. A run skips these tests where there is none.
 
-use std::env;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use orders_tests::{Api, database, eventually};
+use orders_tests::{Api, Folder, database, eventually};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::attacks;
 use crate::sample;
@@ -117,25 +113,23 @@ async fn show(mut visitor: TcpStream, page: String, done: Arc<Notify>) {
 /// A browser that shows one page. Dropping it leaves nothing behind.
 struct Browser {
     child: std::sync::Mutex<Child>,
-    profile: PathBuf,
+    _profile: Folder,
 }
 
 impl Browser {
     fn open(url: &str) -> Self {
-        let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
-        let profile = parent.join(format!("browser-{}", Uuid::now_v7().simple()));
-        fs::create_dir(&profile).unwrap();
+        let profile = Folder::new("browser");
         let child = Command::new("chromium")
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
             .args(["--no-proxy-server", "--remote-debugging-port=0"])
-            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(url)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("chromium: {error}"));
-        Self { child: std::sync::Mutex::new(child), profile }
+        Self { child: std::sync::Mutex::new(child), _profile: profile }
     }
 
     fn has_ended(&self) -> bool {
@@ -148,6 +142,5 @@ impl Drop for Browser {
         let mut child = self.child.lock().unwrap();
         let _ = child.kill();
         let _ = child.wait();
-        let _ = fs::remove_dir_all(&self.profile);
     }
 }

@@ -1,11 +1,11 @@
 //! The backup of the deployment, by the commands that docs/OPERATIONS.md prints.
 
-use orders_tests::eventually;
+use orders_tests::{Folder, eventually};
 use serde_json::json;
 
 use super::deployment::{Deployment, SLOW_USER};
 use super::{COMPLETED_WITHIN, get_json, is_completed, place_order, place_order_of};
-use crate::document::{Folder, beside, printed, typed};
+use crate::document::{beside, printed, typed};
 
 /// Orders that are in work when the dump is made, and orders that wait.
 const IN_WORK: usize = 10;
@@ -14,7 +14,7 @@ const WAITING: usize = 200;
 /// Dumps the deployment while orders come in, its workers are gone and its queue is paused; wipes it, restores it, and lets
 /// it work.
 pub(super) async fn made_under_load_restores_all_that_it_holds(deployment: &Deployment) {
-    let folder = Folder::new();
+    let folder = Folder::new("typed");
     let api = deployment.published("api", 8000);
     let mut held = Vec::new();
     for _ in 0..IN_WORK {

@@ -1,13 +1,11 @@
 //! Encrypted ways to the server, and who proves to whom who it is.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::fs;
 
-use orders_tests::{Api, OwnServer, Worker};
+use orders_tests::{Api, Folder, OwnServer, Worker};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::Url;
 use tokio::net::TcpListener;
-use uuid::Uuid;
 
 use super::{completes_an_order, doctor, forwarder, is_mariadb};
 
@@ -95,15 +93,12 @@ fn url(server: &OwnServer, host: &str, parameters: &str) -> String {
 
 /// What the server and the programs prove with who they are: a folder of files in PEM.
 struct Certificates {
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Certificates {
     fn new() -> Self {
-        let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
-        let folder = parent.join(format!("certificates-{}", Uuid::now_v7().simple()));
-        fs::create_dir(&folder).unwrap();
-        let files = Self { folder };
+        let files = Self { folder: Folder::new("certificates") };
         let (ca, unknown) = (authority("Orders"), authority("Nobody"));
         files.write("ca.pem", &ca.pem());
         files.write("unknown-ca.pem", &unknown.pem());
@@ -121,21 +116,15 @@ impl Certificates {
         let files = [("ca", "ca.pem"), ("cert", "server-cert.pem"), ("key", "server-key.pem")];
         let options = files.map(|(option, file)| format!("--ssl-{option}={}", self.path(file)));
         let options: Vec<_> = options.iter().map(String::as_str).chain(args.iter().copied()).collect();
-        OwnServer::start_beside(&self.folder, &options).await
+        OwnServer::start_beside(self.folder.path(), &options).await
     }
 
     fn path(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
+        self.folder.path().join(name).display().to_string()
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.join(name), text).unwrap();
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        fs::write(self.folder.path().join(name), text).unwrap();
     }
 }
 
