@@ -196,10 +196,12 @@ impl Problem {
     pub(crate) fn log(&self, unsaid: Option<NonZero<u64>>) {
         let Self { kind, detail, .. } = self;
         let cause = self.cause.as_deref().unwrap_or("none but the detail");
-        match () {
-            () if self.is_broken() => tracing::error!(kind, detail, cause, unsaid, "a request failed"),
-            () if self.is_ours() => tracing::warn!(kind, detail, cause, unsaid, "a request failed"),
-            () => tracing::debug!(kind, detail, "a request was refused"),
+        if self.is_broken() {
+            tracing::error!(kind, detail, cause, unsaid, "a request failed");
+        } else if self.is_ours() {
+            tracing::warn!(kind, detail, cause, unsaid, "a request failed");
+        } else {
+            tracing::debug!(kind, detail, "a request was refused");
         }
     }
 }
