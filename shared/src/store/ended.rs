@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
-use super::place::{json_of_ids, orders_by_id};
+use super::place::orders_by_id;
+use super::script::json_of_ids;
 use super::{Store, StoreError};
 use crate::domain::OrderId;
 

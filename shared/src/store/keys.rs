@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::place::Outcome;
 use super::{Store, StoreError};
 use crate::domain::{Fingerprint, IdempotencyKey, KeyUse, OrderId, Placed, Placement};
 
@@ -46,6 +45,16 @@ pub(super) const PRUNE: &str = r"
     order by created_at
     limit ?
 ";
+
+/// What becomes of a placement in its batch.
+pub(super) enum Outcome {
+    /// It is placed by the batch.
+    New,
+    /// It is an equal request of the batch that places these orders.
+    Twin(Vec<OrderId>),
+    /// This was clear before.
+    Known(Placed),
+}
 
 impl Store {
     /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many.

@@ -7,7 +7,8 @@ use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
 use super::counts::Moves;
-use super::script::{Id, Items, Script, Text, Time};
+use super::keys::Outcome;
+use super::script::{Id, Items, Script, Text, Time, json_of_ids};
 use super::{ErrorKind, Store, StoreError, external_ids, keys};
 use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
 
@@ -72,16 +73,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// What becomes of a placement in its batch.
-pub(super) enum Outcome {
-    /// It is placed by the batch.
-    New,
-    /// It is an equal request of the batch that places these orders.
-    Twin(Vec<OrderId>),
-    /// This was clear before.
-    Known(Placed),
 }
 
 /// Places what is new, and finds what is not.
@@ -150,11 +141,6 @@ async fn placed_already(
     let ids = json_of_ids(placements.iter().map(first_id));
     let rows: Vec<(Uuid, DateTime<Utc>)> = sqlx::query_as(PLACED_ALREADY).bind(ids).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(order_id, created_at)| (order_id.into(), created_at)).collect())
-}
-
-/// Ids as they travel to the server, for `orders_by_id`.
-pub(super) fn json_of_ids(ids: impl Iterator<Item = OrderId>) -> String {
-    ids.map(|id| id.uuid().simple().to_string()).collect::<serde_json::Value>().to_string()
 }
 
 /// Places the orders, each due at its own time or at once. Most have nothing but what an order must have: a batch of such

@@ -12,7 +12,6 @@ use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
 use super::connection::Oversized;
-use super::place::json_of_ids;
 use crate::domain::{ItemIds, OrderId};
 
 /// Bytes of a script from which on the driver gives its copy back. Left alone, each connection keeps room for the largest
@@ -150,6 +149,11 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "'{}'", self.0.naive_utc().format("%F %T%.6f"))
     }
+}
+
+/// Ids as they travel to the server, for `orders_by_id`.
+pub(super) fn json_of_ids(ids: impl Iterator<Item = OrderId>) -> String {
+    ids.map(|id| id.uuid().simple().to_string()).collect::<serde_json::Value>().to_string()
 }
 
 #[cfg(test)]

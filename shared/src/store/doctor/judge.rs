@@ -1,9 +1,21 @@
 //! Whether a plan is the one that a statement was written for. Knows no connection.
 
+use std::borrow::Cow;
+
 use sqlx::Row;
 use sqlx::mysql::MySqlRow;
 
-use super::plans::Hot;
+/// A statement that runs all the time, and the plan that it was written for.
+pub(super) struct Hot {
+    pub(super) check: &'static str,
+    pub(super) sql: Cow<'static, str>,
+    /// The table that grows, the index by which it is read, and how.
+    pub(super) table: &'static str,
+    pub(super) key: &'static str,
+    pub(super) access: &'static [&'static str],
+    /// Rows that it may give; `None` where it is not run, as it changes something or reads by other measures.
+    pub(super) limit: Option<u32>,
+}
 
 /// Of EXPLAIN where a row was looked up by its whole primary key, and is not there: in MySQL and in MariaDB.
 const NO_ROW: [&str; 2] = ["no matching row in const table", "Impossible WHERE noticed after reading const tables"];
@@ -95,8 +107,6 @@ pub(super) fn judge(hot: &Hot, steps: &[Step], reads: Option<Reads>) -> Result<S
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::*;
 
     const LIST: Hot = Hot {

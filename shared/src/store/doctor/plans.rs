@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
-use super::judge::{Reads, Step, judge};
+use super::judge::{Hot, Reads, Step, judge};
 use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
 use crate::store::claim::{LOCK_DUE, claim, front};
@@ -36,18 +36,6 @@ const ENLIST: &str = r"
     insert into workers (worker_id, host, pid, version, slots, expires_at)
     values (?, 'doctor', 0, '', 0, now(6) + interval 1 minute)
 ";
-
-/// A statement that runs all the time, and the plan that it was written for.
-pub(super) struct Hot {
-    pub(super) check: &'static str,
-    pub(super) sql: Cow<'static, str>,
-    /// The table that grows, the index by which it is read, and how.
-    pub(super) table: &'static str,
-    pub(super) key: &'static str,
-    pub(super) access: &'static [&'static str],
-    /// Rows that it may give; `None` where it is not run, as it changes something or reads by other measures.
-    pub(super) limit: Option<u32>,
-}
 
 /// A value for a placeholder.
 enum Value {
