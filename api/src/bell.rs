@@ -71,7 +71,7 @@ impl Ringer {
 /// Reads the list of bells again and again. While the database is away the old one is as good as any.
 async fn keep_listed(store: &Store, bells: &watch::Sender<Vec<SocketAddr>>, metrics: &ApiMetrics) {
     loop {
-        match store.bells().await {
+        match store.wakeup_addresses().await {
             Ok(listed) => {
                 let count = listed.len();
                 bells.send_replace(listed);

@@ -1,8 +1,8 @@
-//! `orders-api doctor`: a verdict a line.
+//! `orders-api doctor`: a finding a line.
 
 use std::io::{self, Write};
 
-use orders_shared::store::{Store, Verdict};
+use orders_shared::store::{Severity, Store};
 
 /// Checks the database and writes what was found. `false` when a check failed.
 ///
@@ -12,12 +12,12 @@ use orders_shared::store::{Store, Verdict};
 pub async fn doctor(store: &Store, output: &mut impl Write) -> io::Result<bool> {
     let findings = store.diagnose().await;
     for finding in &findings {
-        let verdict = match finding.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warning => "WARN",
-            Verdict::Failed => "FAIL",
+        let severity = match finding.severity {
+            Severity::Ok => "ok",
+            Severity::Warning => "WARN",
+            Severity::Failed => "FAIL",
         };
-        writeln!(output, "{verdict:<5} {}: {}", finding.check, finding.detail)?;
+        writeln!(output, "{severity:<5} {}: {}", finding.check, finding.detail)?;
     }
-    Ok(findings.iter().all(|finding| finding.verdict != Verdict::Failed))
+    Ok(findings.iter().all(|finding| finding.severity != Severity::Failed))
 }

@@ -210,7 +210,7 @@ async fn place_alone(
     bell: &Bell,
     metrics: &ApiMetrics,
 ) {
-    batch.sort_by_key(|(placement, _)| placement.looks_back());
+    batch.sort_by_key(|(placement, _)| placement.needs_lookup());
     let try_for = if why == Refused::Locked { Duration::ZERO } else { TRY_FOR };
     let mut is_away = false;
     for (placement, answer) in batch {
@@ -218,7 +218,7 @@ async fn place_alone(
         let placed = if is_away { Err(Refused::DatabaseAway) } else { place(store, &placements, try_for).await };
         // One that can wait for nobody's key or id waits for a lock on the table, as all that are left would.
         is_away = matches!(placed, Err(Refused::DatabaseAway))
-            || (matches!(placed, Err(Refused::Locked)) && !placements.iter().any(Placement::looks_back));
+            || (matches!(placed, Err(Refused::Locked)) && !placements.iter().any(Placement::needs_lookup));
         tell(placements, [answer], placed, bell, metrics);
     }
 }

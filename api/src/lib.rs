@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::coalesced::Coalesced;
-use orders_shared::http::{CONNECTIONS_MAX, Capacity, Ending, Listener, Readiness};
+use orders_shared::http::{CONNECTIONS_MAX, Capacity, Drain, Listener, Readiness};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
 use prometheus::Registry;
@@ -86,7 +86,7 @@ pub async fn serve(
     chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
     chores.spawn("wait for orders", ends.clone().watch(watching));
     let detached = TaskTracker::new();
-    let (endpoint, refusal) = routes::endpoint(Parts {
+    let endpoint = routes::endpoint(Parts {
         hosts,
         store: store.for_callers(),
         budget,
@@ -101,8 +101,8 @@ pub async fn serve(
         metrics,
     })?;
 
-    let ending = Ending::after_a_window(stop.clone(), grace);
-    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, Some(refusal), ending, capacity));
+    let drain = Drain::after_a_window(stop.clone(), grace);
+    let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, drain, capacity));
     let mut ended = tokio::select! {
         () = &mut serving => Ok(()),
         Err(failed) = writers.watch(&stop) => Err(failed),

@@ -32,24 +32,30 @@ impl ApiMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             requests: HistogramVec::new(
-                HistogramOpts::new("http_request_duration_seconds", "Time from a request's head to its answer's.")
-                    .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
+                HistogramOpts::new(
+                    "orders_http_request_duration_seconds",
+                    "Time from a request's head to its answer's.",
+                )
+                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
                 &["method", "route", "status"],
             )?,
             placed: IntCounter::new("orders_placed_total", "Orders that this process placed.")?,
             batch: Histogram::with_opts(
-                HistogramOpts::new("intake_batch_orders", "Orders that one commit placed.")
+                HistogramOpts::new("orders_intake_batch_size", "Orders that one commit placed.")
                     .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
             )?,
-            bells: IntGauge::new("workers_with_bell", "Live workers that this process can ring.")?,
-            orders: IntGaugeVec::new(Opts::new("orders", "Orders by status, over all processes."), &["status"])?,
+            bells: IntGauge::new("orders_workers_with_wakeup", "Live workers that this process can ring.")?,
+            orders: IntGaugeVec::new(
+                Opts::new("orders_by_status", "Orders by status, over all processes."),
+                &["status"],
+            )?,
             oldest_due: GaugeVec::new(
                 Opts::new("orders_oldest_due_seconds", "For how long the order that is due longest has been so."),
                 NO_LABEL,
             )?,
-            queue_paused: IntGaugeVec::new(Opts::new("queue_paused", "Whether no order is claimed."), NO_LABEL)?,
-            workers_live: IntGaugeVec::new(Opts::new("workers_live", "Workers that are alive."), NO_LABEL)?,
-            database_up: IntGauge::new("database_up", "Whether the database answered this scrape.")?,
+            queue_paused: IntGaugeVec::new(Opts::new("orders_queue_paused", "Whether no order is claimed."), NO_LABEL)?,
+            workers_live: IntGaugeVec::new(Opts::new("orders_workers_live", "Workers that are alive."), NO_LABEL)?,
+            database_up: IntGauge::new("orders_database_up", "Whether the database answered this scrape.")?,
             database_writable: IntGaugeVec::new(
                 Opts::new(
                     "orders_database_writable",

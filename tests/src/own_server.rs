@@ -155,7 +155,7 @@ impl OwnServer {
     /// Starts the server that was ended, on its data and its address, and waits until it answers.
     pub async fn start_again(&self) {
         block_in_place(|| self.place.start_again());
-        self.is_ready().await;
+        self.wait_until_ready().await;
     }
 
     /// Ends the server in good order and starts it again.
@@ -208,7 +208,7 @@ impl OwnServer {
 
     /// Waits until the server takes both root and the programs. (MySQL takes a user without TLS, as by way of a proxy,
     /// only after a first time with it.)
-    async fn is_ready(&self) {
+    async fn wait_until_ready(&self) {
         answers(&*self.place, &self.root).await;
         let programs = Url::parse(&self.database.url).expect("the URL was one before");
         answers(&*self.place, &programs).await;

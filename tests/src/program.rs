@@ -51,7 +51,7 @@ impl Api {
     /// Starts the API on a database and waits until it is ready.
     pub async fn start(database_url: &str, env: &[(&str, &str)]) -> Self {
         let api = Self::start_unready(database_url, env).await;
-        api.is_ready().await;
+        api.wait_until_ready().await;
         api
     }
 
@@ -63,7 +63,7 @@ impl Api {
     /// Starts the API of a release and waits until it answers at all.
     pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
         let program = Program::start("orders-api", command(release, "orders-api", env), "API_LISTEN", database_url);
-        program.is_alive().await;
+        program.wait_until_alive().await;
         Self(program)
     }
 
@@ -108,7 +108,7 @@ impl Worker {
     /// Starts a worker on a database and waits until it is ready.
     pub async fn start(database_url: &str, env: &[(&str, &str)]) -> Self {
         let worker = Self::start_unready(database_url, env).await;
-        worker.is_ready().await;
+        worker.wait_until_ready().await;
         worker
     }
 
@@ -120,7 +120,7 @@ impl Worker {
     /// Starts a worker of a release and waits until it answers at all.
     pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
         let worker = Self::launch(release, database_url, env);
-        worker.is_alive().await;
+        worker.wait_until_alive().await;
         worker
     }
 
@@ -186,8 +186,8 @@ impl Program {
         let mut command = command(Release::This, name, env);
         command.stdout(writer.try_clone().expect("a pipe can be shared")).stderr(writer);
         let program = Self::spawn(name, command, listen, database_url);
-        program.is_alive().await;
-        program.is_ready().await;
+        program.wait_until_alive().await;
+        program.wait_until_ready().await;
         (program, reader)
     }
 
@@ -246,12 +246,12 @@ impl Program {
     }
 
     /// Waits until the program says that it is ready.
-    pub async fn is_ready(&self) {
-        self.readiness_is(200).await;
+    pub async fn wait_until_ready(&self) {
+        self.wait_for_readiness(200).await;
     }
 
     /// Waits until `/readyz` answers with `status`, and returns the answer.
-    pub async fn readiness_is(&self, status: u16) -> Reply {
+    pub async fn wait_for_readiness(&self, status: u16) -> Reply {
         let what = format!("{} answers /readyz with {status}", self.name);
         eventually(&what, READY_WITHIN, || async {
             let reply = self.get("/readyz").await;
@@ -335,7 +335,7 @@ impl Program {
     }
 
     /// Waits until the program listens; the first sign that it has ended fails the test.
-    async fn is_alive(&self) {
+    async fn wait_until_alive(&self) {
         let livez = self.url("/livez");
         let what = format!("{} answers /livez", self.name);
         eventually(&what, READY_WITHIN, || {

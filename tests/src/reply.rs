@@ -36,7 +36,7 @@ impl Reply {
 
     /// The body, which must be an RFC 9457 problem of this status.
     #[must_use]
-    pub fn problem(&self, status: u16) -> Value {
+    pub fn assert_problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();
@@ -51,7 +51,7 @@ impl Reply {
     /// Where and what the faults of a problem are: pointers and codes, in the order of the answer.
     #[must_use]
     pub fn faults(&self, status: u16) -> Vec<(String, String)> {
-        let problem = self.problem(status);
+        let problem = self.assert_problem(status);
         let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("no errors in {self:?}"));
         let text =
             |error: &Value, member: &str| error[member].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned();

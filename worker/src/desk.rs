@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use orders_shared::domain::{Claim, RetryPolicy, Verdict};
+use orders_shared::domain::{Claim, NextStep, RetryPolicy};
 use orders_shared::tasks::panic_message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -21,12 +21,12 @@ pub(crate) enum Outcome {
     /// It was not begun or not finished, through no fault of the order's.
     HandedBack,
     /// It failed.
-    Failed { error: String, duration: Duration, verdict: Verdict },
+    Failed { error: String, duration: Duration, next_step: NextStep },
 }
 
 /// A claim whose work has ended, with the slots that it holds until its outcome is committed.
 #[derive(Debug)]
-pub(crate) struct Ending {
+pub(crate) struct WorkResult {
     pub(crate) claim: Claim,
     pub(crate) outcome: Outcome,
     pub(crate) slots: OwnedSemaphorePermit,
@@ -36,7 +36,7 @@ pub(crate) struct Ending {
 /// get free.
 struct Attempt {
     held: Option<(Claim, OwnedSemaphorePermit)>,
-    ended: mpsc::UnboundedSender<Ending>,
+    ended: mpsc::UnboundedSender<WorkResult>,
     retries: RetryPolicy,
     started: Instant,
     metrics: Arc<WorkerMetrics>,
@@ -47,7 +47,7 @@ impl Attempt {
         let Some((claim, slots)) = self.held.take() else { return };
         self.metrics.busy.dec();
         // Fails only once the finishers have given up, at the end of a shutdown: nobody is left to tell.
-        let _ = self.ended.send(Ending { claim, outcome, slots });
+        let _ = self.ended.send(WorkResult { claim, outcome, slots });
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Rules {
 /// Where orders are worked on: a fixed number of slots, a task for each order.
 pub(crate) struct Desk {
     processor: Arc<dyn Processor>,
-    ended: mpsc::UnboundedSender<Ending>,
+    ended: mpsc::UnboundedSender<WorkResult>,
     slots: Arc<Semaphore>,
     rules: Rules,
     working: JoinSet<()>,
@@ -90,7 +90,7 @@ pub(crate) struct Desk {
 impl Desk {
     pub(crate) fn new(
         processor: Arc<dyn Processor>,
-        ended: mpsc::UnboundedSender<Ending>,
+        ended: mpsc::UnboundedSender<WorkResult>,
         rules: Rules,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
@@ -144,7 +144,7 @@ impl Desk {
 
     /// Hands a claimed order back without having begun it.
     pub(crate) fn hand_back(&self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let _ = self.ended.send(Ending { claim, outcome: Outcome::HandedBack, slots });
+        let _ = self.ended.send(WorkResult { claim, outcome: Outcome::HandedBack, slots });
     }
 
     /// Waits until every outcome is committed.
@@ -174,10 +174,10 @@ async fn work_on(processor: &dyn Processor, claim: &Claim, rules: Rules) -> Outc
 /// The outcome of an attempt that failed.
 fn failed(claim: &Claim, error: &ProcessingError, duration: Duration, retries: RetryPolicy) -> Outcome {
     let order = claim.order();
-    let verdict = match error {
+    let next_step = match error {
         ProcessingError::Retryable(_) => retries.after(order.attempt, fastrand::f64()),
-        ProcessingError::Permanent(_) => Verdict::Fail,
+        ProcessingError::Permanent(_) => NextStep::Fail,
     };
-    tracing::warn!(order_id = %order.order_id, attempt = order.attempt, %error, ?verdict, "an attempt failed");
-    Outcome::Failed { error: error.to_string(), duration, verdict }
+    tracing::warn!(order_id = %order.order_id, attempt = order.attempt, %error, ?next_step, "an attempt failed");
+    Outcome::Failed { error: error.to_string(), duration, next_step }
 }

@@ -7,7 +7,7 @@ use orders_shared::store::{Partly, Store, StoreError};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 
-use crate::desk::{Ending, Outcome};
+use crate::desk::{Outcome, WorkResult};
 use crate::health::Health;
 use crate::metrics::WorkerMetrics;
 
@@ -26,7 +26,7 @@ const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(2);
 pub(crate) const FINISHERS: usize = 2;
 
 /// Where finishers find what has ended.
-pub(crate) type Endings = Arc<Mutex<mpsc::UnboundedReceiver<Ending>>>;
+pub(crate) type Endings = Arc<Mutex<mpsc::UnboundedReceiver<WorkResult>>>;
 
 /// Commits outcomes in batches: each commit takes all that have come in since the one before.
 pub(crate) struct Finisher {
@@ -103,19 +103,19 @@ impl Finisher {
         !(self.done.refused.is_empty() && self.handed_back.refused.is_empty() && self.failed.refused.is_empty())
     }
 
-    fn add(&mut self, Ending { claim, outcome, slots }: Ending) {
+    fn add(&mut self, WorkResult { claim, outcome, slots }: WorkResult) {
         match outcome {
             Outcome::Done => self.done.waiting.push((claim, slots)),
             Outcome::HandedBack => self.handed_back.waiting.push((claim, slots)),
-            Outcome::Failed { error, duration, verdict } => {
-                self.failed.waiting.push((FailedAttempt { claim, error, duration, verdict }, slots));
+            Outcome::Failed { error, duration, next_step } => {
+                self.failed.waiting.push((FailedAttempt { claim, error, duration, next_step }, slots));
             }
         }
     }
 }
 
 /// Waits until something has ended, and takes it; nothing, once nothing will come any more.
-async fn receive(endings: &Endings, batch: &mut Vec<Ending>) -> usize {
+async fn receive(endings: &Endings, batch: &mut Vec<WorkResult>) -> usize {
     endings.lock().await.recv_many(batch, FINISH_BATCH_MAX).await
 }
 

@@ -105,15 +105,16 @@ impl Heart {
         loop {
             // Afresh each time: the registration before may have been made, and its answer lost. It runs out by itself.
             self.registration.worker_id = WorkerId::fresh();
-            self.registration.bell = self.door.address().await;
+            self.registration.wakeup_address = self.door.address().await;
             match self.line.register(&self.registration).await {
                 Ok(()) => break,
                 Err(error) => self.missed(&error).await,
             }
         }
-        let Registration { worker_id, host, pid, slots, bell, .. } = &self.registration;
-        let bell = bell.map_or_else(|| "none".to_owned(), |bell| bell.to_string());
-        tracing::info!(%worker_id, host, pid, slots, bell, "registered");
+        let Registration { worker_id, host, pid, slots, wakeup_address, .. } = &self.registration;
+        let wakeup_address =
+            wakeup_address.map_or_else(|| "none".to_owned(), |wakeup_address| wakeup_address.to_string());
+        tracing::info!(%worker_id, host, pid, slots, wakeup_address, "registered");
         *worker_id
     }
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
-use orders_shared::http::{Capacity, Ending, Listener, Readiness, metrics_response, ops_routes, serve};
+use orders_shared::http::{Capacity, Drain, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
@@ -102,9 +102,9 @@ pub async fn run(
         let health = health.clone();
         move || health.iter().find_map(|health| health.fault())
     });
-    let ending = Ending::at_once(vital.drained.clone(), LAST_STEP);
+    let drain = Drain::at_once(vital.drained.clone(), LAST_STEP);
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
-    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), None, ending, capacity));
+    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), drain, capacity));
     let registration = registration(settings);
     let heart = Heart::new(heartbeat_store.clone(), store.clone(), door, registration.clone(), Arc::clone(&metrics));
     let identity = heart.identity();
@@ -182,7 +182,7 @@ fn registration(settings: WorkerSettings) -> Registration {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         slots: settings.concurrency,
-        bell: None,
+        wakeup_address: None,
         dead_after: settings.dead_after,
     }
 }

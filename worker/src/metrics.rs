@@ -34,11 +34,11 @@ impl WorkerMetrics {
             Ok::<_, prometheus::Error>(gauge)
         };
         let batch = Histogram::with_opts(
-            HistogramOpts::new("claim_batch_orders", "Orders a claim took.")
+            HistogramOpts::new("orders_claim_batch_size", "Orders a claim took.")
                 .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
         )?;
         registry.register(Box::new(batch.clone()))?;
-        gauge("worker_slots", "Orders that this worker can work on at once.")?.set(concurrency.into());
+        gauge("orders_worker_slots", "Orders that this worker can work on at once.")?.set(concurrency.into());
         Ok(Self {
             claimed: counter("orders_claimed_total", "Orders that this worker claimed.")?,
             completed: counter("orders_completed_total", "Orders that this worker completed.")?,
@@ -55,9 +55,9 @@ impl WorkerMetrics {
             )?,
             stale: counter("orders_stale_outcomes_total", "Outcomes refused because the claim was lost.")?,
             batch,
-            rings: counter("worker_rings_total", "Rings of the API that made this worker look for orders.")?,
-            deaths: counter("worker_deaths_total", "Times that others declared this worker dead.")?,
-            busy: gauge("worker_slots_busy", "Slots in which an order is being worked on.")?,
+            rings: counter("orders_worker_wakeups_total", "Rings of the API that made this worker look for orders.")?,
+            deaths: counter("orders_worker_deaths_total", "Times that others declared this worker dead.")?,
+            busy: gauge("orders_worker_slots_busy", "Slots in which an order is being worked on.")?,
         })
     }
 

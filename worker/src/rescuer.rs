@@ -44,7 +44,7 @@ impl Rescuer {
     }
 
     async fn rescue(&mut self) -> Result<(), StoreError> {
-        let behind = self.store.look_at_clock().await?;
+        let behind = self.store.check_clock().await?;
         let was_behind = std::mem::replace(&mut self.clock_is_behind, !behind.is_zero());
         if self.clock_is_behind && !was_behind {
             tracing::warn!(?behind, "the database's clock went back; what was due before is claimed all the same");

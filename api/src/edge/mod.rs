@@ -5,6 +5,7 @@ mod accept;
 mod answers;
 mod compress;
 mod failures;
+mod head;
 mod meaning;
 mod request_id;
 mod routes;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use orders_shared::http::Crowded;
 use orders_shared::tasks::panic_message;
-use poem::http::{self, HeaderMap, HeaderValue, Method, StatusCode, header};
+use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response, Result};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,7 @@ use self::answers::{Answers, without_body};
 pub(crate) use self::answers::{SMALL, no_room};
 use self::compress::{Coding, Compressor};
 use self::failures::Failures;
+use self::head::check_head;
 use self::request_id::{RequestId, X_REQUEST_ID};
 pub(crate) use self::routes::Routes;
 use self::routes::{Operation, Route};
@@ -41,7 +43,7 @@ pub(crate) use self::turn::Turn;
 use crate::edge::turn::ANSWER_WITHIN;
 use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
-use crate::payload::{PROBLEM_JSON, Problem, expect_no_body};
+use crate::payload::{Problem, expect_no_body};
 use crate::problems::Kind;
 
 /// Stands for every path that leads nowhere, so that strangers cannot make series of metrics.
@@ -132,26 +134,6 @@ impl Edge {
         response
     }
 
-    /// The answer to a request of which nothing counts, since its head is unfit.
-    pub(crate) fn refuse(&self, status: StatusCode) -> http::Response<String> {
-        let request_id = RequestId::fresh();
-        let span = tracing::info_span!("request", method = OTHER, route = NO_ROUTE, request_id = %request_id);
-        let kind = match status {
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadTooLarge,
-            StatusCode::NOT_IMPLEMENTED => Kind::UnsupportedTransferCoding,
-            _ => Kind::MalformedRequest,
-        };
-        let problem = Problem::new(kind, kind.facts().example).with_request_id(request_id.text());
-        span.in_scope(|| self.failures.failed(&problem));
-        self.metrics.request(OTHER, NO_ROUTE, status, Duration::ZERO);
-        let mut response = http::Response::new(problem.json());
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        say_to_all(headers, &request_id);
-        say_who_may_keep(headers);
-        response
-    }
-
     /// Gives the request a place; none is needed for what must answer under any load.
     fn admit(&self, route: Option<&Route>, request: &Request) -> Result<Option<Turn>, Problem> {
         if route.is_some_and(|route| route.is_ops) {
@@ -168,6 +150,7 @@ impl Edge {
         route: Option<&Route>,
         turn: Option<Turn>,
     ) -> Result<Response, Problem> {
+        check_head(request.version(), request.headers())?;
         self.hosts.check(request.headers())?;
         check_origin(request.method(), request.headers())?;
         let route = route.ok_or_else(|| problem_of_status(StatusCode::NOT_FOUND))?;

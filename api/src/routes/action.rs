@@ -1,7 +1,7 @@
 use std::fmt::Display;
 
 use orders_shared::domain::OrderId;
-use orders_shared::store::{StoreError, Wish};
+use orders_shared::store::{Change, StoreError};
 use poem::web::RemoteAddr;
 use tracing::field::display;
 
@@ -26,12 +26,12 @@ impl Action {
     }
 
     /// Tells what became of an order.
-    pub(super) fn log_wish(&self, wish: &Result<Wish, StoreError>) {
+    pub(super) fn log_wish(&self, wish: &Result<Change, StoreError>) {
         match wish {
-            Ok(Wish::Granted(order)) => self.log(format_args!("the order is {}", order.status)),
-            Ok(Wish::Refused(order)) => self.log(format_args!("refused: the order is {}", order.status)),
-            Ok(Wish::Poison(_)) => self.log("refused: the order is poison"),
-            Ok(Wish::Unknown) => self.log("refused: there is no such order"),
+            Ok(Change::Made(order)) => self.log(format_args!("the order is {}", order.status)),
+            Ok(Change::Conflict(order)) => self.log(format_args!("refused: the order is {}", order.status)),
+            Ok(Change::Poison(_)) => self.log("refused: the order is poison"),
+            Ok(Change::NotFound) => self.log("refused: there is no such order"),
             Err(error) => self.log(format_args!("failed: {error}")),
         }
     }

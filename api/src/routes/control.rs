@@ -1,5 +1,5 @@
 use orders_shared::domain::OrderId;
-use orders_shared::store::{Store, StoreError, Wish};
+use orders_shared::store::{Change, Store, StoreError};
 use poem::web::{Data, RemoteAddr};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
@@ -70,7 +70,7 @@ impl ControlApi {
             .detached(async move {
                 let retried = store.retry(order_id, force).await;
                 action.log_wish(&retried);
-                if matches!(retried, Ok(Wish::Granted(_))) {
+                if matches!(retried, Ok(Change::Made(_))) {
                     bell.ring();
                 }
                 retried
@@ -178,11 +178,11 @@ fn events_limit_default() -> u16 {
 }
 
 /// The order as it was wished to be, or the problem; `rule` says what the wish needs.
-fn wish(wish: Result<Wish, StoreError>, rule: &str) -> Result<Json<FullOrder>, Problem> {
+fn wish(wish: Result<Change, StoreError>, rule: &str) -> Result<Json<FullOrder>, Problem> {
     match wish.map_err(|error| read_problem(&error))? {
-        Wish::Granted(order) => Ok(Json(order.into())),
-        Wish::Unknown => Err(no_such_order()),
-        Wish::Poison(order) => {
+        Change::Made(order) => Ok(Json(order.into())),
+        Change::NotFound => Err(no_such_order()),
+        Change::Poison(order) => {
             let detail = format!(
                 "This order is poison: {} workers were lost while they worked on it. Send {{\"force\": true}} to retry it all \
                  the same.",
@@ -190,7 +190,7 @@ fn wish(wish: Result<Wish, StoreError>, rule: &str) -> Result<Json<FullOrder>, P
             );
             Err(Problem::new(Kind::OrderIsPoison, detail).with_order_status(order.status))
         }
-        Wish::Refused(order) => {
+        Change::Conflict(order) => {
             let detail = format!("{rule}; this one is {}.", order.status);
             Err(Problem::new(Kind::OrderStatusConflict, detail).with_order_status(order.status))
         }

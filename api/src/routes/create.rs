@@ -157,8 +157,8 @@ impl CreateApi {
         let (intake, _) = self.source.as_ref().ok_or_else(Problem::internal)?;
         let key = key_use(key, operation, &orders);
         let placement = Placement { orders, key };
-        let looks_back = placement.looks_back();
-        let (placed, orders) = intake.place(placement).await.map_err(|why| refused(why, looks_back))?;
+        let needs_lookup = placement.needs_lookup();
+        let (placed, orders) = intake.place(placement).await.map_err(|why| refused(why, needs_lookup))?;
         match placed {
             Placed::KeyReused => Err(key_reused()),
             Placed::ExternalIdTaken { index, order_id } => {
@@ -182,11 +182,11 @@ fn as_placed(orders: Vec<NewOrder>, placed: Placed) -> (Vec<Order>, Option<bool>
     }
 }
 
-/// `looks_back`: whether the request may have waited for another one.
-fn refused(refused: Refused, looks_back: bool) -> Problem {
+/// `needs_lookup`: whether the request may have waited for another one.
+fn refused(refused: Refused, needs_lookup: bool) -> Problem {
     match refused {
         Refused::Full => Problem::new(Kind::Overloaded, "Too many orders wait to be written. Try again."),
-        Refused::Locked if looks_back => {
+        Refused::Locked if needs_lookup => {
             Problem::new(Kind::RequestInProgress, Kind::RequestInProgress.facts().example).because(&refused)
         }
         Refused::Locked | Refused::DatabaseAway => Problem::database_away().because(&refused),

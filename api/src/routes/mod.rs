@@ -8,7 +8,7 @@ mod report;
 
 use std::sync::Arc;
 
-use orders_shared::http::{Readiness, Refusal, ops_routes};
+use orders_shared::http::{Readiness, ops_routes};
 use orders_shared::store::Store;
 use poem::endpoint::make_sync;
 use poem::middleware::{NormalizePath, TrailingSlash};
@@ -49,13 +49,13 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<ApiMetrics>,
 }
 
-/// The whole API as one endpoint, and what it says to requests that cannot be read. Each path answers alike with and without
+/// The whole API as one endpoint. Each path answers alike with and without
 /// a trailing slash.
 ///
 /// # Errors
 ///
 /// When the OpenAPI document cannot be made.
-pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)> {
+pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<impl Endpoint> {
     let Parts { hosts, store, budget, detached, intake, bell, ends, counts, queue, readiness, registry, metrics } =
         parts;
     let create = CreateApi { source: Some((intake, budget.clone())) };
@@ -65,10 +65,6 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
     let service = service((create, orders, control, report));
     let edge =
         Arc::new(Edge::new(Routes::new(<Apis as OpenApi>::meta(), &PAGES, &OPS), hosts, &budget, detached, metrics));
-    let refusal = {
-        let edge = Arc::clone(&edge);
-        Arc::new(move |status| edge.refuse(status))
-    };
     let Document { json, json_3_0, page } = Document::of(&service)?;
     let served =
         |json: String| make_sync(move |_| Response::builder().content_type("application/json").body(json.clone()));
@@ -84,7 +80,7 @@ pub(crate) fn endpoint(parts: Parts) -> anyhow::Result<(impl Endpoint, Refusal)>
             let edge = Arc::clone(&edge);
             async move { Ok(edge.pass(endpoint, request).await) }
         });
-    Ok((endpoint, refusal))
+    Ok(endpoint)
 }
 
 /// Answers `/` with the way to `/docs`, and all else with `service`: the router gives `/` to what is nested there, whatever it

@@ -65,7 +65,7 @@ impl ReportApi {
 
     /// Report in Prometheus' text format
     ///
-    /// The figures of the orders and the queue are missing while the database is away; `database_up` says so.
+    /// The figures of the orders and the queue are missing while the database is away; `orders_database_up` says so.
     #[oai(path = "/metrics/prometheus", method = "get", operation_id = "scrape")]
     async fn scrape(&self) -> Result<Scraped, Problem> {
         Ok(Scraped::Prometheus(PlainText(self.prometheus().await?)))

@@ -16,7 +16,7 @@ pub struct RetryPolicy {
 
 /// What follows a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NextStep {
     /// Another attempt, after this pause.
     RetryAfter(Duration),
     /// None.
@@ -34,7 +34,7 @@ pub struct FailedAttempt {
     /// How long it took.
     pub duration: Duration,
     /// What follows.
-    pub verdict: Verdict,
+    pub next_step: NextStep,
 }
 
 impl RetryPolicy {
@@ -43,13 +43,13 @@ impl RetryPolicy {
     /// `jitter`, 0.0 to 1.0, takes up to half of the pause away, so that orders that failed together do not come back
     /// together.
     #[must_use]
-    pub fn after(self, attempt: u16, jitter: f64) -> Verdict {
+    pub fn after(self, attempt: u16, jitter: f64) -> NextStep {
         if attempt >= self.max_attempts {
-            return Verdict::Fail;
+            return NextStep::Fail;
         }
         let doublings = u32::from(attempt.saturating_sub(1)).min(31);
         let pause = self.base.saturating_mul(1 << doublings).min(DELAY_MAX);
-        Verdict::RetryAfter(pause.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0))
+        NextStep::RetryAfter(pause.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0))
     }
 }
 
@@ -62,8 +62,8 @@ mod tests {
     #[test]
     fn the_pause_doubles_up_to_ten_minutes() {
         let secs = |attempt| match POLICY.after(attempt, 0.0) {
-            Verdict::RetryAfter(pause) => pause.as_secs(),
-            Verdict::Fail => 0,
+            NextStep::RetryAfter(pause) => pause.as_secs(),
+            NextStep::Fail => 0,
         };
 
         assert_eq!([1, 2, 3, 4, 10, 11, 39].map(secs), [1, 2, 4, 8, 512, 600, 600]);
@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn jitter_takes_half_of_the_pause_at_most() {
-        assert_eq!(POLICY.after(1, 1.0), Verdict::RetryAfter(Duration::from_millis(500)));
+        assert_eq!(POLICY.after(1, 1.0), NextStep::RetryAfter(Duration::from_millis(500)));
     }
 
     #[test]
     fn the_last_attempt_is_followed_by_none() {
-        assert!(matches!(POLICY.after(39, 0.5), Verdict::RetryAfter(_)));
-        assert_eq!(POLICY.after(40, 0.5), Verdict::Fail);
+        assert!(matches!(POLICY.after(39, 0.5), NextStep::RetryAfter(_)));
+        assert_eq!(POLICY.after(40, 0.5), NextStep::Fail);
     }
 }

@@ -18,7 +18,7 @@ mod status;
 mod why;
 
 pub use amount::{Amount, AmountError};
-pub use attempt::{FailedAttempt, RetryPolicy, Verdict};
+pub use attempt::{FailedAttempt, NextStep, RetryPolicy};
 pub use claim::{Claim, ClaimToken};
 pub use counts::OrderCounts;
 pub use currency::{Currency, NotACurrency};

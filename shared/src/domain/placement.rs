@@ -14,7 +14,7 @@ pub struct Placement {
 impl Placement {
     /// Whether placing it depends on what was placed before.
     #[must_use]
-    pub fn looks_back(&self) -> bool {
+    pub fn needs_lookup(&self) -> bool {
         self.key.is_some() || self.orders.iter().any(|order| order.external_id.is_some())
     }
 

@@ -19,7 +19,7 @@ pub struct Registration {
     /// Orders that it can work on at once.
     pub slots: u32,
     /// Where it hears that orders are there, if it does.
-    pub bell: Option<SocketAddr>,
+    pub wakeup_address: Option<SocketAddr>,
     /// Without a heartbeat for this long it is dead.
     pub dead_after: Duration,
 }

@@ -2,12 +2,10 @@
 
 mod addresses;
 mod capacity;
-mod head;
 mod healthcheck;
 mod listener;
 mod ops;
 mod pace;
-mod refuse;
 mod server;
 mod watch;
 
@@ -15,6 +13,5 @@ pub use capacity::{CONNECTIONS_MAX, Capacity, TooFewDescriptors};
 pub use healthcheck::{Unhealthy, healthcheck};
 pub use listener::Listener;
 pub use ops::{Readiness, ReadinessReader, metrics_response, ops_routes};
-pub use refuse::Refusal;
-pub use server::{Crowded, Ending, serve};
+pub use server::{Crowded, Drain, serve};
 pub use watch::ClientWatch;

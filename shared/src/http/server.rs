@@ -12,7 +12,7 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, header};
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Endpoint, EndpointExt, IntoEndpoint, IntoResponse, Request, Response};
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,9 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use super::addresses::Addresses;
 use super::pace::{Pace, Paced, Patience};
-use super::refuse::{Refusal, Refusing};
 use super::watch::{ClientWatch, Watched};
-use super::{Capacity, Listener, head};
+use super::{Capacity, Listener};
 
 /// Bytes of a request's head at most, and of what a connection reads or writes ahead. Any client's head fits; each connection
 /// may hold as much.
@@ -45,13 +44,13 @@ pub struct Crowded;
 
 /// How a server ends.
 #[derive(Clone, Debug)]
-pub struct Ending {
+pub struct Drain {
     stop: CancellationToken,
     window: Duration,
     grace: Duration,
 }
 
-impl Ending {
+impl Drain {
     /// From `stop` on, connections are still taken for a moment, so that those who send requests here can hear that they
     /// should not. Then the port is closed. Requests under way have `grace` to finish, counted from `stop`.
     #[must_use]
@@ -68,16 +67,14 @@ impl Ending {
 
 /// Serves `endpoint` over HTTP/1.1 until the end, and answers every request whose head was read by then, in full, unless
 /// that takes longer than the grace period; also where the client has closed its side meanwhile. A handler that waits for
-/// its client's sake finds a [`ClientWatch`] in its request. A request whose head is unfit gets the `refusal`, or a bare
-/// status.
+/// its client's sake finds a [`ClientWatch`] in its request.
 pub async fn serve(
     listener: Listener,
     endpoint: impl IntoEndpoint<Endpoint: 'static>,
-    refusal: Option<Refusal>,
-    ending: Ending,
+    drain: Drain,
     capacity: Capacity,
 ) {
-    let Ending { stop, window, grace } = ending;
+    let Drain { stop, window, grace } = drain;
     let connections = TaskTracker::new();
     let (closing, over) = (CancellationToken::new(), CancellationToken::new());
     // Whoever drops this future ends all its connections.
@@ -85,7 +82,6 @@ pub async fn serve(
     let door = Door {
         http: http(),
         endpoint: Arc::new(endpoint.into_endpoint().map_to_response().boxed()),
-        refusal,
         local: listener.address(),
         permits: Arc::new(Semaphore::new(capacity.connections)),
         addresses: Addresses::sharing(capacity.connections),
@@ -135,7 +131,6 @@ fn http() -> http1::Builder {
 struct Door {
     http: http1::Builder,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
-    refusal: Option<Refusal>,
     local: SocketAddr,
     permits: Arc<Semaphore>,
     addresses: Addresses,
@@ -161,7 +156,6 @@ impl Door {
             let (local, remote, watch) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()), watch.clone());
             move |mut request: hyper::Request<Incoming>| {
                 pace.answering();
-                let fault = head::fault(request.version(), request.headers());
                 request.extensions_mut().insert(watch.clone());
                 if is_crowded {
                     request.extensions_mut().insert(Crowded);
@@ -169,12 +163,8 @@ impl Door {
                 let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
                 let (endpoint, pace, stop) = (Arc::clone(&endpoint), pace.clone(), stop.clone());
                 async move {
-                    let mut response = match fault {
-                        // Bare: the stream makes it the refusal.
-                        Some(status) => status.into_response(),
-                        None => endpoint.get_response(request).await,
-                    };
-                    if is_crowded || fault.is_some() || stop.is_cancelled() {
+                    let mut response = endpoint.get_response(request).await;
+                    if is_crowded || stop.is_cancelled() {
                         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                     }
                     pace.answered();
@@ -182,7 +172,7 @@ impl Door {
                 }
             }
         });
-        let stream = Refusing::new(Paced::new(Watched::new(stream, watch), pace.clone()), self.refusal.clone());
+        let stream = Paced::new(Watched::new(stream, watch), pace.clone());
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (closing, over) = (self.closing.clone(), self.over.clone());
         self.connections.spawn(async move {
@@ -221,8 +211,8 @@ mod tests {
     async fn start(stop: &CancellationToken) -> SocketAddr {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
         let address = listener.address();
-        let ending = Ending::at_once(stop.clone(), Duration::from_secs(10));
-        tokio::spawn(serve(listener, is_crowded, None, ending, Capacity { connections: 1, spare: 1 }));
+        let drain = Drain::at_once(stop.clone(), Duration::from_secs(10));
+        tokio::spawn(serve(listener, is_crowded, drain, Capacity { connections: 1, spare: 1 }));
         address
     }
 

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::counts::Moves;
+use super::counts::CountDelta;
 use super::leave::{micros, short};
 use super::row::{OrderRow, Unreadable, never, order_columns};
 use super::script::{Id, Script, ids};
@@ -162,11 +162,9 @@ impl Store {
                 doubtful = due.into_iter().map(|order| Claim::new(claimed(order, worker_id), token)).collect();
             }
             let end = if set_aside > 0 || !doubtful.is_empty() {
-                let moves = Moves::default().and(OrderStatus::Pending, OrderStatus::Failed, set_aside as u64).and(
-                    OrderStatus::Pending,
-                    OrderStatus::Processing,
-                    doubtful.len() as u64,
-                );
+                let moves = CountDelta::default()
+                    .moved(OrderStatus::Pending, OrderStatus::Failed, set_aside as u64)
+                    .moved(OrderStatus::Pending, OrderStatus::Processing, doubtful.len() as u64);
                 script.then(moves.statement()).commit()
             } else {
                 script.rollback()

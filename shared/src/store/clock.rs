@@ -87,7 +87,7 @@ impl Store {
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn look_at_clock(&self) -> Result<Duration, StoreError> {
+    pub async fn check_clock(&self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
         let (clock, behind_newest) = self.read_clock().await?;
         Ok(self.clock.read(clock, behind_newest, asked, Instant::now()))

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashSet};
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
-use super::counts::Moves;
+use super::counts::CountDelta;
 use super::held::Listed;
 use super::script::{Id, Script, ids};
 use super::{ErrorKind, Store, StoreError};
@@ -132,7 +132,7 @@ async fn complete_all(
     connection: &mut MySqlConnection,
     script: Script,
     claims: &[&Claim],
-) -> Result<Option<Moves>, sqlx::Error> {
+) -> Result<Option<CountDelta>, sqlx::Error> {
     let first = Id(claims.first().ok_or(sqlx::Error::RowNotFound)?.order_id().uuid());
     let script = script
         .then(complete(claims.iter().map(|claim| (claim.order_id(), claim.token()))))
@@ -142,7 +142,7 @@ async fn complete_all(
         return Ok(None);
     }
     let placed: Vec<_> = claims.iter().map(|claim| claim.order().created_at).collect();
-    Ok(Some(Moves::completed(&placed, ran.time()?)))
+    Ok(Some(CountDelta::completed(&placed, ran.time()?)))
 }
 
 pub(super) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
-use super::counts::Moves;
+use super::counts::CountDelta;
 use super::row::never;
 use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, OrderStatus, RESCUES_MAX};
@@ -37,19 +37,19 @@ const NOTE: &str = r"
 /// What became of a person's wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Wish {
+pub enum Change {
     /// The order is as it was wished to be.
-    Granted(Order),
+    Made(Order),
     /// The order's status forbids it; nothing was changed.
-    Refused(Order),
+    Conflict(Order),
     /// It is poison, which nobody forced; nothing was changed.
     Poison(Order),
     /// There is no such order.
-    Unknown,
+    NotFound,
 }
 
 /// What a person's wish does to an order.
-struct Change {
+struct Transition {
     from: OrderStatus,
     to: OrderStatus,
     sql: &'static str,
@@ -63,9 +63,9 @@ impl Store {
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn cancel(&self, order_id: OrderId) -> Result<Wish, StoreError> {
+    pub async fn cancel(&self, order_id: OrderId) -> Result<Change, StoreError> {
         let canceling =
-            Change { from: OrderStatus::Pending, to: OrderStatus::Canceled, sql: CANCEL, spares_poison: false };
+            Transition { from: OrderStatus::Pending, to: OrderStatus::Canceled, sql: CANCEL, spares_poison: false };
         self.change("cancel an order", order_id, canceling).await
     }
 
@@ -74,9 +74,9 @@ impl Store {
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn retry(&self, order_id: OrderId, force: bool) -> Result<Wish, StoreError> {
+    pub async fn retry(&self, order_id: OrderId, force: bool) -> Result<Change, StoreError> {
         let retrying =
-            Change { from: OrderStatus::Failed, to: OrderStatus::Pending, sql: RETRY, spares_poison: !force };
+            Transition { from: OrderStatus::Failed, to: OrderStatus::Pending, sql: RETRY, spares_poison: !force };
         self.change("retry an order", order_id, retrying).await
     }
 
@@ -84,8 +84,8 @@ impl Store {
         &self,
         doing: &'static str,
         order_id: OrderId,
-        Change { from, to, sql, spares_poison }: Change,
-    ) -> Result<Wish, StoreError> {
+        Transition { from, to, sql, spares_poison }: Transition,
+    ) -> Result<Change, StoreError> {
         self.call(doing, async {
             let mut line = self.line().await?;
             let mut transaction = line.begin().await?;
@@ -101,15 +101,15 @@ impl Store {
             }
             let order = list::read(&mut transaction, order_id).await?;
             if changes {
-                Moves::default().and(from, to, 1).count(&mut transaction).await?;
+                CountDelta::default().moved(from, to, 1).count(&mut transaction).await?;
             }
             transaction.commit().await?;
             line.done();
             Ok(match order {
-                None => Wish::Unknown,
-                Some(order) if fits && is_spared => Wish::Poison(order),
-                Some(order) if changes || (order.status == to && order.status.is_final()) => Wish::Granted(order),
-                Some(order) => Wish::Refused(order),
+                None => Change::NotFound,
+                Some(order) if fits && is_spared => Change::Poison(order),
+                Some(order) if changes || (order.status == to && order.status.is_final()) => Change::Made(order),
+                Some(order) => Change::Conflict(order),
             })
         })
         .await

@@ -77,7 +77,7 @@ impl Store {
 
     /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
     /// own, a release of before there were counts among it, makes them so. Reads the whole table and locks nothing.
-    pub(super) async fn miscounted(&self) -> Result<Moves, StoreError> {
+    pub(super) async fn miscounted(&self) -> Result<CountDelta, StoreError> {
         self.long_call("count all orders", FULL_COUNT_LIMIT, async {
             let mut connection = self.long_connection(Long::FullCount).await?;
             let miscounted = counted(&mut connection, MISCOUNTED).await?;
@@ -91,7 +91,7 @@ impl Store {
     pub(super) async fn correct_counts(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let counting = counted(&mut *connection, MISCOUNTED);
         let miscounted = self.long_call("count all orders", FULL_COUNT_LIMIT, counting).await?;
-        if miscounted == Moves::default() {
+        if miscounted == CountDelta::default() {
             return Ok(());
         }
         tracing::info!(%miscounted, "the counts of orders are set right");
@@ -99,16 +99,16 @@ impl Store {
     }
 }
 
-async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Result<Moves, sqlx::Error> {
+async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Result<CountDelta, sqlx::Error> {
     let row: Row = sqlx::query_as(count).fetch_one(connection).await?;
     let (pending, processing, completed, failed, canceled, processing_us) = row;
     let processing_us = processing_us.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(Moves { pending, processing, completed, failed, canceled, processing_us })
+    Ok(CountDelta { pending, processing, completed, failed, canceled, processing_us })
 }
 
 /// Orders that get to a status (more than zero) and that leave it (less), and their processing time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Moves {
+pub(super) struct CountDelta {
     pending: i64,
     processing: i64,
     completed: i64,
@@ -117,7 +117,7 @@ pub(super) struct Moves {
     processing_us: i128,
 }
 
-impl Moves {
+impl CountDelta {
     /// Orders that were not there before.
     pub(super) fn placed(orders: u64) -> Self {
         let mut moves = Self::default();
@@ -125,8 +125,8 @@ impl Moves {
         moves
     }
 
-    /// Orders that go from one status to another; COMPLETED ones go by [`Moves::completed`].
-    pub(super) fn and(mut self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
+    /// Orders that go from one status to another; COMPLETED ones go by [`CountDelta::completed`].
+    pub(super) fn moved(mut self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
         *self.of_mut(from) -= signed(orders);
         *self.of_mut(to) += signed(orders);
         self
@@ -137,7 +137,7 @@ impl Moves {
         let time = |created_at: &DateTime<Utc>| (completed_at - created_at).num_microseconds().unwrap_or_default();
         Self {
             processing_us: placed.iter().map(|created_at| i128::from(time(created_at))).sum(),
-            ..Self::default().and(OrderStatus::Processing, OrderStatus::Completed, placed.len() as u64)
+            ..Self::default().moved(OrderStatus::Processing, OrderStatus::Completed, placed.len() as u64)
         }
     }
 
@@ -180,7 +180,7 @@ impl Moves {
 }
 
 /// For people.
-impl fmt::Display for Moves {
+impl fmt::Display for CountDelta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pending, processing, completed, failed, canceled, processing_us } = self;
         write!(
@@ -191,8 +191,8 @@ impl fmt::Display for Moves {
     }
 }
 
-impl From<Moves> for OrderCounts {
-    fn from(moves: Moves) -> Self {
+impl From<CountDelta> for OrderCounts {
+    fn from(moves: CountDelta) -> Self {
         // Fewer than none, if something else took orders away.
         let orders = |moved: i64| u64::try_from(moved).unwrap_or_default();
         let micros = moves.processing_us.max(0).unsigned_abs();
@@ -224,14 +224,14 @@ mod tests {
         let completed_at = DateTime::from_timestamp(1_000_000, 5_000).unwrap_or_default();
         let placed = [7, 1_500_000, -3].map(|earlier| completed_at - TimeDelta::microseconds(earlier));
 
-        let moves = Moves::completed(&placed, completed_at);
+        let moves = CountDelta::completed(&placed, completed_at);
 
         assert_eq!((moves.processing, moves.completed, moves.processing_us), (-3, 3, 1_500_004));
     }
 
     #[test]
     fn what_moved_is_added_to_the_row_of_the_connection_or_begins_it() {
-        let sql = Moves::default().and(OrderStatus::Pending, OrderStatus::Processing, 3).statement();
+        let sql = CountDelta::default().moved(OrderStatus::Pending, OrderStatus::Processing, 3).statement();
 
         assert!(sql.contains("mod(connection_id(), 64), -3, 3, 0, 0, 0, 0"), "{sql}");
         assert!(sql.contains("pending = pending + -3,") && sql.contains("processing = processing + 3,"), "{sql}");
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn orders_that_only_move_stay_as_many() {
-        let moves = Moves::placed(5).and(OrderStatus::Pending, OrderStatus::Processing, 3);
+        let moves = CountDelta::placed(5).moved(OrderStatus::Pending, OrderStatus::Processing, 3);
 
         let counts = OrderCounts::from(moves);
 
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn fewer_than_none_are_none() {
-        let moves = Moves::default().and(OrderStatus::Pending, OrderStatus::Failed, 1);
+        let moves = CountDelta::default().moved(OrderStatus::Pending, OrderStatus::Failed, 1);
 
         assert_eq!(OrderCounts::from(moves), OrderCounts { failed: 1, ..OrderCounts::default() });
     }

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::complete::{Finished, Partly, pairs};
 use super::connection::Oversized;
-use super::counts::Moves;
+use super::counts::CountDelta;
 use super::held::{Held, Listed};
 use super::row::never;
 use super::{Store, StoreError};
-use crate::domain::{Claim, ClaimToken, FailedAttempt, OrderId, OrderStatus, RESCUES_MAX, Verdict};
+use crate::domain::{Claim, ClaimToken, FailedAttempt, NextStep, OrderId, OrderStatus, RESCUES_MAX};
 
 macro_rules! left {
     () => {
@@ -200,9 +200,9 @@ async fn settle(
     sqlx::query(LEAVE).bind(&json).execute(&mut *connection).await?;
     sqlx::query(NOTE).bind(&json).execute(&mut *connection).await?;
     let failed = count_failed(leaving);
-    Moves::default()
-        .and(OrderStatus::Processing, OrderStatus::Failed, failed)
-        .and(OrderStatus::Processing, OrderStatus::Pending, leaving.len() as u64 - failed)
+    CountDelta::default()
+        .moved(OrderStatus::Processing, OrderStatus::Failed, failed)
+        .moved(OrderStatus::Processing, OrderStatus::Pending, leaving.len() as u64 - failed)
         .count(connection)
         .await
 }
@@ -229,13 +229,13 @@ impl Held {
     }
 
     fn failed(&self, failed: &FailedAttempt) -> Leaving {
-        let leaving = match failed.verdict {
-            Verdict::RetryAfter(pause) => {
+        let leaving = match failed.next_step {
+            NextStep::RetryAfter(pause) => {
                 // No pause would put the order back at its old place.
                 let delay_us = Some(micros(pause).max(1));
                 Leaving { delay_us, ..self.leaving("ATTEMPT_FAILED", "PENDING") }
             }
-            Verdict::Fail => self.leaving("FAILED", "FAILED"),
+            NextStep::Fail => self.leaving("FAILED", "FAILED"),
         };
         Leaving { duration_us: Some(micros(failed.duration)), error: Some(short(&failed.error)), ..leaving }
     }

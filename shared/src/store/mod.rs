@@ -1,6 +1,5 @@
 //! All SQL of the project. Each public function is one transaction; it takes and returns domain values.
 
-mod bells;
 mod claim;
 mod claims;
 mod clock;
@@ -22,6 +21,7 @@ mod place;
 mod queue;
 mod row;
 mod script;
+mod wakeup;
 mod workers;
 
 use std::sync::Arc;
@@ -34,8 +34,8 @@ pub use place::bench;
 pub use claim::{ClaimError, Claimed};
 pub use complete::{Finished, Partly};
 pub use connection::{ErrorKind, SchemaState, StoreError, StoreSettings};
-pub use control::Wish;
-pub use doctor::{Finding, Verdict};
+pub use control::Change;
+pub use doctor::{Finding, Severity};
 pub use keys::PRUNE_MAX;
 pub use leave::{Rescued, Settled};
 pub use page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};

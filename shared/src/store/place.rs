@@ -6,7 +6,7 @@ use serde_json::json;
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
-use super::counts::Moves;
+use super::counts::CountDelta;
 use super::keys::Outcome;
 use super::script::{Id, Items, Script, Text, Time, json_of_ids};
 use super::{ErrorKind, Store, StoreError, external_ids, keys};
@@ -58,7 +58,7 @@ impl Store {
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
         self.call("place orders", async {
             let mut line = self.line().await?;
-            let placed = if again || placements.iter().any(Placement::looks_back) {
+            let placed = if again || placements.iter().any(Placement::needs_lookup) {
                 let mut transaction = line.begin().await?;
                 let placed = sort_out(&mut transaction, placements, again, self.statement_bytes_max()).await?;
                 transaction.commit().await?;
@@ -126,7 +126,7 @@ fn insert<'a>(script: Script, placements: impl Iterator<Item = &'a Placement> + 
         .then(place(orders, count))
         // All orders of a statement are placed at the same moment, so that one of them tells it.
         .then(format_args!("select created_at from orders where order_id = {first}"))
-        .then(Moves::placed(count as u64).statement())
+        .then(CountDelta::placed(count as u64).statement())
 }
 
 fn first_id(placement: &Placement) -> OrderId {

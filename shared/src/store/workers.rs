@@ -15,7 +15,7 @@ use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, Registration, Wo
 const RESCUE_MAX: usize = 500;
 
 const REGISTER: &str = r"
-    insert into workers (worker_id, host, pid, version, slots, bell, expires_at)
+    insert into workers (worker_id, host, pid, version, slots, wakeup_address, expires_at)
     values (?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
@@ -86,7 +86,7 @@ impl Store {
                 .bind(worker.pid)
                 .bind(&worker.version)
                 .bind(worker.slots)
-                .bind(worker.bell.map(|bell| bell.to_string()))
+                .bind(worker.wakeup_address.map(|address| address.to_string()))
                 .bind(micros(worker.dead_after))
                 .execute(&mut *line)
                 .await?;

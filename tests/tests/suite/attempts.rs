@@ -16,7 +16,7 @@ async fn an_order_out_of_attempts_is_failed_with_its_whole_story() {
 
     let order_id = api.place(&sample::order()).await;
 
-    let order = sample::becomes(&api, order_id, "FAILED").await;
+    let order = sample::wait_for_status(&api, order_id, "FAILED").await;
     assert_eq!(order["attempt"], 3);
     assert_eq!(order["rescues"], 0);
     assert_eq!(order["last_error"], "simulated error");
@@ -46,7 +46,7 @@ async fn the_pause_after_each_failed_attempt_is_twice_as_long() {
 
     let order_id = api.place(&sample::order()).await;
 
-    sample::becomes(&api, order_id, "FAILED").await;
+    sample::wait_for_status(&api, order_id, "FAILED").await;
     let events = sample::events(&api, order_id).await;
     let time = |event: &Value, name: &str| event[name].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
     for (index, base_ms) in [(2, 200), (4, 400), (6, 800)] {
@@ -114,12 +114,12 @@ async fn failed_by(fault: &str, error: &str, attempts: u16) {
     let bad = api.place(&sample::order_of(13)).await;
     let good: Vec<Uuid> = vec![api.place(&sample::order()).await, api.place(&sample::order()).await];
 
-    let order = sample::becomes(&api, bad, "FAILED").await;
+    let order = sample::wait_for_status(&api, bad, "FAILED").await;
 
     assert_eq!(order["last_error"], error);
     assert_eq!(order["attempt"], attempts);
     for order_id in good {
-        let order = sample::becomes(&api, order_id, "COMPLETED").await;
+        let order = sample::wait_for_status(&api, order_id, "COMPLETED").await;
         assert_eq!(order["attempt"], 1);
     }
 }
@@ -132,7 +132,7 @@ async fn the_happy_path_writes_no_event_and_still_tells_its_story() {
 
     let order_id = api.place(&sample::order()).await;
 
-    let order = sample::becomes(&api, order_id, "COMPLETED").await;
+    let order = sample::wait_for_status(&api, order_id, "COMPLETED").await;
     let events = sample::events(&api, order_id).await;
     assert_eq!(sample::names(&events), ["placed", "claimed", "completed"]);
     for (event, at) in events.iter().zip(["created_at", "claimed_at", "completed_at"]) {

@@ -61,7 +61,7 @@ async fn a_body_that_is_no_json_is_malformed() {
     for body in ["", "{", r#"{"user_id": 1,"#, "order", "{} {}", &not_a_number] {
         let reply = api.post("/order/create-order", body).await;
 
-        let _ = reply.problem(400);
+        let _ = reply.assert_problem(400);
     }
     assert_eq!(database.orders().await, 0);
 }
@@ -83,7 +83,7 @@ async fn a_body_in_another_encoding_than_utf_8_is_told_which_it_is() {
         for path in ["/order/create-order", "/orders", "/orders/batch"] {
             let request = api.client().post(api.url(path)).header("content-type", "application/json");
 
-            let problem = api.send(request.body(body.clone())).await.problem(400);
+            let problem = api.send(request.body(body.clone())).await.assert_problem(400);
 
             assert_eq!(problem["type"], "/problems/malformed-body", "{path}: {problem}");
             let detail = problem["detail"].as_str().unwrap();
@@ -101,7 +101,7 @@ async fn a_body_that_is_no_object_is_refused() {
     for body in ["[]", "null", "1", r#""order""#] {
         let reply = api.post("/order/create-order", body).await;
 
-        let _ = reply.problem(422);
+        let _ = reply.assert_problem(422);
     }
     assert_eq!(database.orders().await, 0);
 }
@@ -117,7 +117,7 @@ async fn a_body_of_64_kib_is_accepted_and_one_byte_more_is_not() {
     let too_large = api.post("/order/create-order", &padded(64 * 1024 + 1)).await;
 
     assert_eq!(largest.status, 201, "{largest:?}");
-    let _ = too_large.problem(413);
+    let _ = too_large.assert_problem(413);
     assert_eq!(database.orders().await, 1);
 }
 
@@ -134,7 +134,7 @@ async fn another_content_type_is_refused() {
 
         let reply = api.send(request).await;
 
-        let _ = reply.problem(415);
+        let _ = reply.assert_problem(415);
     }
     assert_eq!(database.orders().await, 0);
 }
@@ -158,9 +158,9 @@ async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
     ] {
         let reply = api.get(path).await;
 
-        let _ = reply.problem(status);
+        let _ = reply.assert_problem(status);
     }
-    let no_id = api.post("/orders/17/cancel", "").await.problem(400);
+    let no_id = api.post("/orders/17/cancel", "").await.assert_problem(400);
     assert!(no_id["detail"].as_str().is_some_and(|detail| detail.contains("`order_id`")), "{no_id}");
 }
 
@@ -172,7 +172,7 @@ async fn a_wrong_method_is_refused() {
     for path in ["/order/create-order", "/order/create-order/", "/metrics"] {
         let reply = api.send(api.client().delete(api.url(path))).await;
 
-        let _ = reply.problem(405);
+        let _ = reply.assert_problem(405);
     }
 }
 
@@ -224,7 +224,7 @@ fn with(field: &str, value: impl AsRef<str>) -> String {
 
 /// The pointers of a problem's errors, each of which must have a code and a detail.
 fn pointers(reply: &Reply, status: u16) -> BTreeSet<String> {
-    let problem = reply.problem(status);
+    let problem = reply.assert_problem(status);
     let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("no errors in {problem}"));
     let text = |error: &Value, member: &str| error[member].as_str().unwrap_or_else(|| panic!("{problem}")).to_owned();
     for error in errors {

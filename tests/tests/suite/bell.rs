@@ -37,7 +37,7 @@ async fn orders_placed_one_by_one_are_claimed_long_before_the_next_look() {
     let slowest = "select cast(max(timestampdiff(microsecond, created_at, claimed_at)) as signed) from orders";
     let slowest: i64 = sqlx::query_scalar(slowest).fetch_one(&database.pool).await.unwrap();
     assert!(Duration::from_micros(slowest.unsigned_abs()) < BEFORE_THE_NEXT_LOOK, "{slowest} µs");
-    assert!(worker.counter("worker_rings_total").await > 0.0);
+    assert!(worker.counter("orders_worker_wakeups_total").await > 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn a_retry_and_a_resume_wake_an_idle_worker() {
     assert_eq!(api.post("/queue/pause", "").await.status, 200);
     let order_id = api.place(&sample::order()).await;
     eventually("the worker heard of the order", BEFORE_THE_NEXT_LOOK, || async {
-        (worker.counter("worker_rings_total").await > 0.0).then_some(())
+        (worker.counter("orders_worker_wakeups_total").await > 0.0).then_some(())
     })
     .await;
 
@@ -70,8 +70,8 @@ async fn orders_are_found_by_looking_where_a_worker_has_no_bell() {
         let order_id = api.place(&sample::order()).await;
 
         sample::is_stored_as(&database, order_id, "COMPLETED").await;
-        assert!(worker.counter("worker_rings_total").await < 1.0, "{bell:?}");
-        assert!(api.counter("workers_with_bell").await < 1.0, "{bell:?}");
+        assert!(worker.counter("orders_worker_wakeups_total").await < 1.0, "{bell:?}");
+        assert!(api.counter("orders_workers_with_wakeup").await < 1.0, "{bell:?}");
     }
 }
 
@@ -89,7 +89,7 @@ async fn orders_are_found_by_looking_where_the_ring_goes_astray() {
 
     sample::is_stored_as(&database, order_id, "COMPLETED").await;
     eventually("the ring comes elsewhere", RUNG_WITHIN, || async { elsewhere.recv(&mut [0; 64]).ok() }).await;
-    assert!(worker.counter("worker_rings_total").await < 1.0);
+    assert!(worker.counter("orders_worker_wakeups_total").await < 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,7 +99,7 @@ async fn a_flood_of_rings_makes_an_idle_worker_claim_20_times_a_second_at_most()
     let worker = Worker::start(&server.url, &[]).await;
     let flood = Flood::start(bell(&server).await);
     eventually("the flood is heard", sample::SOON, || async {
-        (worker.counter("worker_rings_total").await > 5.0).then_some(())
+        (worker.counter("orders_worker_wakeups_total").await > 5.0).then_some(())
     })
     .await;
 
@@ -170,7 +170,7 @@ impl Drop for Flood {
 /// Waits until the API knows of a worker that it can ring.
 async fn knows_a_bell(api: &Api) {
     eventually("the API knows a bell", RUNG_WITHIN, || async {
-        (api.counter("workers_with_bell").await > 0.0).then_some(())
+        (api.counter("orders_workers_with_wakeup").await > 0.0).then_some(())
     })
     .await;
 }
@@ -195,7 +195,7 @@ async fn fails(api: &Api, order_id: Uuid, times: usize) {
 async fn bell(database: &Database) -> SocketAddr {
     let bell = eventually("the worker registers", sample::SOON, || async {
         let bell: Option<Option<String>> =
-            sqlx::query_scalar("select bell from workers").fetch_optional(&database.pool).await.unwrap();
+            sqlx::query_scalar("select wakeup_address from workers").fetch_optional(&database.pool).await.unwrap();
         bell.flatten()
     })
     .await;
@@ -205,7 +205,7 @@ async fn bell(database: &Database) -> SocketAddr {
 /// Hangs the bell of the only worker elsewhere.
 async fn hangs(database: &Database, elsewhere: Option<&str>) {
     bell(database).await;
-    sqlx::query("update workers set bell = ?").bind(elsewhere).execute(&database.pool).await.unwrap();
+    sqlx::query("update workers set wakeup_address = ?").bind(elsewhere).execute(&database.pool).await.unwrap();
 }
 
 /// What the server was asked so far.

@@ -32,7 +32,7 @@ async fn no_operation_changes_anything_for_a_page_of_another_origin() {
                 let body = sample::order().to_string();
                 let request = api.client().post(api.url(path)).header("content-type", kind).body(body);
 
-                let problem = api.send(request.header(name, value)).await.problem(403);
+                let problem = api.send(request.header(name, value)).await.assert_problem(403);
 
                 assert_eq!(problem["type"], "/problems/cross-origin", "{path} {name}: {value}");
             }
@@ -78,7 +78,7 @@ async fn an_api_for_this_machine_alone_answers_to_no_name_that_it_was_not_given(
 
     for host in ["evil.example", "evil.example:8000", "localhost.evil.example", "192.0.2.1:8000"] {
         for path in ["/queue", "/docs", "/openapi.json", "/nowhere", "/livez", "/metrics/prometheus"] {
-            let problem = ask_as(&api, host, path).await.problem(403);
+            let problem = ask_as(&api, host, path).await.assert_problem(403);
 
             assert_eq!(problem["type"], "/problems/unknown-host", "{host} {path}");
         }

@@ -45,9 +45,9 @@ async fn the_compose_deployment_completes_an_order_keeps_strangers_out_scales_an
     })
     .await;
 
-    shows(&prometheus, "max(workers_with_bell) == 3").await;
+    shows(&prometheus, "max(orders_workers_with_wakeup) == 3").await;
     place_order(&api).await;
-    shows(&prometheus, "sum(worker_rings_total) > 0").await;
+    shows(&prometheus, "sum(orders_worker_wakeups_total) > 0").await;
 
     for (service, program) in [("api", "orders-api"), ("worker", "orders-worker")] {
         assert_confined(&deployment, service, program);

@@ -23,7 +23,7 @@ async fn a_waiting_order_can_be_canceled_and_never_runs() {
     assert_eq!(first.json(), again.json());
     let _worker = Worker::start(&database.url, &[]).await;
     let other = api.place(&sample::order()).await;
-    sample::becomes(&api, other, "COMPLETED").await;
+    sample::wait_for_status(&api, other, "COMPLETED").await;
     assert_eq!(database.state(order_id).await, ("CANCELED".to_owned(), 0));
     assert_eq!(sample::names(&sample::events(&api, order_id).await), ["placed", "canceled"]);
     assert_eq!(why(&api, order_id).await["code"], "canceled");
@@ -36,11 +36,11 @@ async fn an_order_under_way_or_done_cannot_be_canceled() {
     let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "2000")]).await;
     let order_id = api.place(&sample::order()).await;
     let cancel = format!("/orders/{order_id}/cancel");
-    sample::becomes(&api, order_id, "PROCESSING").await;
+    sample::wait_for_status(&api, order_id, "PROCESSING").await;
 
-    let under_way = api.post(&cancel, "").await.problem(409);
-    sample::becomes(&api, order_id, "COMPLETED").await;
-    let done = api.post(&cancel, "").await.problem(409);
+    let under_way = api.post(&cancel, "").await.assert_problem(409);
+    sample::wait_for_status(&api, order_id, "COMPLETED").await;
+    let done = api.post(&cancel, "").await.assert_problem(409);
 
     assert_eq!(under_way["order_status"], "PROCESSING");
     assert_eq!(done["order_status"], "COMPLETED");
@@ -54,7 +54,7 @@ async fn a_failed_order_can_be_retried_with_all_its_attempts() {
     let env = [("SIMULATED_FAULTS", "reject=1")];
     let worker = Worker::start(&database.url, &env).await;
     let order_id = api.place(&sample::order()).await;
-    sample::becomes(&api, order_id, "FAILED").await;
+    sample::wait_for_status(&api, order_id, "FAILED").await;
     assert_eq!(why(&api, order_id).await["code"], "failed");
     assert_eq!(worker.terminate().await.code(), Some(0));
 
@@ -64,10 +64,10 @@ async fn a_failed_order_can_be_retried_with_all_its_attempts() {
     let order = retried.json();
     assert_eq!((&order["status"], &order["attempt"]), (&json!("PENDING"), &json!(0)));
     assert_eq!(order["last_error"], Value::Null);
-    let refused = api.post(&format!("/orders/{order_id}/retry"), "").await.problem(409);
+    let refused = api.post(&format!("/orders/{order_id}/retry"), "").await.assert_problem(409);
     assert_eq!(refused["order_status"], "PENDING");
     let _worker = Worker::start(&database.url, &[]).await;
-    sample::becomes(&api, order_id, "COMPLETED").await;
+    sample::wait_for_status(&api, order_id, "COMPLETED").await;
     let told = ["placed", "claimed", "failed", "retried", "claimed", "completed"];
     assert_eq!(sample::names(&sample::events(&api, order_id).await), told);
 }
@@ -79,10 +79,10 @@ async fn what_does_not_exist_is_not_found() {
     let order_id = Uuid::now_v7();
 
     for path in ["cancel", "retry"] {
-        let _ = api.post(&format!("/orders/{order_id}/{path}"), "").await.problem(404);
+        let _ = api.post(&format!("/orders/{order_id}/{path}"), "").await.assert_problem(404);
     }
     for path in ["events", "why"] {
-        let _ = api.get(&format!("/orders/{order_id}/{path}")).await.problem(404);
+        let _ = api.get(&format!("/orders/{order_id}/{path}")).await.assert_problem(404);
     }
 }
 
@@ -127,7 +127,7 @@ async fn a_paused_queue_is_not_claimed_from_even_by_a_worker_that_starts_later()
     let resumed = api.post("/queue/resume", "").await;
 
     assert_eq!(resumed.json(), json!({"paused": false, "paused_at": null}));
-    let order = sample::becomes(&api, order_id, "COMPLETED").await;
+    let order = sample::wait_for_status(&api, order_id, "COMPLETED").await;
     assert_eq!(order["attempt"], 1);
     drop(late);
 }
@@ -148,7 +148,7 @@ async fn a_scheduled_order_is_not_claimed_before_its_time() {
 
     let explained = why(&api, order_id).await;
     assert_eq!(explained["code"], "scheduled", "{explained}");
-    let order = sample::becomes(&api, order_id, "COMPLETED").await;
+    let order = sample::wait_for_status(&api, order_id, "COMPLETED").await;
     let claimed_at: DateTime<Utc> = order["claimed_at"].as_str().unwrap().parse().unwrap();
     assert!(claimed_at >= process_after - TimeDelta::microseconds(1), "{order}");
     let far = api.get(&format!("/orders/{never}")).await.json();
@@ -208,7 +208,7 @@ async fn an_order_that_waits_is_told_what_it_waits_for() {
     assert_eq!(alone["code"], "no_live_worker", "{alone}");
     let env = [("SIMULATED_PROCESSING_MS", "60000"), ("WORKER_CONCURRENCY", "1"), ("SHUTDOWN_GRACE_SECS", "1")];
     let _worker = Worker::start(&database.url, &env).await;
-    sample::becomes(&api, first, "PROCESSING").await;
+    sample::wait_for_status(&api, first, "PROCESSING").await;
     let next = why(&api, second).await;
     assert_eq!((&next["code"], &next["ahead"]), (&json!("next"), &json!(0)), "{next}");
     let third = api.place(&sample::order()).await;
@@ -230,7 +230,7 @@ async fn a_time_that_is_none_is_refused() {
     ] {
         let mut order = sample::order();
         order["process_after"] = time;
-        let problem = api.post("/order/create-order", &order.to_string()).await.problem(422);
+        let problem = api.post("/order/create-order", &order.to_string()).await.assert_problem(422);
         assert_eq!(problem["errors"][0]["pointer"], "/process_after", "{problem}");
     }
     assert_eq!(database.orders().await, 0);

@@ -166,7 +166,7 @@ async fn what_runs_all_the_time_reads_little_of_a_table_that_the_server_takes_fo
     let read = sample::reads_of(&server, async {
         for _ in 0..20 {
             let order_id = api.place(&sample::order()).await;
-            sample::becomes(&api, order_id, "COMPLETED").await;
+            sample::wait_for_status(&api, order_id, "COMPLETED").await;
             assert_eq!(api.get("/queue").await.status, 200);
         }
     })

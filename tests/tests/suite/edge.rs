@@ -87,7 +87,7 @@ async fn requests_are_counted_by_the_documented_path() {
         r#"method="GET",route="none",status="404""#,
     ] {
         assert!(
-            metrics.contains(&format!("http_request_duration_seconds_count{{{labels}}} 1\n")),
+            metrics.contains(&format!("orders_http_request_duration_seconds_count{{{labels}}} 1\n")),
             "{labels}: {metrics}"
         );
     }

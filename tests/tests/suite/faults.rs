@@ -43,19 +43,19 @@ impl<'a> Scene<'a> {
         addresses.set(0, api.url(""));
         let clients = Clients::start(&addresses);
         let scene = Self { database, api, workers, clients };
-        scene.goes_on().await;
+        scene.wait_until_orders_complete().await;
         scene
     }
 
     /// Waits until more orders are completed than now: the system works.
-    async fn goes_on(&self) {
-        self.api.is_ready().await;
+    async fn wait_until_orders_complete(&self) {
+        self.api.wait_until_ready().await;
         sample::some_more_are_completed(self.database).await;
     }
 
     /// Proves from the history that every accepted order was completed or, by a client, canceled.
     async fn end(self) {
-        self.goes_on().await;
+        self.wait_until_orders_complete().await;
         let orders = self.clients.stop().await;
         sample::none_is_open(self.database).await;
         assert_counts_are_exact(&self.database.pool).await;
@@ -76,7 +76,7 @@ async fn a_server_that_is_restarted_and_killed_under_load_loses_no_order() {
     let scene = Scene::begin(&server, &server.url).await;
 
     server.restart().await;
-    scene.goes_on().await;
+    scene.wait_until_orders_complete().await;
     server.kill();
     server.start_again().await;
 
@@ -89,9 +89,9 @@ async fn a_server_that_freezes_for_longer_than_workers_live_loses_no_order() {
     let scene = Scene::begin(&server, &server.url).await;
 
     server.freeze();
-    scene.api.readiness_is(503).await;
+    scene.api.wait_for_readiness(503).await;
     for worker in &scene.workers {
-        worker.readiness_is(503).await;
+        worker.wait_for_readiness(503).await;
     }
     server.thaw();
 
@@ -164,7 +164,7 @@ async fn connections_that_are_killed_and_a_server_that_only_reads_lose_no_order(
         ticks.tick().await;
         kill_a_connection(&server).await;
     }
-    scene.goes_on().await;
+    scene.wait_until_orders_complete().await;
     server.execute("set global read_only = 1").await;
     eventually("an order is refused", sample::SOON, || async {
         let reply = scene.api.post("/order/create-order", &sample::order().to_string()).await;
@@ -186,7 +186,7 @@ async fn programs_that_want_more_connections_than_there_are_share_them() {
 
     eventually("a list gets a connection, and until then is told to come again", sample::SOON, || async {
         let reply = scene.api.get("/order/status/completed").await;
-        (reply.status == 200 || reply.problem(503).is_null()).then_some(())
+        (reply.status == 200 || reply.assert_problem(503).is_null()).then_some(())
     })
     .await;
     scene.end().await;
@@ -221,7 +221,7 @@ async fn sigterm_at_full_load_leaves_no_order_to_be_rescued() {
     for _ in 0..3 {
         let busy = Worker::start(&database.url, &env).await;
         eventually("it works at full load", sample::SOON, || async {
-            (busy.counter("worker_slots_busy").await > 7.5).then_some(())
+            (busy.counter("orders_worker_slots_busy").await > 7.5).then_some(())
         })
         .await;
         let replaced = std::mem::replace(&mut scene.workers[0], busy);

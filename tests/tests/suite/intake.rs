@@ -179,7 +179,7 @@ async fn post(api: Arc<Api>, user_id: i64, is_full: Arc<AtomicBool>) -> (i64, Re
 
 /// Whether the refusal, which must say when to come again, names the queue; otherwise it is for the database's silence.
 fn is_for_a_full_queue(reply: &Reply) -> bool {
-    let problem = reply.problem(503);
+    let problem = reply.assert_problem(503);
     let seconds = reply.header("retry-after").unwrap_or_else(|| panic!("no Retry-After: {reply:?}"));
     assert!(seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{reply:?}");
     problem["detail"].as_str().is_some_and(|detail| detail.contains("Too many orders"))

@@ -22,10 +22,10 @@ async fn an_api_whose_log_nobody_can_read_any_more_outlives_a_silent_database() 
     drop(reader);
     line.stall();
     let refused = api.post("/order/create-order", &order).await;
-    api.readiness_is(503).await;
+    api.wait_for_readiness(503).await;
     line.resume();
 
-    let _ = refused.problem(503);
+    let _ = refused.assert_problem(503);
     for _ in 0..2 {
         eventually("orders are taken again", sample::SOON, || async {
             (api.post("/order/create-order", &order).await.status == 201).then_some(())
@@ -52,17 +52,17 @@ async fn a_worker_whose_log_nobody_can_read_any_more_fails_orders_and_goes_on() 
 
     drop(reader);
     line.stall();
-    worker.readiness_is(503).await;
+    worker.wait_for_readiness(503).await;
     line.resume();
 
     for user_id in 13..=16 {
         let order_id = api.place(&sample::order_of(user_id)).await;
-        sample::becomes(&api, order_id, "FAILED").await;
+        sample::wait_for_status(&api, order_id, "FAILED").await;
     }
     let order_id = api.place(&sample::order()).await;
-    sample::becomes(&api, order_id, "COMPLETED").await;
+    sample::wait_for_status(&api, order_id, "COMPLETED").await;
     eventually("every slot is free", sample::SOON, || async {
-        (worker.counter("worker_slots_busy").await < 0.5).then_some(())
+        (worker.counter("orders_worker_slots_busy").await < 0.5).then_some(())
     })
     .await;
     assert!(worker.counter(DROPPED).await > 0.0);
@@ -89,7 +89,7 @@ async fn a_log_that_nobody_reads_holds_up_neither_the_work_nor_the_end() {
     })
     .await;
     let order_id = api.place(&sample::order()).await;
-    sample::becomes(&api, order_id, "COMPLETED").await;
+    sample::wait_for_status(&api, order_id, "COMPLETED").await;
 
     let asked = Instant::now();
     let (api, worker) = tokio::join!(api.terminate(), worker.terminate());

@@ -133,6 +133,6 @@ async fn a_scrape_tells_of_the_queue_and_its_workers() {
 
     assert!(text.contains("\nqueue_paused 1\n"), "{text}");
     assert!(text.contains("\nworkers_live 1\n"), "{text}");
-    assert!(text.contains("\norders{status=\"PENDING\"} 1\n"), "{text}");
+    assert!(text.contains("\norders_by_status{status=\"PENDING\"} 1\n"), "{text}");
     assert!(api.counter("orders_oldest_due_seconds").await > 0.0, "{text}");
 }

@@ -20,7 +20,7 @@ async fn without_its_database_the_api_says_when_to_come_again_and_recovers_by_it
     for path in ["/order/status/PENDING", "/metrics", &format!("/orders/{order_id}")] {
         assert_is_away(&api.get(path).await);
     }
-    api.readiness_is(503).await;
+    api.wait_for_readiness(503).await;
     assert_eq!(api.get("/livez").await.status, 200, "a restart would not bring the database back");
     assert_eq!(database.orders().await, 1);
 
@@ -31,7 +31,7 @@ async fn without_its_database_the_api_says_when_to_come_again_and_recovers_by_it
         (reply.status == 201).then_some(())
     })
     .await;
-    api.is_ready().await;
+    api.wait_until_ready().await;
     assert_eq!(database.orders().await, 2);
 }
 
@@ -45,7 +45,7 @@ async fn a_worker_completes_what_it_held_and_goes_on_after_an_outage() {
     sample::is_stored_as(&database, held, "PROCESSING").await;
 
     line.cut();
-    worker.readiness_is(503).await;
+    worker.wait_for_readiness(503).await;
     let placed_meanwhile = api.place(&sample::order()).await;
     line.restore();
 
@@ -53,7 +53,7 @@ async fn a_worker_completes_what_it_held_and_goes_on_after_an_outage() {
         sample::is_stored_as(&database, order_id, "COMPLETED").await;
         assert_eq!(database.state(order_id).await.1, 1);
     }
-    worker.is_ready().await;
+    worker.wait_until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,11 +79,11 @@ async fn a_database_that_falls_silent_is_away_and_comes_back() {
     for refused in [&placed, &listed, &read] {
         assert_is_away(refused);
     }
-    tokio::join!(api.readiness_is(503), worker.readiness_is(503));
+    tokio::join!(api.wait_for_readiness(503), worker.wait_for_readiness(503));
 
     line.resume();
 
-    tokio::join!(api.is_ready(), worker.is_ready());
+    tokio::join!(api.wait_until_ready(), worker.wait_until_ready());
     let order_id = eventually("orders are taken again", sample::SOON, || async {
         let reply = api.post("/order/create-order", &order).await;
         (reply.status == 201).then(|| reply.json()["data"]["order_id"].as_str().unwrap().parse().unwrap())
@@ -135,7 +135,7 @@ async fn both_end_in_time_after(loss: impl Fn(&Proxy)) {
 }
 
 fn assert_is_away(reply: &orders_tests::Reply) {
-    let _ = reply.problem(503);
+    let _ = reply.assert_problem(503);
     let seconds = reply.header("retry-after").unwrap_or_else(|| panic!("no Retry-After: {reply:?}"));
     assert!(seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0), "{reply:?}");
 }

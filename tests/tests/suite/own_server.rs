@@ -14,13 +14,13 @@ async fn a_server_of_its_own_keeps_its_data_when_it_is_killed_restarted_and_froz
     let order_id = api.place(&sample::order()).await;
 
     server.kill();
-    api.readiness_is(503).await;
+    api.wait_for_readiness(503).await;
     server.start_again().await;
-    api.is_ready().await;
+    api.wait_until_ready().await;
     assert_eq!(server.state(order_id).await.0, "PENDING");
 
     server.restart().await;
-    api.is_ready().await;
+    api.wait_until_ready().await;
     assert_eq!(server.orders().await, 1);
 
     server.freeze();

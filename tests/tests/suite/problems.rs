@@ -55,7 +55,7 @@ async fn every_failure_is_a_problem_whose_type_is_a_page() {
         assert_eq!(reply.status, status, "{what}");
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
         if !slug.is_empty() {
-            assert_eq!(reply.problem(status)["type"], format!("/problems/{slug}"), "{what}");
+            assert_eq!(reply.assert_problem(status)["type"], format!("/problems/{slug}"), "{what}");
             is_a_page(&api, &reply).await;
         }
     }
@@ -73,7 +73,7 @@ async fn a_compressed_body_is_refused_as_such() {
         let request = request.header("content-type", "application/json");
         let request = codings.iter().fold(request, |request, coding| request.header("content-encoding", *coding));
 
-        let problem = api.send(request).await.problem(415);
+        let problem = api.send(request).await.assert_problem(415);
 
         assert!(problem["detail"].as_str().unwrap().contains("compressed"), "{problem}");
     }
@@ -97,7 +97,7 @@ async fn a_refused_method_is_answered_with_those_that_there_are() {
     ] {
         let reply = api.send(api.client().delete(api.url(path))).await;
 
-        let _ = reply.problem(405);
+        let _ = reply.assert_problem(405);
         assert_eq!(reply.header("allow"), Some(allowed), "{path}");
     }
 }
@@ -129,7 +129,7 @@ async fn a_parameter_is_named_with_its_rule_and_its_value_is_not_repeated() {
         (format!("/order/status/PENDING?limit={long}"), "The parameter `limit` must be an integer from 1 to 1000."),
         ("/order/status/PENDING?limit=1001".to_owned(), "The parameter `limit` must be an integer from 1 to 1000."),
     ] {
-        assert_eq!(api.get(&path).await.problem(400)["detail"], detail, "{path:.60}");
+        assert_eq!(api.get(&path).await.assert_problem(400)["detail"], detail, "{path:.60}");
     }
     for path in [
         format!("/order/status/{long}"),
@@ -190,6 +190,6 @@ async fn no_answer_repeats_a_body_of_another_shape() {
         let reply = api.post("/orders", &body).await;
 
         assert_eq!(reply.status, 422, "{reply:?}");
-        assert!(!reply.problem(422).to_string().contains("4111"), "{reply:?}");
+        assert!(!reply.assert_problem(422).to_string().contains("4111"), "{reply:?}");
     }
 }

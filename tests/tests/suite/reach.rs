@@ -40,11 +40,11 @@ async fn takes_an_order(api: &Api) -> Uuid {
 /// Places an order and waits until a worker has completed it.
 async fn completes_an_order(api: &Api) -> Uuid {
     let placed = takes_an_order(api).await;
-    sample::becomes(api, placed, "COMPLETED").await;
+    sample::wait_for_status(api, placed, "COMPLETED").await;
     placed
 }
 
-async fn readiness_is(status: u16, api: &Api, worker: &Worker) {
+async fn wait_for_readiness(status: u16, api: &Api, worker: &Worker) {
     eventually(&format!("both programs answer /readyz with {status}"), RECOVERED_WITHIN, || async {
         let (api, worker) = tokio::join!(api.get("/readyz"), worker.get("/readyz"));
         (api.status == status && worker.status == status).then_some(())
@@ -54,7 +54,7 @@ async fn readiness_is(status: u16, api: &Api, worker: &Worker) {
 
 /// The answer tells clients to come again.
 fn assert_comes_again(reply: &Reply) {
-    let _ = reply.problem(503);
+    let _ = reply.assert_problem(503);
     assert!(reply.header("retry-after").is_some(), "{reply:?}");
 }
 

@@ -70,7 +70,7 @@ async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
     let bad = place_twenty(&api).await;
     let worker = Worker::start_unready(&database.url, &[]).await;
 
-    let unready = worker.readiness_is(503).await;
+    let unready = worker.wait_for_readiness(503).await;
 
     assert!(unready.text.contains("refused by the test"), "{unready:?}");
     eventually("its neighbours are completed", sample::SOON, || async {
@@ -80,7 +80,7 @@ async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
     assert_eq!(database.state(bad).await, ("PROCESSING".to_owned(), 1));
     accept(&database).await;
     sample::is_stored_as(&database, bad, "COMPLETED").await;
-    worker.is_ready().await;
+    worker.wait_until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

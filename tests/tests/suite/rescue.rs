@@ -117,7 +117,7 @@ async fn a_worker_that_slept_past_its_deadline_finishes_nothing_and_starts_afres
         (queue["workers"].as_array().unwrap().len() == 2).then_some(())
     })
     .await;
-    assert!((sleeper.counter("worker_deaths_total").await - 1.0).abs() < 0.1);
+    assert!((sleeper.counter("orders_worker_deaths_total").await - 1.0).abs() < 0.1);
     other.kill();
     sample::is_stored_as(&database, order_id, "COMPLETED").await;
     let placed = [order_id, api.place(&sample::order()).await];
@@ -159,11 +159,11 @@ async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_c
     assert_eq!((summary.completed, summary.failed), (19, 1), "{summary:?}");
 
     worker.kill();
-    let cancel = api.post(&format!("/orders/{poison}/cancel"), "").await.problem(409);
+    let cancel = api.post(&format!("/orders/{poison}/cancel"), "").await.assert_problem(409);
     assert_eq!(cancel["type"], "/problems/order-status-conflict", "only a retry may kill workers");
     let retry = format!("/orders/{poison}/retry");
     for careless in ["", "{}", r#"{"force": false}"#, r#"{"force": null}"#] {
-        let problem = api.post(&retry, careless).await.problem(409);
+        let problem = api.post(&retry, careless).await.assert_problem(409);
         assert_eq!(
             (&problem["type"], &problem["order_status"]),
             (&json!("/problems/order-is-poison"), &json!("FAILED"))
@@ -236,7 +236,7 @@ async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itsel
     sample::is_stored_as(&database, order_id, "COMPLETED").await;
     let story = sample::events(&api, order_id).await;
     assert_eq!(sample::names(&story), ["placed", "claimed", "released", "claimed", "completed"], "{story:?}");
-    assert!(worker.counter("worker_deaths_total").await < 0.5);
+    assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
     check(&History::read(&database.pool).await, &[order_id], 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
 }
 
@@ -260,7 +260,7 @@ async fn a_claim_whose_commit_takes_effect_late_is_handed_back_too() {
         (database.state(first).await.0 == "COMPLETED").then_some(())
     })
     .await;
-    assert!(worker.counter("worker_deaths_total").await < 0.5);
+    assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
     check(&History::read(&database.pool).await, &[first, second], 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
 }
 
@@ -316,7 +316,7 @@ async fn workers_that_were_all_late_together_do_not_declare_each_other_dead() {
     }
 
     for worker in &workers {
-        assert!(worker.counter("worker_deaths_total").await < 0.5);
+        assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
     }
 }
 
@@ -354,7 +354,7 @@ async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work(
     })
     .await;
     eventually("it is worked on once, not twice", sample::SOON, || async {
-        let busy = worker.counter("worker_slots_busy").await;
+        let busy = worker.counter("orders_worker_slots_busy").await;
         (busy > 0.5 && busy < 1.5).then_some(())
     })
     .await;

@@ -59,7 +59,7 @@ pub(crate) fn names(events: &[Value]) -> Vec<&str> {
 }
 
 /// Waits until the API tells `status` of an order, and returns the order.
-pub(crate) async fn becomes(api: &Api, order_id: Uuid, status: &str) -> Value {
+pub(crate) async fn wait_for_status(api: &Api, order_id: Uuid, status: &str) -> Value {
     eventually(&format!("the order is {status}"), SOON, || async {
         let order = api.get(&format!("/orders/{order_id}")).await.json();
         (order["status"] == status).then_some(order)

@@ -122,9 +122,9 @@ async fn an_attempt_whose_task_dies_is_a_failed_one_and_its_slot_gets_free() {
     let worker = tokio::spawn(run(database.url.clone(), DiesOfItsDestructor, Duration::from_millis(100), stop.clone()));
 
     let order_id = api.place(&sample::order_of(13)).await;
-    let order = sample::becomes(&api, order_id, "FAILED").await;
+    let order = sample::wait_for_status(&api, order_id, "FAILED").await;
     let other = api.place(&sample::order()).await;
-    sample::becomes(&api, other, "COMPLETED").await;
+    sample::wait_for_status(&api, other, "COMPLETED").await;
 
     assert_eq!((&order["attempt"], &order["last_error"]), (&2.into(), &"the task of this attempt died".into()));
     let told = sample::events(&api, order_id).await;

@@ -78,7 +78,7 @@ async fn what_was_done_to_an_order_by_one_release_is_told_and_undone_by_the_othe
             [Api::start_release(one, &database.url, &[]).await, Api::start_release(other, &database.url, &[]).await];
         let worker = Worker::start_release(one, &database.url, &[("SIMULATED_FAULTS", "reject=1")]).await;
         let order_id = apis[0].place(&sample::order()).await;
-        sample::becomes(&apis[1], order_id, "FAILED").await;
+        sample::wait_for_status(&apis[1], order_id, "FAILED").await;
         assert_eq!(worker.terminate().await.code(), Some(0));
 
         let retried = apis[1].post(&format!("/orders/{order_id}/retry"), "").await;
@@ -113,7 +113,7 @@ async fn an_upgrade_of_one_program_after_the_other_needs_no_rescue_and_loses_no_
     let api = Api::start_release(This, url, &[]).await;
     migrate(This, url).await;
     sample::some_more_are_completed(&database).await;
-    api.is_ready().await;
+    api.wait_until_ready().await;
     addresses.set(0, api.url(""));
     assert_eq!(old_api.terminate().await.code(), Some(0));
     let mut workers = Vec::new();

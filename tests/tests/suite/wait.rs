@@ -80,7 +80,7 @@ async fn a_wait_is_0_to_60_seconds() {
     let path = format!("/orders/{}", api.place(&sample::order()).await);
 
     for wait in ["61", "-1", "256", "x", "1.5", ""] {
-        let problem = api.get(&format!("{path}?wait={wait}")).await.problem(400);
+        let problem = api.get(&format!("{path}?wait={wait}")).await.assert_problem(400);
 
         assert!(problem["detail"].as_str().unwrap().contains("`wait`"), "{wait}: {problem}");
     }
@@ -97,7 +97,7 @@ async fn there_is_nothing_to_wait_for_where_there_is_no_order_or_it_has_ended() 
     let nobody = api.get(&format!("/orders/{}?wait={LONG}", Uuid::now_v7())).await;
     let canceled = api.get(&format!("/orders/{ended}?wait={LONG}")).await;
 
-    let _ = nobody.problem(404);
+    let _ = nobody.assert_problem(404);
     assert_eq!(canceled.json()["status"], "CANCELED");
 }
 
@@ -271,7 +271,7 @@ async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() 
     let again = waiter(&api, order_id, 1).await;
 
     assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
-    assert_eq!(refused.problem(503)["type"], "/problems/overloaded");
+    assert_eq!(refused.assert_problem(503)["type"], "/problems/overloaded");
     assert_eq!(unhurried.status, 200, "who does not wait is answered");
     assert!(left.elapsed() < AT_ONCE, "{:?}", left.elapsed());
     assert_eq!(again["status"], "PENDING");

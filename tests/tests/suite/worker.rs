@@ -14,7 +14,7 @@ async fn a_placed_order_is_claimed_and_completed() {
     let order_id = api.place(&sample::order()).await;
     let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "10")]).await;
 
-    let order = sample::becomes(&api, order_id, "COMPLETED").await;
+    let order = sample::wait_for_status(&api, order_id, "COMPLETED").await;
 
     let time = |name: &str| DateTime::parse_from_rfc3339(order[name].as_str().unwrap()).unwrap();
     assert_eq!(order["attempt"], 1);
@@ -34,7 +34,7 @@ async fn an_order_in_work_shows_as_processing() {
 
     let order_id = api.place(&sample::order()).await;
 
-    let order = sample::becomes(&api, order_id, "PROCESSING").await;
+    let order = sample::wait_for_status(&api, order_id, "PROCESSING").await;
     assert_eq!(order["attempt"], 1);
     assert!(order["claimed_at"].is_string(), "{order}");
     assert_eq!(order["completed_at"], Value::Null);

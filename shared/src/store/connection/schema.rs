@@ -15,6 +15,9 @@ static MIGRATIONS: Migrator = {
     migrator
 };
 
+/// The schema was written anew with it; nothing leads on from what was before.
+const FIRST_MIGRATION: i64 = 20_261_130_100_000;
+
 /// How long one migrator waits for another; a migration of a large table takes its time.
 const LOCK_WAIT_SECS: u32 = 3_600;
 
@@ -27,6 +30,8 @@ pub enum SchemaState {
     Older,
     /// The database has this migration, and perhaps more, that this binary does not know.
     Newer(i64),
+    /// It was made by a build from before the first schema that migrations lead on from.
+    Unreleased,
     /// A migration was cut short.
     Unfinished(i64),
 }
@@ -39,6 +44,11 @@ impl fmt::Display for SchemaState {
             Self::Newer(version) => write!(
                 f,
                 "the schema is newer than this binary, which does not know migration {version}: run a newer release of it"
+            ),
+            Self::Unreleased => f.write_str(
+                "this database was made by a build that was never released: delete it (`drop database`; of Docker Compose: \
+                 `docker compose down --volumes`; of `cargo xtask up`: the folder `.data` or the Docker volume `orders-up-…`), create it anew, and run \
+                 `orders-api migrate`",
             ),
             Self::Unfinished(version) => write!(
                 f,
@@ -60,6 +70,9 @@ impl Store {
         let mut connection = self.migrate_alone().await.map_err(|error| {
             let cause = match error {
                 MigrateError::Execute(cause) => cause,
+                MigrateError::VersionMissing(version) if version < FIRST_MIGRATION => {
+                    configuration(SchemaState::Unreleased)
+                }
                 MigrateError::VersionMissing(version) => configuration(SchemaState::Newer(version)),
                 MigrateError::Dirty(version) => configuration(SchemaState::Unfinished(version)),
                 other => sqlx::Error::Migrate(Box::new(other)),
@@ -126,6 +139,9 @@ fn configuration(why: impl fmt::Display) -> sqlx::Error {
 fn compare(applied: &[(i64, bool)]) -> SchemaState {
     if let Some((version, _)) = applied.iter().find(|(_, success)| !success) {
         return SchemaState::Unfinished(*version);
+    }
+    if applied.first().is_some_and(|(version, _)| *version < FIRST_MIGRATION) {
+        return SchemaState::Unreleased;
     }
     let known: BTreeSet<i64> = MIGRATIONS.iter().map(|migration| migration.version).collect();
     let applied: BTreeSet<i64> = applied.iter().map(|(version, _)| *version).collect();

@@ -10,7 +10,7 @@ use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
-use super::counts::Moves;
+use super::counts::CountDelta;
 use super::script::Script;
 use super::{SchemaState, Store, StoreError};
 use crate::domain::{Registration, WorkerId};
@@ -24,14 +24,14 @@ pub struct Finding {
     /// The check's name.
     pub check: &'static str,
     /// How it ended.
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// What was seen and, unless all is well, what to do.
     pub detail: String,
 }
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Severity {
     /// As it should be.
     Ok,
     /// The programs work, but not all that is promised holds.
@@ -50,7 +50,7 @@ impl Store {
         if findings.iter().all(Finding::is_ok) {
             findings.extend(self.server().await);
             let needed = [self.schema().await, self.privileges().await];
-            let goes_on = needed.iter().all(|finding| finding.verdict != Verdict::Failed);
+            let goes_on = needed.iter().all(|finding| finding.severity != Severity::Failed);
             findings.extend(needed);
             if goes_on {
                 findings.push(Box::pin(self.skip_locked()).await);
@@ -92,7 +92,7 @@ impl Store {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             slots: 0,
-            bell: None,
+            wakeup_address: None,
             dead_after: PROBE_LIFE,
         };
         let skips = match self.register(&probe).await {
@@ -143,7 +143,7 @@ impl Store {
     async fn counts(&self) -> Finding {
         let check = Check("counts");
         match self.miscounted().await {
-            Ok(by) if by == Moves::default() => check.ok("the counts that are kept equal a full count"),
+            Ok(by) if by == CountDelta::default() => check.ok("the counts that are kept equal a full count"),
             Ok(by) => check.warning(format!(
                 "the counts that are kept are wrong, {by}, as after changes by SQL of one's own or beside a release that \
                  kept none: run `orders-api migrate`"
@@ -155,7 +155,7 @@ impl Store {
 
 impl Finding {
     fn is_ok(&self) -> bool {
-        self.verdict == Verdict::Ok
+        self.severity == Severity::Ok
     }
 }
 
@@ -165,15 +165,15 @@ struct Check(&'static str);
 
 impl Check {
     fn ok(self, detail: impl fmt::Display) -> Finding {
-        Finding { check: self.0, verdict: Verdict::Ok, detail: detail.to_string() }
+        Finding { check: self.0, severity: Severity::Ok, detail: detail.to_string() }
     }
 
     fn warning(self, detail: impl fmt::Display) -> Finding {
-        Finding { verdict: Verdict::Warning, ..self.ok(detail) }
+        Finding { severity: Severity::Warning, ..self.ok(detail) }
     }
 
     fn failed(self, detail: impl fmt::Display) -> Finding {
-        Finding { verdict: Verdict::Failed, ..self.ok(detail) }
+        Finding { severity: Severity::Failed, ..self.ok(detail) }
     }
 }
 

@@ -262,7 +262,7 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::Severity;
     use super::*;
 
     fn server(version: &str, comment: &str, variables: &[(&str, &str)]) -> Server {
@@ -280,77 +280,77 @@ mod tests {
 
     #[test]
     fn servers_that_skip_locked_rows_are_told_from_others_by_their_version() {
-        for (version, comment, verdict) in [
-            ("8.0.36", "MySQL Community Server - GPL", Verdict::Ok),
-            ("8.0.mysql_aurora.3.04.0", "Source distribution", Verdict::Ok),
-            ("10.11.6-MariaDB-log", "Debian 12", Verdict::Ok),
-            ("5.7.44", "MySQL Community Server (GPL)", Verdict::Failed),
-            ("10.5.9-MariaDB", "", Verdict::Failed),
-            ("8.0.11-TiDB-v7.5.0", "TiDB Server (Apache License 2.0)", Verdict::Failed),
-            ("no number", "", Verdict::Failed),
+        for (version, comment, severity) in [
+            ("8.0.36", "MySQL Community Server - GPL", Severity::Ok),
+            ("8.0.mysql_aurora.3.04.0", "Source distribution", Severity::Ok),
+            ("10.11.6-MariaDB-log", "Debian 12", Severity::Ok),
+            ("5.7.44", "MySQL Community Server (GPL)", Severity::Failed),
+            ("10.5.9-MariaDB", "", Severity::Failed),
+            ("8.0.11-TiDB-v7.5.0", "TiDB Server (Apache License 2.0)", Severity::Failed),
+            ("no number", "", Severity::Failed),
         ] {
-            assert_eq!(server(version, comment, &[]).version().verdict, verdict, "{version}");
+            assert_eq!(server(version, comment, &[]).version().severity, severity, "{version}");
         }
         let galera = server("10.11.6-MariaDB", "", &[("wsrep_on", "ON")]);
-        assert_eq!(galera.version().verdict, Verdict::Warning);
+        assert_eq!(galera.version().severity, Severity::Warning);
     }
 
     #[test]
     fn only_a_statement_binlog_is_refused() {
-        for (log_bin, format, verdict) in [
-            ("OFF", "STATEMENT", Verdict::Ok),
-            ("ON", "ROW", Verdict::Ok),
-            ("ON", "MIXED", Verdict::Ok),
-            ("ON", "STATEMENT", Verdict::Failed),
+        for (log_bin, format, severity) in [
+            ("OFF", "STATEMENT", Severity::Ok),
+            ("ON", "ROW", Severity::Ok),
+            ("ON", "MIXED", Severity::Ok),
+            ("ON", "STATEMENT", Severity::Failed),
         ] {
             let server = server("", "", &[("log_bin", log_bin), ("binlog_format", format)]);
 
-            assert_eq!(server.binlog().verdict, verdict, "{log_bin} {format}");
+            assert_eq!(server.binlog().severity, severity, "{log_bin} {format}");
         }
     }
 
     #[test]
     fn a_clock_may_be_off_by_a_second_and_what_the_answer_took() {
-        for (ahead, took, verdict) in [
-            (900, 0, Verdict::Ok),
-            (-900, 0, Verdict::Ok),
-            (1_100, 0, Verdict::Warning),
-            (-1_100, 0, Verdict::Warning),
-            (1_100, 400, Verdict::Ok),
+        for (ahead, took, severity) in [
+            (900, 0, Severity::Ok),
+            (-900, 0, Severity::Ok),
+            (1_100, 0, Severity::Warning),
+            (-1_100, 0, Severity::Warning),
+            (1_100, 400, Severity::Ok),
         ] {
             let mut server = server("", "", &[]);
             (server.ahead, server.answer_time) = (TimeDelta::milliseconds(ahead), TimeDelta::milliseconds(took));
 
-            assert_eq!(server.clock().verdict, verdict, "{ahead} {took}");
+            assert_eq!(server.clock().severity, severity, "{ahead} {took}");
         }
     }
 
     #[test]
     fn a_session_that_is_not_as_we_set_it_is_named() {
-        for (name, value, verdict) in [
-            ("autocommit", "ON", Verdict::Ok),
-            ("autocommit", "OFF", Verdict::Failed),
-            ("sql_mode", "NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES", Verdict::Ok),
-            ("sql_mode", "ANSI_QUOTES", Verdict::Failed),
-            ("max_statement_time", "0.000000", Verdict::Failed),
+        for (name, value, severity) in [
+            ("autocommit", "ON", Severity::Ok),
+            ("autocommit", "OFF", Severity::Failed),
+            ("sql_mode", "NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES", Severity::Ok),
+            ("sql_mode", "ANSI_QUOTES", Severity::Failed),
+            ("max_statement_time", "0.000000", Severity::Failed),
         ] {
             let found = server("", "", &[(name, value)]).session();
 
-            assert_eq!(found.verdict, verdict, "{name}={value}: {}", found.detail);
-            assert_eq!(found.detail.contains(name), verdict == Verdict::Failed, "{}", found.detail);
+            assert_eq!(found.severity, severity, "{name}={value}: {}", found.detail);
+            assert_eq!(found.detail.contains(name), severity == Severity::Failed, "{}", found.detail);
         }
     }
 
     #[test]
     fn a_server_that_soon_shuts_hosts_out_or_takes_little_at_once_is_told_of() {
         let named = |errors| server("", "", &[("skip_name_resolve", "OFF"), ("max_connect_errors", errors)]);
-        assert_eq!(named("10").connect_errors().verdict, Verdict::Warning);
-        assert_eq!(named("100").connect_errors().verdict, Verdict::Ok);
+        assert_eq!(named("10").connect_errors().severity, Severity::Warning);
+        assert_eq!(named("100").connect_errors().severity, Severity::Ok);
         let unnamed = server("", "", &[("skip_name_resolve", "ON"), ("max_connect_errors", "10")]);
-        assert_eq!(unnamed.connect_errors().verdict, Verdict::Ok);
+        assert_eq!(unnamed.connect_errors().severity, Severity::Ok);
 
-        let takes = |bytes| server("", "", &[("max_allowed_packet", bytes)]).packet().verdict;
-        assert_eq!(takes("1048576"), Verdict::Warning);
-        assert_eq!(takes("16777216"), Verdict::Ok);
+        let takes = |bytes| server("", "", &[("max_allowed_packet", bytes)]).packet().severity;
+        assert_eq!(takes("1048576"), Severity::Warning);
+        assert_eq!(takes("16777216"), Severity::Ok);
     }
 }

@@ -42,7 +42,7 @@ async fn chromium_lets_a_page_of_another_origin_change_nothing() {
 /// Requests that the API has refused because of who asked.
 async fn refused(api: &Api) -> f64 {
     let text = api.get("/metrics/prometheus").await.text;
-    let counts = text.lines().filter(|line| line.starts_with("http_request_duration_seconds_count"));
+    let counts = text.lines().filter(|line| line.starts_with("orders_http_request_duration_seconds_count"));
     let refused = counts.filter(|line| line.contains(r#"method="POST""#) && line.contains(r#"status="403""#));
     refused.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }

@@ -182,10 +182,10 @@ impl<'a> Stage<'a> {
             self.apply(remedy).await;
         }
         for api in &self.apis {
-            api.is_ready().await;
+            api.wait_until_ready().await;
         }
         for worker in &self.workers {
-            worker.is_ready().await;
+            worker.wait_until_ready().await;
         }
     }
 

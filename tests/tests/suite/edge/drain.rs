@@ -15,7 +15,7 @@ async fn new_connections_during_the_drain_window_are_answered() {
     let api = Api::start(&database.url, &[("SHUTDOWN_GRACE_SECS", "10")]).await;
 
     api.ask_to_end();
-    let unready = api.readiness_is(503).await;
+    let unready = api.wait_for_readiness(503).await;
     let placed = api.post("/order/create-order", &sample::order().to_string()).await;
 
     assert!(unready.text.contains("draining"), "{unready:?}");

@@ -53,7 +53,7 @@ async fn a_body_where_none_is_taken_is_refused_before_anything_is_changed() {
         for body in [r#"{"reason": "none of your business"}"#, "{}", " ", &"x".repeat(1 << 20)] {
             let request = api.client().request(method.clone(), api.url(&path)).body(body.to_owned());
 
-            let problem = api.send(request.header("content-type", "application/json")).await.problem(400);
+            let problem = api.send(request.header("content-type", "application/json")).await.assert_problem(400);
 
             assert_eq!(problem["type"], "/problems/unexpected-body", "{method} {path} {body:.40}");
         }
@@ -147,7 +147,7 @@ fn without_body(order_id: Uuid) -> Vec<(Method, String)> {
 }
 
 fn assert_names(reply: &Reply, header: &str) {
-    let problem = reply.problem(400);
+    let problem = reply.assert_problem(400);
     assert_eq!(problem["type"], "/problems/unsupported-header", "{header}: {problem}");
     assert!(problem["detail"].as_str().unwrap().contains(&format!("`{header}`")), "{header}: {problem}");
 }

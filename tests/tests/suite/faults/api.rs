@@ -28,12 +28,12 @@ async fn an_api_killed_again_and_again_while_clients_post_has_stored_all_that_it
     let clients = Clients::start(&addresses);
 
     for _ in 0..KILLS {
-        goes_on(&database).await;
+        wait_until_orders_complete(&database).await;
         api.kill();
         api = Api::start_unready(&line.url, &[]).await;
         addresses.set(0, api.url(""));
     }
-    goes_on(&database).await;
+    wait_until_orders_complete(&database).await;
     let orders = clients.stop().await;
 
     sample::none_is_open(&database).await;
@@ -46,7 +46,7 @@ async fn an_api_killed_again_and_again_while_clients_post_has_stored_all_that_it
 }
 
 /// Waits until more orders are placed than now.
-async fn goes_on(database: &Database) {
+async fn wait_until_orders_complete(database: &Database) {
     let before = database.orders().await;
     eventually("orders are placed", sample::SOON, || async { (database.orders().await > before + 20).then_some(()) })
         .await;

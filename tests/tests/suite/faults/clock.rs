@@ -83,7 +83,7 @@ async fn a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta
     let story = sample::events(&api, held).await;
     assert_eq!(sample::names(&story), ["placed", "claimed", "rescued", "claimed", "completed"], "{story:?}");
     assert_times_are_the_databases(&database).await;
-    assert!(astray.counter("worker_deaths_total").await < 0.5);
+    assert!(astray.counter("orders_worker_deaths_total").await < 0.5);
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.retried, summary.rescued), (1, 1), "{summary:?}");
     // Killed, it would leave the memory behind that libfaketime shares.

@@ -41,8 +41,8 @@ async fn a_read_view_that_is_held_open_while_thousands_of_orders_pass_stops_noth
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!(i64::try_from(summary.claimed), Ok(ORDERS + 2), "{summary:?}");
     for worker in &workers {
-        worker.is_ready().await;
-        assert!(worker.counter("worker_deaths_total").await < 0.5);
+        worker.wait_until_ready().await;
+        assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
     }
 }
 

@@ -108,7 +108,7 @@ async fn a_key_sent_with_another_body_places_nothing() {
         other[field] = value;
         let reply = post_with_key(&api, "/orders", "key", &other.to_string()).await;
 
-        assert!(reply.problem(422)["detail"].as_str().unwrap().contains("Idempotency-Key"), "{reply:?}");
+        assert!(reply.assert_problem(422)["detail"].as_str().unwrap().contains("Idempotency-Key"), "{reply:?}");
     }
     assert_replays(&post_with_key(&api, "/orders", "key", &body.to_string()).await, &first);
     assert_eq!(database.orders().await, 1);
@@ -126,7 +126,7 @@ async fn a_key_belongs_to_one_operation() {
         for (other, body) in requests.iter().filter(|(other, _)| other != path) {
             let reply = post_with_key(&api, other, path, &body.to_string()).await;
 
-            let _ = reply.problem(422);
+            let _ = reply.assert_problem(422);
         }
     }
     assert_eq!(database.orders().await, 3);
@@ -139,7 +139,7 @@ async fn a_replay_shows_the_order_as_it_was_placed() {
     let body = sample::order().to_string();
     let first = post_with_key(&api, "/orders", "key", &body).await;
     let _worker = Worker::start(&database.url, &[]).await;
-    sample::becomes(&api, sample::id(&first.json()), "COMPLETED").await;
+    sample::wait_for_status(&api, sample::id(&first.json()), "COMPLETED").await;
 
     let again = post_with_key(&api, "/orders", "key", &body).await;
 
@@ -158,7 +158,7 @@ async fn a_refused_request_leaves_its_key_unused() {
         let refused = post_with_key(&api, "/orders", key, &body).await;
         let mended = post_with_key(&api, "/orders", key, &sample::order().to_string()).await;
 
-        let _ = refused.problem(status);
+        let _ = refused.assert_problem(status);
         assert_is_new(&mended);
     }
     assert_eq!(database.orders().await, 3);
@@ -192,7 +192,10 @@ async fn a_header_that_is_no_key_is_refused() {
             }
             let reply = api.send(request.body(sample::order().to_string())).await;
 
-            assert!(reply.problem(400)["detail"].as_str().unwrap().contains("Idempotency-Key"), "{values:?} {reply:?}");
+            assert!(
+                reply.assert_problem(400)["detail"].as_str().unwrap().contains("Idempotency-Key"),
+                "{values:?} {reply:?}"
+            );
         }
     }
     assert_eq!(database.orders().await, 0);

@@ -61,7 +61,7 @@ async fn a_request_given_up_before_its_commit_came_is_repeated_without_a_second_
     line.let_go();
     let repeated = post_with_key(&api, "/orders", "key", &body).await;
 
-    let _ = given_up.problem(409);
+    let _ = given_up.assert_problem(409);
     assert_eq!(given_up.header("retry-after"), Some("1"));
     assert_eq!((repeated.status, repeated.header("idempotent-replayed")), (201, Some("true")), "{repeated:?}");
     assert_eq!(database.orders().await, 1);

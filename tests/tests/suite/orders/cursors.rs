@@ -86,7 +86,7 @@ async fn a_cursor_that_was_changed_or_is_another_lists_is_refused() {
     for other in filters(&seeds).into_iter().filter(|other| !matches!(other.as_slice(), [Filter::User(1)])) {
         refuses(&api, &other, &cursor).await;
     }
-    let _ = api.get(&format!("/order/status/PENDING?cursor={cursor}")).await.problem(400);
+    let _ = api.get(&format!("/order/status/PENDING?cursor={cursor}")).await.assert_problem(400);
     assert_eq!(page(&api, &user, 5, Some(&cursor)).await.status, 200);
 }
 
@@ -114,7 +114,7 @@ async fn assert_walk(api: &Api, seeds: &[Seed], filters: &[Filter], limit: u16, 
 }
 
 async fn refuses(api: &Api, filters: &[Filter], cursor: &str) {
-    let problem = page(api, filters, 5, Some(cursor)).await.problem(400);
+    let problem = page(api, filters, 5, Some(cursor)).await.assert_problem(400);
     assert!(problem["detail"].as_str().unwrap().contains("`cursor`"), "{cursor}: {problem}");
 }
 

@@ -163,7 +163,7 @@ async fn what_a_list_cannot_be_asked_for_is_refused_by_the_name_of_the_parameter
         "limit=many",
         "limit=",
     ] {
-        let problem = api.get(&format!("/orders?{query}")).await.problem(400);
+        let problem = api.get(&format!("/orders?{query}")).await.assert_problem(400);
 
         let name = query.split('=').next().unwrap();
         assert!(problem["detail"].as_str().unwrap().contains(&format!("`{name}`")), "{query}: {problem}");

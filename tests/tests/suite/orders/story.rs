@@ -120,14 +120,14 @@ async fn a_cursor_that_was_changed_or_is_another_orders_is_refused() {
     }
     refuses(&api, other, &cursor).await;
     for limit in ["0", "1001", "many", ""] {
-        let problem = api.get(&format!("/orders/{order_id}/events?limit={limit}")).await.problem(400);
+        let problem = api.get(&format!("/orders/{order_id}/events?limit={limit}")).await.assert_problem(400);
         assert!(problem["detail"].as_str().unwrap().contains("`limit`"), "{problem}");
     }
     assert_eq!(page(&api, order_id, 1, Some(&cursor)).await.status, 200);
 }
 
 async fn refuses(api: &Api, order_id: Uuid, cursor: &str) {
-    let problem = page(api, order_id, 5, Some(cursor)).await.problem(400);
+    let problem = page(api, order_id, 5, Some(cursor)).await.assert_problem(400);
     assert_eq!(problem["type"], "/problems/invalid-cursor", "{cursor}");
 }
 

@@ -14,11 +14,11 @@ async fn a_second_order_with_an_external_id_is_told_the_first_whatever_became_of
     let api = Api::start(&database.url, &[]).await;
     let worker = Worker::start(&database.url, &[]).await;
     let completed = place(&api, "completed").await;
-    sample::becomes(&api, completed, "COMPLETED").await;
+    sample::wait_for_status(&api, completed, "COMPLETED").await;
     assert_eq!(worker.terminate().await.code(), Some(0));
     let canceled = place(&api, "canceled").await;
     api.post(&format!("/orders/{canceled}/cancel"), "").await;
-    sample::becomes(&api, canceled, "CANCELED").await;
+    sample::wait_for_status(&api, canceled, "CANCELED").await;
     let pending = place(&api, "pending").await;
 
     for (external_id, first) in [("completed", completed), ("canceled", canceled), ("pending", pending)] {

@@ -284,7 +284,7 @@ async fn a_body_of_countless_entries_or_long_names_is_refused_by_a_small_answer(
     ] {
         let reply = api.post("/orders/batch", &body).await;
 
-        let _ = reply.problem(422);
+        let _ = reply.assert_problem(422);
         assert!(reply.text.len() < 16 << 10, "{} bytes", reply.text.len());
     }
     // The body itself, twice while it grows.
@@ -331,7 +331,7 @@ async fn a_body_over_its_limit_is_refused() {
         let too_large = api.post(path, &padded(limit + 1)).await;
 
         assert_eq!(largest.status, 201, "{largest:?}");
-        let _ = too_large.problem(413);
+        let _ = too_large.assert_problem(413);
     }
     assert_eq!(database.orders().await, 2);
 }

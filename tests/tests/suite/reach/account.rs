@@ -30,12 +30,12 @@ async fn an_account_that_is_out_of_queries_for_this_hour_is_told_to_come_again()
     server.kill_connections(|| true).await;
 
     assert_none_fails(&api).await;
-    api.readiness_is(503).await;
+    api.wait_for_readiness(503).await;
     server.execute("alter user 'orders'@'%' with max_queries_per_hour 0").await;
     server.execute("flush user_resources").await;
     server.kill_connections(|| true).await;
     takes_an_order(&api).await;
-    api.is_ready().await;
+    api.wait_until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,14 +45,14 @@ async fn programs_that_start_when_the_account_has_no_connection_left_are_not_rea
     let _only = MySqlConnection::connect(&server.url).await.unwrap();
 
     let api = Api::start_unready(&server.url, &[]).await;
-    let problem = api.get("/readyz").await.problem(503);
+    let problem = api.get("/readyz").await.assert_problem(503);
     assert!(problem["detail"].as_str().unwrap().contains("not been reached yet"), "{problem}");
     let refused = api.post("/order/create-order", &sample::order().to_string()).await;
     assert_comes_again(&refused);
 
     server.execute("alter user 'orders'@'%' with max_user_connections 0").await;
     takes_an_order(&api).await;
-    api.is_ready().await;
+    api.wait_until_ready().await;
 }
 
 /// Many lists and creates at the same time, some times over: each is answered or told to come again.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Worker, eventually};
 
-use super::{assert_comes_again, completes_an_order, is_mariadb, readiness_is};
+use super::{assert_comes_again, completes_an_order, is_mariadb, wait_for_readiness};
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,7 @@ async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_ano
         (reply.status != 201).then(|| assert_comes_again(&reply))
     })
     .await;
-    readiness_is(503, &api, &worker).await;
+    wait_for_readiness(503, &api, &worker).await;
     assert_eq!(api.get("/orders").await.status, 200, "what is there can be read");
     eventually("no connection of before is left", Duration::from_secs(10), || async {
         let now = server.connections().await;
@@ -44,6 +44,6 @@ async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_ano
     assert!(lines < 40 * (1 + asked.elapsed().as_secs()), "{lines} lines in {:?}", asked.elapsed());
 
     server.execute("set global read_only = 0").await;
-    readiness_is(200, &api, &worker).await;
+    wait_for_readiness(200, &api, &worker).await;
     completes_an_order(&api).await;
 }

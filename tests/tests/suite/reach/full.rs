@@ -29,13 +29,13 @@ async fn orders_for_which_there_is_no_room_are_told_to_come_again_until_there_is
     })
     .await;
     assert_comes_again(&refused);
-    let problem = api.readiness_is(503).await.problem(503);
+    let problem = api.wait_for_readiness(503).await.assert_problem(503);
     assert!(problem["detail"].as_str().unwrap().contains("no room"), "{problem}");
 
     server.execute("drop table filler").await;
     takes_an_order(&api).await;
-    api.is_ready().await;
-    worker.is_ready().await;
+    api.wait_until_ready().await;
+    worker.wait_until_ready().await;
 }
 
 /// Orders of 16 kB.

@@ -131,7 +131,7 @@ async fn works(server: &OwnServer, root: &mut MySqlConnection) -> Result<(), Str
         assert_eq!(api.post("/queue/resume", "").await.status, 200);
         assert_eq!(pauses(root).await, 0, "the resumption is committed");
         sample::is_stored_as(server, waits, "COMPLETED").await;
-        worker.is_ready().await;
+        worker.wait_until_ready().await;
     };
     let attempt = timeout(WORKS_WITHIN, caught(attempt));
     attempt.await.unwrap_or_else(|_| Err("an order, a pause or a resumption takes too long".to_owned()))?;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Worker, eventually};
 use sqlx::{query_scalar, raw_sql};
 
-use super::{completes_an_order, readiness_is};
+use super::{completes_an_order, wait_for_readiness};
 use crate::sample;
 
 const HELD_FOR: Duration = Duration::from_secs(15);
@@ -40,7 +40,7 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
         most
     };
     let unlocked = async {
-        readiness_is(503, &api, &worker).await;
+        wait_for_readiness(503, &api, &worker).await;
         eventually("it was locked for long", HELD_FOR * 2, || async { (locked.elapsed() > HELD_FOR).then_some(()) })
             .await;
         raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
@@ -49,7 +49,7 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
     let (_, most, unlocked) = tokio::join!(clients, sessions, unlocked);
     drop(holder);
 
-    readiness_is(200, &api, &worker).await;
+    wait_for_readiness(200, &api, &worker).await;
     completes_an_order(&api).await;
     sample::none_is_open(&server).await;
     assert!(most <= 2 * CONNECTIONS + 4, "{most} sessions");
@@ -79,7 +79,7 @@ async fn posts_orders(api: &Api, client: usize, since: Instant, given_up: &Mutex
         user_id += 1;
         let reply = api.post("/order/create-order", &sample::order_of(user_id).to_string()).await;
         if reply.status != 201 {
-            let _ = reply.problem(503);
+            let _ = reply.assert_problem(503);
             given_up.lock().unwrap().push((user_id, Instant::now()));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

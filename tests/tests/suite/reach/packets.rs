@@ -22,7 +22,7 @@ async fn a_batch_that_is_larger_than_the_server_takes_is_too_large_for_ever_and_
         let (large, small) = tokio::join!(api.post("/orders/batch", &batch), small);
 
         assert_eq!(small.iter().map(|reply| reply.status).collect::<Vec<_>>(), [201; 8], "beside {kibibytes:?} KiB");
-        let problem = large.problem(413);
+        let problem = large.assert_problem(413);
         assert!(!problem["type"].as_str().unwrap().contains("database"), "{problem}");
     }
 

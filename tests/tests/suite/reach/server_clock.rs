@@ -47,7 +47,7 @@ async fn after_the_databases_clock_went_back_nothing_waits_for_it_to_come_round_
     }
     assert_eq!(server.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
     assert_eq!(rescues(&server, held).await, 1);
-    worker.is_ready().await;
+    worker.wait_until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn workers_that_run_while_the_databases_clock_goes_back_go_on() {
         is_completed(&server, order_id).await;
     }
     assert_eq!((rescues(&server, in_work).await, rescues(&server, held).await), (0, 1));
-    lives.is_ready().await;
+    lives.wait_until_ready().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,8 +96,8 @@ async fn after_the_databases_clock_went_forward_nobody_alive_is_taken_for_dead()
         assert_eq!(rescues(&server, order_id).await, 0);
     }
     for worker in &workers {
-        assert!(worker.counter("worker_deaths_total").await < 0.5, "a living worker was taken for dead");
-        worker.is_ready().await;
+        assert!(worker.counter("orders_worker_deaths_total").await < 0.5, "a living worker was taken for dead");
+        worker.wait_until_ready().await;
     }
 }
 

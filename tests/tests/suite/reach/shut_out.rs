@@ -78,7 +78,7 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
 
     assert_comes_again(&api.post("/order/create-order", &sample::order().to_string()).await);
     for program in [&*api, &*worker] {
-        program.readiness_is(503).await;
+        program.wait_for_readiness(503).await;
         eventually("it logs the cure", RECOVERED_WITHIN, || async {
             program.logs().contains("max_connect_errors").then_some(())
         })
@@ -87,6 +87,6 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
     sqlx::raw_sql(flush).execute(&mut *root).await.unwrap();
 
     completes_an_order(&api).await;
-    api.is_ready().await;
-    worker.is_ready().await;
+    api.wait_until_ready().await;
+    worker.wait_until_ready().await;
 }

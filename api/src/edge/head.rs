@@ -1,15 +1,19 @@
-use poem::http::{HeaderMap, StatusCode, Version, header};
+use poem::http::{HeaderMap, Version, header};
+
+use crate::payload::Problem;
+use crate::problems::Kind;
 
 /// The one transfer coding that is understood.
 const CHUNKED: &str = "chunked";
 
-/// The status with which a request must be refused for its head alone, whatever it is about. The connection is to be closed,
-/// since its two sides do not agree on what stands in it.
-pub(super) fn fault(version: Version, headers: &HeaderMap) -> Option<StatusCode> {
-    if !is_host_sound(version, headers) {
-        return Some(StatusCode::BAD_REQUEST);
-    }
-    is_coding_unknown(headers).then_some(StatusCode::NOT_IMPLEMENTED)
+/// Refuses a request whose head HTTP/1.1 forbids although hyper reads it, whatever the request is about.
+pub(super) fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = match () {
+        () if !is_host_sound(version, headers) => Kind::MalformedRequest,
+        () if is_coding_unknown(headers) => Kind::UnsupportedTransferCoding,
+        () => return Ok(()),
+    };
+    Err(Problem::new(kind, kind.facts().example))
 }
 
 /// RFC 9112, section 3.2: HTTP/1.1 has exactly one `Host`, other versions at most one, and its value is one of a URI.
@@ -40,6 +44,7 @@ fn is_coding_unknown(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use poem::error::ResponseError;
     use poem::http::{HeaderName, HeaderValue};
 
     use super::*;
@@ -52,7 +57,7 @@ mod tests {
         for (name, value) in lines.iter().map(header) {
             headers.append(name, value);
         }
-        fault(version, &headers).map(|status| status.as_u16())
+        check_head(version, &headers).err().map(|problem| problem.status().as_u16())
     }
 
     #[test]

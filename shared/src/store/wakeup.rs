@@ -3,13 +3,13 @@ use std::net::SocketAddr;
 use super::{Store, StoreError};
 
 /// Bells that a caller keeps in mind at most. Of more workers these are enough to find one that is idle.
-const BELLS_MAX: u32 = 1_000;
+const ADDRESSES_MAX: u32 = 1_000;
 
 /// Reads the whole table, which has a row for each worker.
-const BELLS: &str = r"
-    select bell
+const WAKEUP_ADDRESSES: &str = r"
+    select wakeup_address
     from workers
-    where expires_at > now(6) and bell is not null
+    where expires_at > now(6) and wakeup_address is not null
     order by worker_id
     limit ?
 ";
@@ -20,12 +20,13 @@ impl Store {
     /// # Errors
     ///
     /// When the database is away.
-    pub async fn bells(&self) -> Result<Vec<SocketAddr>, StoreError> {
-        self.call("list the bells of the workers", async {
+    pub async fn wakeup_addresses(&self) -> Result<Vec<SocketAddr>, StoreError> {
+        self.call("list the wakeup addresses of the workers", async {
             let mut line = self.line().await?;
-            let bells: Vec<String> = sqlx::query_scalar(BELLS).bind(BELLS_MAX).fetch_all(&mut *line).await?;
+            let addresses: Vec<String> =
+                sqlx::query_scalar(WAKEUP_ADDRESSES).bind(ADDRESSES_MAX).fetch_all(&mut *line).await?;
             line.done();
-            Ok(bells.iter().filter_map(|bell| bell.parse().ok()).collect())
+            Ok(addresses.iter().filter_map(|address| address.parse().ok()).collect())
         })
         .await
     }

@@ -20,6 +20,6 @@ create table order_events (
     -- When the order may be claimed again; null when it may not.
     available_at datetime(6),
 
-    -- Serves an order's story (store/events.rs).
+    -- Serves an order's story (store/orders/events.rs).
     primary key (order_id, at, event_id)
 ) engine = InnoDB default character set = utf8mb4

@@ -13,6 +13,6 @@ create table idempotency_keys (
 
     primary key (key_hash),
 
-    -- Serves the pruning (store/keys.rs).
+    -- Serves the pruning (store/orders/keys.rs).
     key idempotency_keys_by_age (created_at)
 ) engine = InnoDB default character set = utf8mb4

@@ -23,5 +23,9 @@ create table workers (
     -- Without a heartbeat until then it is dead, by the database's clock.
     expires_at datetime(6) not null,
 
+    -- Where the API tells this worker that orders are there, as `address:port`; null for one that only polls. Not checked: a
+    -- datagram that reaches nobody does no harm.
+    wakeup_address varchar(64) character set ascii collate ascii_bin,
+
     primary key (worker_id)
 ) engine = InnoDB default character set = utf8mb4

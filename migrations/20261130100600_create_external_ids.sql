@@ -6,6 +6,6 @@ create table external_ids (
 
     order_id binary(16) not null,
 
-    -- Serves the lookups (store/external_ids.rs).
+    -- Serves the lookups (store/orders/external_ids.rs).
     primary key (external_id)
 ) engine = InnoDB default character set = utf8mb4
