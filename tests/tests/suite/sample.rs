@@ -58,6 +58,14 @@ pub(crate) fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event"].as_str().expect("an event has a name")).collect()
 }
 
+/// Why an order is where it is.
+pub(crate) async fn why(api: &Api, order_id: Uuid) -> Value {
+    let reply = api.get(&format!("/orders/{order_id}/why")).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(reply.json()["reason"].as_str().is_some_and(|reason| reason.len() > 5), "{reply:?}");
+    reply.json()
+}
+
 /// Waits until the API tells `status` of an order, and returns the order.
 pub(crate) async fn wait_for_status(api: &Api, order_id: Uuid, status: &str) -> Value {
     eventually(&format!("the order is {status}"), SOON, || async {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use orders_tests::{Api, Database, History, Proxy, Worker, check, database, eventually};
 use uuid::Uuid;
 
-use super::WORK;
+use super::under_load::WORK;
 use crate::clients::{Addresses, Clients, Orders, Wish};
 use crate::sample;
 

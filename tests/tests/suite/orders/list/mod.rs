@@ -5,6 +5,3 @@ mod cursors;
 mod filters;
 mod heavy;
 mod seeds;
-mod story;
-
-pub(crate) use seeds::insert;

@@ -9,7 +9,7 @@ use orders_tests::{Api, Folder, OwnServer, Worker, assert_counts_are_exact, run}
 use reqwest::Url;
 use uuid::Uuid;
 
-use crate::document::{beside, printed, typed};
+use super::printed::{beside, printed, typed};
 use crate::sample;
 
 /// Orders whose work does not end by itself, and orders that wait behind them.

@@ -1,12 +1,4 @@
-//! What stands between strangers and the orders: ids of requests, headers, compression, clients that are slow, that leave, or
-//! that come in numbers, the end.
-
-mod descriptors;
-mod drain;
-mod heads;
-mod leaving;
-mod not_taken;
-mod slow;
+//! What every answer carries and leaves behind: its request's id, a line of the log, a count, its encoding, its connection.
 
 use orders_tests::{Api, Proxy, database, eventually};
 use uuid::Uuid;

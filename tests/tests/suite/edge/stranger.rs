@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::memory::{MEMORY_MAX, heavy_orders};
+use super::memory::MEMORY_MAX;
+use crate::rows::heavy_orders;
 use crate::sample;
 
 /// How long the stranger is at it.

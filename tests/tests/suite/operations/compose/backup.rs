@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::deployment::{Deployment, SLOW_USER};
 use super::{COMPLETED_WITHIN, get_json, is_completed, place_order, place_order_of};
-use crate::document::{beside, printed, typed};
+use crate::operations::printed::{beside, printed, typed};
 
 /// Orders that are in work when the dump is made, and orders that wait.
 const IN_WORK: usize = 10;

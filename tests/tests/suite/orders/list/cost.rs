@@ -2,7 +2,8 @@
 
 use orders_tests::{Api, OwnServer};
 
-use super::seeds::{Filter, insert, page, read};
+use super::seeds::{Filter, page, read};
+use crate::rows::insert;
 use crate::sample::reads_of;
 
 /// More than the limit of any query that reads ahead of it, and what else the server reads for a request.

@@ -1,90 +1,11 @@
-//! What people do to orders and to the queue.
+//! What people see of the queue and its workers, and how they pause and resume it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use orders_tests::{Api, Worker, database, eventually};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::sample;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_order_can_be_canceled_and_never_runs() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    let cancel = format!("/orders/{order_id}/cancel");
-
-    let first = api.post(&cancel, "").await;
-    let again = api.post(&cancel, "").await;
-
-    assert_eq!((first.status, again.status), (200, 200), "{first:?} {again:?}");
-    assert_eq!(first.json()["status"], "CANCELED");
-    assert_eq!(first.json(), again.json());
-    let _worker = Worker::start(&database.url, &[]).await;
-    let other = api.place(&sample::order()).await;
-    sample::wait_for_status(&api, other, "COMPLETED").await;
-    assert_eq!(database.state(order_id).await, ("CANCELED".to_owned(), 0));
-    assert_eq!(sample::names(&sample::events(&api, order_id).await), ["placed", "canceled"]);
-    assert_eq!(why(&api, order_id).await["code"], "canceled");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_under_way_or_done_cannot_be_canceled() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "2000")]).await;
-    let order_id = api.place(&sample::order()).await;
-    let cancel = format!("/orders/{order_id}/cancel");
-    sample::wait_for_status(&api, order_id, "PROCESSING").await;
-
-    let under_way = api.post(&cancel, "").await.assert_problem(409);
-    sample::wait_for_status(&api, order_id, "COMPLETED").await;
-    let done = api.post(&cancel, "").await.assert_problem(409);
-
-    assert_eq!(under_way["order_status"], "PROCESSING");
-    assert_eq!(done["order_status"], "COMPLETED");
-    drop(worker);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_order_can_be_retried_with_all_its_attempts() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let env = [("SIMULATED_FAULTS", "reject=1")];
-    let worker = Worker::start(&database.url, &env).await;
-    let order_id = api.place(&sample::order()).await;
-    sample::wait_for_status(&api, order_id, "FAILED").await;
-    assert_eq!(why(&api, order_id).await["code"], "failed");
-    assert_eq!(worker.terminate().await.code(), Some(0));
-
-    let retried = api.post(&format!("/orders/{order_id}/retry"), "").await;
-
-    assert_eq!(retried.status, 200, "{retried:?}");
-    let order = retried.json();
-    assert_eq!((&order["status"], &order["attempt"]), (&json!("PENDING"), &json!(0)));
-    assert_eq!(order["last_error"], Value::Null);
-    let refused = api.post(&format!("/orders/{order_id}/retry"), "").await.assert_problem(409);
-    assert_eq!(refused["order_status"], "PENDING");
-    let _worker = Worker::start(&database.url, &[]).await;
-    sample::wait_for_status(&api, order_id, "COMPLETED").await;
-    let told = ["placed", "claimed", "failed", "retried", "claimed", "completed"];
-    assert_eq!(sample::names(&sample::events(&api, order_id).await), told);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_exist_is_not_found() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = Uuid::now_v7();
-
-    for path in ["cancel", "retry"] {
-        let _ = api.post(&format!("/orders/{order_id}/{path}"), "").await.assert_problem(404);
-    }
-    for path in ["events", "why"] {
-        let _ = api.get(&format!("/orders/{order_id}/{path}")).await.assert_problem(404);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_can_be_paused_and_resumed_by_many_at_once() {
@@ -121,7 +42,7 @@ async fn a_paused_queue_is_not_claimed_from_even_by_a_worker_that_starts_later()
     assert_eq!((&seen["paused"], &seen["paused_at"]), (&json!(true), &paused.json()["paused_at"]));
     assert_eq!(seen["depth"]["PENDING"], 1);
     assert_eq!(seen["oldest_due"]["order_id"], order_id.to_string());
-    let explained = why(&api, order_id).await;
+    let explained = sample::why(&api, order_id).await;
     assert_eq!(explained["code"], "queue_paused", "{explained}");
 
     let resumed = api.post("/queue/resume", "").await;
@@ -146,7 +67,7 @@ async fn a_scheduled_order_is_not_claimed_before_its_time() {
     let order_id = api.place(&order).await;
     let never = api.place(&far).await;
 
-    let explained = why(&api, order_id).await;
+    let explained = sample::why(&api, order_id).await;
     assert_eq!(explained["code"], "scheduled", "{explained}");
     let order = sample::wait_for_status(&api, order_id, "COMPLETED").await;
     let claimed_at: DateTime<Utc> = order["claimed_at"].as_str().unwrap().parse().unwrap();
@@ -176,7 +97,7 @@ async fn the_queue_shows_each_worker_and_what_it_does() {
     assert!(it["host"].as_str().is_some_and(|host| !host.is_empty()));
     assert_eq!(shown["depth"], json!({"PENDING": 0, "PROCESSING": 1, "COMPLETED": 0, "FAILED": 0, "CANCELED": 0}));
     assert_eq!(shown["oldest_due"], Value::Null);
-    let explained = why(&api, order_id).await;
+    let explained = sample::why(&api, order_id).await;
     assert_eq!(explained["code"], "claimed", "{explained}");
     assert_eq!(explained["claimed_by"]["worker_id"], it["worker_id"]);
 }
@@ -203,46 +124,19 @@ async fn an_order_that_waits_is_told_what_it_waits_for() {
     let first = api.place(&sample::order()).await;
     let second = api.place(&sample::order()).await;
 
-    let alone = why(&api, first).await;
+    let alone = sample::why(&api, first).await;
 
     assert_eq!(alone["code"], "no_live_worker", "{alone}");
     let env = [("SIMULATED_PROCESSING_MS", "60000"), ("WORKER_CONCURRENCY", "1"), ("SHUTDOWN_GRACE_SECS", "1")];
     let _worker = Worker::start(&database.url, &env).await;
     sample::wait_for_status(&api, first, "PROCESSING").await;
-    let next = why(&api, second).await;
+    let next = sample::why(&api, second).await;
     assert_eq!((&next["code"], &next["ahead"]), (&json!("next"), &json!(0)), "{next}");
     let third = api.place(&sample::order()).await;
-    let behind = why(&api, third).await;
+    let behind = sample::why(&api, third).await;
     assert_eq!((&behind["code"], &behind["ahead"]), (&json!("others_ahead"), &json!(1)), "{behind}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_time_that_is_none_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-
-    for time in [
-        json!("tomorrow"),
-        json!(5),
-        json!("2030-01-31T08:00:00"),
-        json!("2030-12-31T23:59:60Z"),
-        json!("0001-01-01T00:00:00Z"),
-    ] {
-        let mut order = sample::order();
-        order["process_after"] = time;
-        let problem = api.post("/order/create-order", &order.to_string()).await.assert_problem(422);
-        assert_eq!(problem["errors"][0]["pointer"], "/process_after", "{problem}");
-    }
-    assert_eq!(database.orders().await, 0);
 }
 
 async fn queue(api: &Api) -> Value {
     api.get("/queue").await.json()
-}
-
-async fn why(api: &Api, order_id: Uuid) -> Value {
-    let reply = api.get(&format!("/orders/{order_id}/why")).await;
-    assert_eq!(reply.status, 200, "{reply:?}");
-    assert!(reply.json()["reason"].as_str().is_some_and(|reason| reason.len() > 5), "{reply:?}");
-    reply.json()
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use orders_tests::{Api, Database, database};
+use orders_tests::{Api, database};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::rows::heavy_orders;
 use crate::sample;
 
 /// The API's own budget is 192 MiB unless set; what the allocator keeps beside it is bounded too.
-pub(crate) const MEMORY_MAX: u64 = 256 << 20;
+pub(super) const MEMORY_MAX: u64 = 256 << 20;
 
 /// How long it goes on.
 const LASTS: Duration = Duration::from_secs(8);
@@ -88,15 +89,6 @@ async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_b
     drop(slow);
     let page = api.get(LARGEST_PAGES[0]).await;
     assert_eq!(page.status, 200, "once the others are gone there is room: {:.200}", page.text);
-}
-
-/// Orders of the largest kind: 1,000 items of 19 digits, 16 KiB of metadata.
-pub(crate) async fn heavy_orders(database: &Database, count: u32) {
-    let created_at = "timestamp '2026-01-01 00:00:00' + interval n second";
-    crate::orders::insert(database, count, "'COMPLETED'", "1", created_at, "null").await;
-    let heavy = "update orders set metadata = json_object('a', repeat('x', 16000)),
-        item_ids = concat('[', repeat('9223372036854775807, ', 999), '1]')";
-    sqlx::raw_sql(heavy).execute(&database.pool).await.unwrap();
 }
 
 /// A batch of nearly 4 MiB.

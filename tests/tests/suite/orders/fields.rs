@@ -226,6 +226,26 @@ async fn metadata_is_taken_up_to_its_limits_however_it_is_written() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_that_is_none_is_refused() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+
+    for time in [
+        json!("tomorrow"),
+        json!(5),
+        json!("2030-01-31T08:00:00"),
+        json!("2030-12-31T23:59:60Z"),
+        json!("0001-01-01T00:00:00Z"),
+    ] {
+        let mut order = sample::order();
+        order["process_after"] = time;
+        let problem = api.post("/order/create-order", &order.to_string()).await.assert_problem(422);
+        assert_eq!(problem["errors"][0]["pointer"], "/process_after", "{problem}");
+    }
+    assert_eq!(database.orders().await, 0);
+}
+
 async fn is_taken(api: &Api, largest: &Value) {
     let plain = with(json!({"metadata": largest})).to_string();
     let escaped = plain.replace('😀', r"\ud83d\ude00");

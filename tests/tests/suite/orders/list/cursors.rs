@@ -3,7 +3,8 @@
 use orders_tests::{Api, database};
 use serde_json::{Value, json};
 
-use super::seeds::{Filter, Seed, all, filters, insert, matching, page, read, seed, walk};
+use super::seeds::{Filter, Seed, all, filters, matching, page, read, seed, walk};
+use crate::rows::insert;
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]

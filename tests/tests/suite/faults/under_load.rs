@@ -1,8 +1,4 @@
-//! What fails around the programs while they are at work, fault by fault; `chaos` mixes them.
-
-mod api;
-mod clock;
-mod read_view;
+//! Faults of the server and of the way to it while the programs are at work, one by one.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +20,7 @@ const BETWEEN_KILLS: Duration = Duration::from_millis(200);
 const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "2");
 
 /// Some work in every order, so that faults meet it.
-const WORK: [(&str, &str); 3] = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "20"), ("WORKER_CONCURRENCY", "8")];
+pub(super) const WORK: [(&str, &str); 3] = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "20"), ("WORKER_CONCURRENCY", "8")];
 
 /// An API, two workers and clients that place orders all the time.
 struct Scene<'a> {

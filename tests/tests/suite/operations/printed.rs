@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use tokio::task::spawn_blocking;
 
-const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
+const OPERATIONS: &str = include_str!("../../../../docs/OPERATIONS.md");
 
 /// The commands printed under a heading in the block that has this program.
 pub(crate) fn printed(heading: &str, program: &str) -> &'static str {

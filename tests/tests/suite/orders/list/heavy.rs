@@ -5,7 +5,8 @@ use serde_json::Value;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::seeds::{Filter, all, insert, matching, page, read, seed};
+use super::seeds::{Filter, all, matching, page, read, seed};
+use crate::rows::insert;
 use crate::sample;
 
 /// A page ends near 1 MiB; beyond that it may have one order more, and the names of its fields.

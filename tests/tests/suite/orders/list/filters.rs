@@ -4,7 +4,8 @@ use chrono::TimeDelta;
 use orders_tests::{Api, database};
 use serde_json::json;
 
-use super::seeds::{Filter, all, filters, insert, matching, page, read, seed, walk};
+use super::seeds::{Filter, all, filters, matching, page, read, seed, walk};
+use crate::rows::insert;
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
