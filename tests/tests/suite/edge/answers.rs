@@ -38,9 +38,9 @@ async fn every_answer_carries_a_request_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_ours_is_one_line_of_the_log_with_its_request_and_its_cause() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
-    line.cut();
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
+    proxy.cut();
 
     let order = sample::order().to_string();
     let read = api.client().get(api.url(&format!("/orders/{}", Uuid::now_v7()))).header("x-request-id", "the-read");

@@ -56,7 +56,7 @@ async fn every_failure_is_a_problem_whose_type_is_a_page() {
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
         if !slug.is_empty() {
             assert_eq!(reply.assert_problem(status)["type"], format!("/problems/{slug}"), "{what}");
-            is_a_page(&api, &reply).await;
+            assert_type_has_a_page(&api, &reply).await;
         }
     }
     assert_eq!(database.orders().await, 0);
@@ -173,7 +173,7 @@ async fn the_list_of_problems_leads_to_a_page_for_each() {
 }
 
 /// The page of a problem's type says what its title says.
-async fn is_a_page(api: &Api, reply: &Reply) {
+async fn assert_type_has_a_page(api: &Api, reply: &Reply) {
     let problem: Value = reply.json();
     let page = api.get(problem["type"].as_str().unwrap()).await;
     assert_eq!(page.status, 200, "{problem}");

@@ -59,7 +59,7 @@ async fn beside_a_stranger_every_order_is_placed_and_all_is_well_ten_seconds_lat
     assert!(lines < LOG_LINES_MAX, "{lines} lines in the log: {attacks:?}");
     // The server takes new connections from this host.
     server.kill_connections(|| true).await;
-    all_is_well(&server, &api, &worker, gone + WELL_WITHIN).await;
+    wait_until_all_is_well(&server, &api, &worker, gone + WELL_WITHIN).await;
 }
 
 /// What became of orders that were placed steadily.
@@ -102,7 +102,7 @@ fn fresh_client() -> Client {
 }
 
 /// Both programs are ready, orders are taken and completed, lists are answered, and nothing is left over.
-async fn all_is_well(server: &OwnServer, api: &Api, worker: &Worker, by: Instant) {
+async fn wait_until_all_is_well(server: &OwnServer, api: &Api, worker: &Worker, by: Instant) {
     let left = || by.saturating_duration_since(Instant::now());
     let order_id = eventually("an order is taken", left(), || async {
         let reply = api.post("/order/create-order", &sample::order().to_string()).await;

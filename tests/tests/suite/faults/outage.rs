@@ -9,11 +9,11 @@ use crate::sample;
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_the_api_says_when_to_come_again_and_recovers_by_itself() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let order_id = api.place(&sample::order()).await;
 
-    line.cut();
+    proxy.cut();
 
     let refused = api.post("/order/create-order", &sample::order().to_string()).await;
     assert_is_away(&refused);
@@ -24,7 +24,7 @@ async fn without_its_database_the_api_says_when_to_come_again_and_recovers_by_it
     assert_eq!(api.get("/livez").await.status, 200, "a restart would not bring the database back");
     assert_eq!(database.orders().await, 1);
 
-    line.restore();
+    proxy.restore();
 
     eventually("orders are taken again", sample::SOON, || async {
         let reply = api.post("/order/create-order", &sample::order().to_string()).await;
@@ -38,19 +38,19 @@ async fn without_its_database_the_api_says_when_to_come_again_and_recovers_by_it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_completes_what_it_held_and_goes_on_after_an_outage() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
+    let proxy = Proxy::start(&database.url).await;
     let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&line.url, &[("SIMULATED_PROCESSING_MS", "500")]).await;
+    let worker = Worker::start(&proxy.url, &[("SIMULATED_PROCESSING_MS", "500")]).await;
     let held = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, held, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, held, "PROCESSING").await;
 
-    line.cut();
+    proxy.cut();
     worker.wait_for_readiness(503).await;
     let placed_meanwhile = api.place(&sample::order()).await;
-    line.restore();
+    proxy.restore();
 
     for order_id in [held, placed_meanwhile] {
-        sample::is_stored_as(&database, order_id, "COMPLETED").await;
+        sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
         assert_eq!(database.state(order_id).await.1, 1);
     }
     worker.wait_until_ready().await;
@@ -58,19 +58,19 @@ async fn a_worker_completes_what_it_held_and_goes_on_after_an_outage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_both_programs_while_the_database_is_away() {
-    both_end_in_time_after(Proxy::cut).await;
+    assert_both_end_in_time_after(Proxy::cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_falls_silent_is_away_and_comes_back() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
-    let worker = Worker::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
+    let worker = Worker::start(&proxy.url, &[]).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
 
-    line.stall();
+    proxy.stall();
 
     let order = sample::order().to_string();
     let path = format!("/orders/{order_id}");
@@ -81,7 +81,7 @@ async fn a_database_that_falls_silent_is_away_and_comes_back() {
     }
     tokio::join!(api.wait_for_readiness(503), worker.wait_for_readiness(503));
 
-    line.resume();
+    proxy.resume();
 
     tokio::join!(api.wait_until_ready(), worker.wait_until_ready());
     let order_id = eventually("orders are taken again", sample::SOON, || async {
@@ -89,16 +89,16 @@ async fn a_database_that_falls_silent_is_away_and_comes_back() {
         (reply.status == 201).then(|| reply.json()["data"]["order_id"].as_str().unwrap().parse().unwrap())
     })
     .await;
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_ends_both_programs_in_time_while_the_database_is_silent() {
-    both_end_in_time_after(Proxy::stall).await;
+    assert_both_end_in_time_after(Proxy::stall).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_that_are_given_up_leave_their_places_to_others() {
+async fn calls_that_are_given_up_leave_their_permits_to_others() {
     let database = database().await;
     let api = Api::start(&database.url, &[("DATABASE_MAX_CONNECTIONS", "2")]).await;
     let path = format!("/orders/{}", api.place(&sample::order()).await);
@@ -117,16 +117,16 @@ async fn calls_that_are_given_up_leave_their_places_to_others() {
 }
 
 /// Takes the database away from both programs while an order is in work, and ends them.
-async fn both_end_in_time_after(loss: impl Fn(&Proxy)) {
+async fn assert_both_end_in_time_after(loss: impl Fn(&Proxy)) {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[("SHUTDOWN_GRACE_SECS", "1")]).await;
     let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
-    let worker = Worker::start(&line.url, &env).await;
+    let worker = Worker::start(&proxy.url, &env).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
 
-    loss(&line);
+    loss(&proxy);
     let asked = Instant::now();
     let (api, worker) = tokio::join!(api.terminate(), worker.terminate());
 

@@ -79,7 +79,7 @@ async fn an_outcome_that_the_database_refuses_is_told_and_holds_nobody_up() {
     .await;
     assert_eq!(database.state(bad).await, ("PROCESSING".to_owned(), 1));
     accept(&database).await;
-    sample::is_stored_as(&database, bad, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, bad, "COMPLETED").await;
     worker.wait_until_ready().await;
 }
 
@@ -89,7 +89,7 @@ async fn an_order_that_cannot_be_rescued_does_not_keep_its_batch_from_it() {
     let api = Api::start(&database.url, &[]).await;
     place_twenty(&api).await;
     let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
-    all_are_claimed(&database).await;
+    wait_until_all_are_claimed(&database).await;
     refuse(&database, "update", "new.user_id = 13 and new.status = 'PENDING'").await;
     worker.kill();
 
@@ -112,7 +112,7 @@ async fn an_order_that_somebody_keeps_locked_does_not_hold_its_neighbours_up() {
     let api = Api::start(&database.url, &[]).await;
     let locked = place_twenty(&api).await;
     let _worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "1000")]).await;
-    all_are_claimed(&database).await;
+    wait_until_all_are_claimed(&database).await;
 
     let mut holder = database.pool.begin().await.unwrap();
     lock(&mut holder, locked).await;
@@ -122,7 +122,7 @@ async fn an_order_that_somebody_keeps_locked_does_not_hold_its_neighbours_up() {
     })
     .await;
     holder.rollback().await.unwrap();
-    sample::is_stored_as(&database, locked, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, locked, "COMPLETED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,7 +131,7 @@ async fn an_order_that_somebody_keeps_locked_does_not_keep_its_neighbours_from_r
     let api = Api::start(&database.url, &[]).await;
     let locked = place_twenty(&api).await;
     let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
-    all_are_claimed(&database).await;
+    wait_until_all_are_claimed(&database).await;
     worker.kill();
 
     let mut holder = database.pool.begin().await.unwrap();
@@ -143,7 +143,7 @@ async fn an_order_that_somebody_keeps_locked_does_not_keep_its_neighbours_from_r
     })
     .await;
     holder.rollback().await.unwrap();
-    sample::is_stored_as(&database, locked, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, locked, "COMPLETED").await;
 }
 
 /// Places 20 orders, user by user, and returns that of user 13.
@@ -156,7 +156,7 @@ async fn place_twenty(api: &Api) -> Uuid {
     one.unwrap()
 }
 
-async fn all_are_claimed(database: &Database) {
+async fn wait_until_all_are_claimed(database: &Database) {
     eventually("all are claimed", sample::SOON, || async {
         (database.orders_in("PROCESSING").await == 20).then_some(())
     })

@@ -46,14 +46,14 @@ impl<'a> Scene<'a> {
     /// Waits until more orders are completed than now: the system works.
     async fn wait_until_orders_complete(&self) {
         self.api.wait_until_ready().await;
-        sample::some_more_are_completed(self.database).await;
+        sample::wait_until_more_are_completed(self.database).await;
     }
 
     /// Proves from the history that every accepted order was completed or, by a client, canceled.
     async fn end(self) {
         self.wait_until_orders_complete().await;
         let orders = self.clients.stop().await;
-        sample::none_is_open(self.database).await;
+        sample::wait_until_none_is_open(self.database).await;
         assert_counts_are_exact(&self.database.pool).await;
         let history = History::read(&self.database.pool).await;
         let summary = check(&history, &orders.accepted, orders.unanswered)
@@ -101,9 +101,9 @@ async fn after_an_outage_the_dead_are_rescued_and_the_living_are_not() {
     let env =
         |secs| [("WORKER_DEAD_AFTER_SECS", secs), ("SIMULATED_PROCESSING_MS", "600000"), ("WORKER_CONCURRENCY", "4")];
     let dead = Worker::start(&server.url, &env("1")).await;
-    let orders = place_and_see_claimed(&server, &api, 4).await;
+    let orders = place_and_wait_until_claimed(&server, &api, 4).await;
     let _living = [Worker::start(&server.url, &env("5")).await, Worker::start(&server.url, &env("5")).await];
-    let theirs = place_and_see_claimed(&server, &api, 8).await;
+    let theirs = place_and_wait_until_claimed(&server, &api, 8).await;
 
     dead.kill();
     server.freeze();
@@ -189,21 +189,21 @@ async fn programs_that_want_more_connections_than_there_are_share_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_line_that_is_cut_again_and_again_loses_no_order() {
+async fn a_slow_connection_that_is_cut_again_and_again_loses_no_order() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let scene = Scene::begin(&database, &line.url).await;
+    let proxy = Proxy::start(&database.url).await;
+    let scene = Scene::begin(&database, &proxy.url).await;
 
     for round in 0..20 {
-        line.delay(Duration::from_millis(round));
+        proxy.delay(Duration::from_millis(round));
         let completed = database.orders_in("COMPLETED").await;
         eventually("some are completed meanwhile", sample::SOON, || async {
             (database.orders_in("COMPLETED").await > completed).then_some(())
         })
         .await;
-        line.drop_connections();
+        proxy.drop_connections();
     }
-    line.delay(Duration::ZERO);
+    proxy.delay(Duration::ZERO);
 
     scene.end().await;
 }
@@ -236,7 +236,7 @@ async fn sigterm_at_full_load_leaves_no_order_to_be_rescued() {
     assert_eq!(rescues, 0);
 }
 
-async fn place_and_see_claimed(database: &Database, api: &Api, orders: usize) -> Vec<Uuid> {
+async fn place_and_wait_until_claimed(database: &Database, api: &Api, orders: usize) -> Vec<Uuid> {
     let before = database.orders_in("PROCESSING").await;
     let mut placed = Vec::new();
     for _ in 0..orders {

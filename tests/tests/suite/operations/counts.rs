@@ -82,7 +82,7 @@ async fn an_order_in_work_that_stands_in_no_claim_is_told_by_the_doctor_and_can_
     let api = Api::start(&database.url, &[]).await;
     let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "600000")]).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
     sqlx::raw_sql("delete from claims").execute(&database.pool).await.unwrap();
     let doctor = async || run("orders-api", &["doctor"], &[("DATABASE_URL", &database.url)]).await;
 
@@ -96,7 +96,7 @@ async fn an_order_in_work_that_stands_in_no_claim_is_told_by_the_doctor_and_can_
     assert_counts_are_exact(&database.pool).await;
     worker.kill();
     let _rescuer = Worker::start(&database.url, &[("WORKER_DEAD_AFTER_SECS", "1")]).await;
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

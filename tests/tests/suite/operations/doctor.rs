@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Database, OwnServer, Proxy, WaitingLine, Worker, database, empty_database, eventually, run};
+use orders_tests::{Api, Database, OwnServer, Proxy, Worker, database, empty_database, eventually, run};
 use sqlx::AssertSqlSafe;
 
 use crate::sample;
@@ -123,7 +123,7 @@ async fn a_sound_database_passes_every_check_and_is_left_as_it_was() {
 
     let diagnosis = diagnose(&database.url).await;
 
-    diagnosis.is_sound();
+    diagnosis.assert_is_sound();
     assert_eq!(diagnosis.checks(), CHECKS, "{}", diagnosis.text);
     assert_eq!((database.orders().await, workers(&database).await), (0, 0));
 }
@@ -141,7 +141,7 @@ async fn the_plans_hold_on_tables_with_a_history() {
         }
         let diagnosis = diagnose(&database.url).await;
 
-        diagnosis.is_sound();
+        diagnosis.assert_is_sound();
         assert_eq!(diagnosis.checks(), CHECKS, "{}", diagnosis.text);
         assert!(diagnosis.line("counts").starts_with("ok"), "{}", diagnosis.text);
     }
@@ -183,7 +183,7 @@ async fn the_plans_are_seen_while_the_queue_is_paused_and_it_stays_paused() {
     let database = database().await;
     sqlx::query("insert into queue_pauses (pause_id) values (1)").execute(&database.pool).await.unwrap();
 
-    diagnose(&database.url).await.is_sound();
+    diagnose(&database.url).await.assert_is_sound();
 
     let pauses: i64 = sqlx::query_scalar("select count(*) from queue_pauses").fetch_one(&database.pool).await.unwrap();
     assert_eq!(pauses, 1);
@@ -195,7 +195,7 @@ async fn a_database_without_tables_fails_and_the_remedy_is_named() {
 
     let diagnosis = diagnose(&database.url).await;
 
-    diagnosis.fails_at(&["schema"]);
+    diagnosis.assert_fails_at(&["schema"]);
     assert!(diagnosis.line("schema").contains("orders-api migrate"), "{}", diagnosis.text);
 }
 
@@ -223,7 +223,7 @@ async fn a_missing_index_fails_wherever_it_is_needed() {
         let drop_index = AssertSqlSafe(format!("drop index {index} on {table}"));
         sqlx::raw_sql(drop_index).execute(&database.pool).await.unwrap();
 
-        diagnose(&database.url).await.fails_at(checks);
+        diagnose(&database.url).await.assert_fails_at(checks);
     }
 }
 
@@ -244,7 +244,7 @@ async fn an_index_in_another_order_sorts_or_reads_too_much() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_and_privileges_that_the_programs_need_are_missed() {
     let server = OwnServer::start(&[]).await;
-    diagnose(&server.url).await.is_sound();
+    diagnose(&server.url).await.assert_is_sound();
 
     server.execute("set global sync_binlog = 0").await;
     let lax = diagnose(&server.url).await;
@@ -252,7 +252,7 @@ async fn settings_and_privileges_that_the_programs_need_are_missed() {
     let statements = diagnose(&server.url).await;
     server.execute("set global binlog_format = 'ROW'").await;
 
-    lax.is_sound();
+    lax.assert_is_sound();
     assert!(lax.line("durability").starts_with("WARN  durability: sync_binlog=0: "), "{}", lax.text);
     assert!(statements.line("binlog").starts_with("FAIL"), "{}", statements.text);
 
@@ -270,11 +270,11 @@ async fn settings_and_privileges_that_the_programs_need_are_missed() {
     server.execute("grant insert, update on orders.order_counts to 'orders'@'%'").await;
     let sufficient = diagnose(&server.url).await;
 
-    restricted.fails_at(&["privileges"]);
+    restricted.assert_fails_at(&["privileges"]);
     let missing = "has no update on orders, insert on idempotency_keys, delete on idempotency_keys, \
                    insert on order_counts, update on order_counts, insert on external_ids: ";
     assert!(restricted.line("privileges").contains(missing), "{}", restricted.text);
-    sufficient.is_sound();
+    sufficient.assert_is_sound();
     let line = sufficient.line("privileges");
     assert!(line.starts_with("WARN") && line.contains("create, alter, index, drop"), "{line}");
 }
@@ -282,18 +282,18 @@ async fn settings_and_privileges_that_the_programs_need_are_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_away_or_silent_is_one_line_within_seconds() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
+    let proxy = Proxy::start(&database.url).await;
 
     for is_silent in [false, true] {
         if is_silent {
-            line.stall();
+            proxy.stall();
         } else {
-            line.cut();
+            proxy.cut();
         }
         let started = Instant::now();
-        let diagnosis = diagnose(&line.url).await;
+        let diagnosis = diagnose(&proxy.url).await;
 
-        diagnosis.fails_at(&["reachable"]);
+        diagnosis.assert_fails_at(&["reachable"]);
         assert_eq!(diagnosis.checks(), ["reachable"], "{}", diagnosis.text);
         assert!(diagnosis.text.contains("DATABASE_URL"), "{}", diagnosis.text);
         assert!(started.elapsed() < WITHIN, "{:?}", started.elapsed());
@@ -303,13 +303,13 @@ async fn a_database_that_is_away_or_silent_is_one_line_within_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_locked_rows_are_waited_for_the_doctor_fails_and_a_worker_refuses_to_start() {
     let database = database().await;
-    let line = WaitingLine::start(&database.url).await;
+    let proxy = Proxy::start_without_skip_locked(&database.url).await;
 
-    let diagnosis = diagnose(&line.url).await;
-    let worker = Worker::start_unready(&line.url, &[]).await;
+    let diagnosis = diagnose(&proxy.url).await;
+    let worker = Worker::start_unready(&proxy.url, &[]).await;
     let ended = eventually("the worker ends", WITHIN, || async { worker.ended() }).await;
 
-    diagnosis.fails_at(&["skip locked"]);
+    diagnosis.assert_fails_at(&["skip locked"]);
     assert_eq!(ended.code(), Some(1));
     eventually("it says why", sample::SOON, || async { worker.logs().contains("SKIP LOCKED").then_some(()) }).await;
     assert_eq!(workers(&database).await, 0, "neither leaves a row behind");
@@ -326,13 +326,13 @@ async fn workers(database: &Database) -> i64 {
 }
 
 impl Diagnosis {
-    fn is_sound(&self) {
+    fn assert_is_sound(&self) {
         assert_eq!(self.code, Some(0), "{}", self.text);
         assert!(!self.text.lines().any(|line| line.starts_with("FAIL  ")), "{}", self.text);
     }
 
     /// At these checks, and at no other.
-    fn fails_at(&self, checks: &[&str]) {
+    fn assert_fails_at(&self, checks: &[&str]) {
         let failed: Vec<_> = self.checks().into_iter().filter(|check| self.line(check).starts_with("FAIL  ")).collect();
         assert_eq!((self.code, failed.as_slice()), (Some(1), checks), "{}", self.text);
     }

@@ -134,7 +134,7 @@ async fn a_terminal_that_goes_away_drains_both_programs() {
     let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
     let worker = Worker::start(&database.url, &env).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
 
     let (api, worker) = tokio::join!(api.hang_up(), worker.hang_up());
 

@@ -15,15 +15,15 @@ const DROPPED: &str = "orders_log_lines_dropped_total";
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_whose_log_nobody_can_read_any_more_outlives_a_silent_database() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let (api, reader) = Api::start_unread(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let (api, reader) = Api::start_unread(&proxy.url, &[]).await;
     let order = sample::order().to_string();
 
     drop(reader);
-    line.stall();
+    proxy.stall();
     let refused = api.post("/order/create-order", &order).await;
     api.wait_for_readiness(503).await;
-    line.resume();
+    proxy.resume();
 
     let _ = refused.assert_problem(503);
     for _ in 0..2 {
@@ -39,7 +39,7 @@ async fn an_api_whose_log_nobody_can_read_any_more_outlives_a_silent_database() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_log_nobody_can_read_any_more_fails_orders_and_goes_on() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
+    let proxy = Proxy::start(&database.url).await;
     let api = Api::start(&database.url, &[]).await;
     let env = [
         ("SIMULATED_FAULTS", "fail=user:13,panic=user:14,hang=user:15,reject=user:16"),
@@ -48,12 +48,12 @@ async fn a_worker_whose_log_nobody_can_read_any_more_fails_orders_and_goes_on() 
         ("WORKER_RETRY_BASE_MS", "1"),
         ("WORKER_CONCURRENCY", "2"),
     ];
-    let (worker, reader) = Worker::start_unread(&line.url, &env).await;
+    let (worker, reader) = Worker::start_unread(&proxy.url, &env).await;
 
     drop(reader);
-    line.stall();
+    proxy.stall();
     worker.wait_for_readiness(503).await;
-    line.resume();
+    proxy.resume();
 
     for user_id in 13..=16 {
         let order_id = api.place(&sample::order_of(user_id)).await;
@@ -152,14 +152,14 @@ async fn each_action_of_a_person_leaves_one_line_in_the_log() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_request_has_a_line_in_the_log_and_one_that_was_asked_to_wait_has_none() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[("LOG_FORMAT", "json")]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[("LOG_FORMAT", "json")]).await;
     let order_id = api.place(&sample::order()).await;
 
     let waited = api.get(&format!("/orders/{order_id}?wait=2")).await;
-    line.delay(Duration::from_millis(1_100));
+    proxy.delay(Duration::from_millis(1_100));
     let slow = api.get(&format!("/orders/{order_id}")).await;
-    line.delay(Duration::ZERO);
+    proxy.delay(Duration::ZERO);
 
     assert_eq!((waited.status, slow.status), (200, 200));
     let lines = eventually("it is told", sample::SOON, || async {
@@ -179,12 +179,12 @@ async fn a_slow_request_has_a_line_in_the_log_and_one_that_was_asked_to_wait_has
 async fn a_caller_cannot_fill_the_log_with_failures_and_each_is_counted_there() {
     const FAILURES: usize = 300;
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[("LOG_FORMAT", "json")]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[("LOG_FORMAT", "json")]).await;
     let order_id = api.place(&sample::order()).await;
     let path = format!("/orders/{order_id}");
 
-    line.cut();
+    proxy.cut();
     let replies = join_all((0..FAILURES).map(|_| api.get(&path))).await;
 
     assert!(replies.iter().all(|reply| reply.status == 503));

@@ -26,7 +26,7 @@ async fn a_dump_made_under_load_restores_all_that_it_holds_and_what_was_in_work_
     let worker = Worker::start(&server.url, &[("SIMULATED_FAULTS", HANG), ("SIMULATED_PROCESSING_MS", "20")]).await;
     let in_work = place(&api, 13, IN_WORK).await;
     for order_id in &in_work {
-        sample::is_stored_as(&server, *order_id, "PROCESSING").await;
+        sample::wait_until_stored_as(&server, *order_id, "PROCESSING").await;
     }
     let waiting = place(&api, 1, WAITING).await;
 
@@ -48,7 +48,7 @@ async fn a_dump_made_under_load_restores_all_that_it_holds_and_what_was_in_work_
         assert_eq!(server.state(*order_id).await.0, "PROCESSING");
     }
     let (api, _worker) = (Api::start(&server.url, &[]).await, Worker::start(&server.url, &[]).await);
-    sample::none_is_open(&server).await;
+    sample::wait_until_none_is_open(&server).await;
     for order_id in in_work.iter().chain(&waiting) {
         assert_eq!(server.state(*order_id).await.0, "COMPLETED");
     }

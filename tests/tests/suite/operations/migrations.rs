@@ -103,7 +103,7 @@ async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
     let addresses = Addresses::default();
     addresses.set(0, api.url(""));
     let clients = Clients::start(&addresses);
-    sample::some_more_are_completed(&database).await;
+    sample::wait_until_more_are_completed(&database).await;
 
     for sql in [
         "alter table orders add column of_next_release tinyint not null default 0 after status",
@@ -113,7 +113,7 @@ async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
          values (99999999999999, 'from the next release', true, '', 0)",
     ] {
         sqlx::raw_sql(sql).execute(&database.pool).await.unwrap();
-        sample::some_more_are_completed(&database).await;
+        sample::wait_until_more_are_completed(&database).await;
     }
 
     for program in [&*api, &*worker] {
@@ -121,7 +121,7 @@ async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
         assert!(reply.text.contains("99999999999999"), "{reply:?}");
     }
     let orders = clients.stop().await;
-    sample::none_is_open(&database).await;
+    sample::wait_until_none_is_open(&database).await;
     let history = History::read(&database.pool).await;
     let summary = check(&history, &orders.accepted, orders.unanswered).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");

@@ -60,7 +60,7 @@ async fn an_api_whose_pruner_dies_ends_and_says_so() {
 
     let (_, api) = serve(&database).await;
 
-    assert_eq!(end_of(api).await, "the pruner panicked: the log is full");
+    assert_eq!(wait_for_end(api).await, "the pruner panicked: the log is full");
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
     let answer = request.body(order).send().await.unwrap();
 
     assert_eq!(answer.status(), 500);
-    assert_eq!(end_of(api).await, "the intake panicked: the log is full");
+    assert_eq!(wait_for_end(api).await, "the intake panicked: the log is full");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_worker_whose_claimer_dies_ends_and_says_so() {
 
     let worker = work(&database, NeverEnds);
 
-    assert_eq!(end_of(worker).await, "the claimer panicked: the log is full");
+    assert_eq!(wait_for_end(worker).await, "the claimer panicked: the log is full");
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_worker_whose_heartbeat_dies_ends_and_says_so() {
 
     let worker = work(&database, NeverEnds);
 
-    assert_eq!(end_of(worker).await, "the heartbeat panicked: the log is full");
+    assert_eq!(wait_for_end(worker).await, "the heartbeat panicked: the log is full");
 }
 
 #[tokio::test]
@@ -106,11 +106,11 @@ async fn a_worker_whose_vital_task_dies_hands_back_what_it_holds() {
     let _log = PanicsAt::log("orders_worker::rescuer", "no rescue");
     let worker = work(&database, NeverEnds);
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
 
     execute(&database, "rename table workers to away").await;
 
-    assert_eq!(end_of(worker).await, "the rescuer panicked: the log is full");
+    assert_eq!(wait_for_end(worker).await, "the rescuer panicked: the log is full");
     assert_eq!(database.state(order_id).await, ("PENDING".to_owned(), 0));
 }
 
@@ -203,7 +203,7 @@ fn settings(url: &str) -> StoreSettings {
 }
 
 /// Why a program ended, which it does soon.
-async fn end_of(program: JoinHandle<Result<(), String>>) -> String {
+async fn wait_for_end(program: JoinHandle<Result<(), String>>) -> String {
     let start = Instant::now();
     eventually("the program ends", sample::SOON, || async { program.is_finished().then_some(()) }).await;
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());

@@ -35,15 +35,15 @@ async fn two_releases_share_the_orders_and_complete_each_once() {
 
     let clients = Clients::start(&addresses);
     for api in &apis {
-        counts(api, "orders_placed_total", 20).await;
+        wait_for_counter(api, "orders_placed_total", 20).await;
     }
     for worker in &workers {
-        counts(worker, "orders_completed_total", 20).await;
+        wait_for_counter(worker, "orders_completed_total", 20).await;
     }
     let orders = clients.stop().await;
-    sample::none_is_open(&database).await;
+    sample::wait_until_none_is_open(&database).await;
 
-    let summary = sound(&database, &orders.accepted, orders.unanswered).await;
+    let summary = assert_is_sound(&database, &orders.accepted, orders.unanswered).await;
     assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");
     assert_eq!(completed_by(&database).await.len(), 2);
     assert_counts_are_exact(&database.pool).await;
@@ -51,22 +51,22 @@ async fn two_releases_share_the_orders_and_complete_each_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_orders_of_a_killed_worker_are_rescued_by_one_of_the_release_before() {
-    is_rescued(This, Previous).await;
+    assert_is_rescued(This, Previous).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_orders_of_a_killed_worker_are_rescued_by_one_of_the_next_release() {
-    is_rescued(Previous, This).await;
+    assert_is_rescued(Previous, This).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_worker_releases_at_its_end_is_completed_by_one_of_the_release_before() {
-    is_released(This, Previous).await;
+    assert_is_released(This, Previous).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_worker_releases_at_its_end_is_completed_by_one_of_the_next_release() {
-    is_released(Previous, This).await;
+    assert_is_released(Previous, This).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +90,7 @@ async fn what_was_done_to_an_order_by_one_release_is_told_and_undone_by_the_othe
             let story = sample::events(api, order_id).await;
             assert_eq!(sample::names(&story), ["placed", "claimed", "failed", "retried", "canceled"], "{story:?}");
         }
-        sound(&database, &[order_id], 0).await;
+        assert_is_sound(&database, &[order_id], 0).await;
     }
 }
 
@@ -107,60 +107,60 @@ async fn an_upgrade_of_one_program_after_the_other_needs_no_rescue_and_loses_no_
     addresses.set(0, old_api.url(""));
     let clients = Clients::start(&addresses);
     for worker in &old_workers {
-        counts(worker, "orders_completed_total", 1).await;
+        wait_for_counter(worker, "orders_completed_total", 1).await;
     }
 
     let api = Api::start_release(This, url, &[]).await;
     migrate(This, url).await;
-    sample::some_more_are_completed(&database).await;
+    sample::wait_until_more_are_completed(&database).await;
     api.wait_until_ready().await;
     addresses.set(0, api.url(""));
     assert_eq!(old_api.terminate().await.code(), Some(0));
     let mut workers = Vec::new();
     for old in old_workers {
         let worker = Worker::start(url, &SLOW).await;
-        counts(&worker, "orders_completed_total", 1).await;
+        wait_for_counter(&worker, "orders_completed_total", 1).await;
         workers.push(worker);
         assert_eq!(old.terminate().await.code(), Some(0));
     }
-    counts(&api, "orders_placed_total", 20).await;
+    wait_for_counter(&api, "orders_placed_total", 20).await;
     let orders = clients.stop().await;
-    sample::none_is_open(&database).await;
+    sample::wait_until_none_is_open(&database).await;
 
-    let summary = sound(&database, &orders.accepted, orders.unanswered).await;
+    let summary = assert_is_sound(&database, &orders.accepted, orders.unanswered).await;
     assert_eq!((summary.failed, summary.rescued), (0, 0), "{summary:?}");
     assert_eq!(completed_by(&database).await.len(), 4);
 }
 
 /// A worker of the release `dying` is killed in the middle of eight orders, and one of the release `heir` completes them.
-async fn is_rescued(dying: Release, heir: Release) {
-    let (database, placed, dying) = all_are_held_by(dying).await;
+async fn assert_is_rescued(dying: Release, heir: Release) {
+    let (database, placed, dying) = worker_in_the_middle_of_eight_orders(dying).await;
     let heir = Worker::start_release(heir, &database.url, &[DEAD_AFTER]).await;
 
     dying.kill();
-    sample::none_is_open(&database).await;
+    sample::wait_until_none_is_open(&database).await;
 
-    let summary = sound(&database, &placed, 0).await;
+    let summary = assert_is_sound(&database, &placed, 0).await;
     assert_eq!((summary.completed, summary.rescued), (8, 8), "{summary:?}");
-    counts(&heir, "orders_rescued_total", 8).await;
+    wait_for_counter(&heir, "orders_rescued_total", 8).await;
 }
 
 /// A worker of the release `leaving` is asked to end in the middle of eight orders, and one of the release `heir` completes
 /// them.
-async fn is_released(leaving: Release, heir: Release) {
-    let (database, placed, leaving) = all_are_held_by(leaving).await;
+async fn assert_is_released(leaving: Release, heir: Release) {
+    let (database, placed, leaving) = worker_in_the_middle_of_eight_orders(leaving).await;
     let _heir = Worker::start_release(heir, &database.url, &[DEAD_AFTER]).await;
 
     let status = leaving.terminate().await;
-    sample::none_is_open(&database).await;
+    sample::wait_until_none_is_open(&database).await;
 
     assert_eq!(status.code(), Some(0));
-    let summary = sound(&database, &placed, 0).await;
+    let summary = assert_is_sound(&database, &placed, 0).await;
     assert_eq!((summary.completed, summary.released, summary.rescued), (8, 8, 0), "{summary:?}");
 }
 
 /// Eight orders that a worker of this release has claimed.
-async fn all_are_held_by(release: Release) -> (Database, Vec<Uuid>, Worker) {
+async fn worker_in_the_middle_of_eight_orders(release: Release) -> (Database, Vec<Uuid>, Worker) {
     let database = database().await;
     History::record(&database.pool).await;
     let api = Api::start_release(release, &database.url, &[]).await;
@@ -177,7 +177,7 @@ async fn all_are_held_by(release: Release) -> (Database, Vec<Uuid>, Worker) {
 }
 
 /// Waits until a counter of a program has come to `least`.
-async fn counts(program: &orders_tests::Program, counter: &str, least: u32) {
+async fn wait_for_counter(program: &orders_tests::Program, counter: &str, least: u32) {
     eventually(&format!("{counter} is {least}"), sample::SOON, || async {
         (program.counter(counter).await >= f64::from(least)).then_some(())
     })
@@ -190,7 +190,7 @@ async fn migrate(release: Release, url: &str) {
 }
 
 /// What happened, if no rule is broken.
-async fn sound(database: &Database, accepted: &[Uuid], unanswered: usize) -> Summary {
+async fn assert_is_sound(database: &Database, accepted: &[Uuid], unanswered: usize) -> Summary {
     check(&History::read(&database.pool).await, accepted, unanswered).unwrap_or_else(|wrong| panic!("{wrong:?}"))
 }
 

@@ -100,16 +100,16 @@ async fn forty_posts_at_once_with_one_external_id_place_one_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_whose_commit_lost_its_answer_does_not_collide_with_itself() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
 
-    line.cut_at_commit();
+    proxy.cut_at_commit();
     let answered = place(&api, "answer lost").await;
-    line.has_cut().await;
-    line.hold_back_commit();
+    proxy.wait_until_cut().await;
+    proxy.hold_back_commit();
     let (late, ()) = tokio::join!(place(&api, "commit late"), async {
-        line.has_cut().await;
-        line.let_go();
+        proxy.wait_until_cut().await;
+        proxy.let_go();
     });
 
     for (external_id, order_id) in [("answer lost", answered), ("commit late", late)] {

@@ -222,7 +222,7 @@ async fn metadata_is_taken_up_to_its_limits_however_it_is_written() {
     let most: Value = (0..50).map(|n| (format!("{n:€>40}"), json!("😀".repeat(50)))).collect();
     let longest = json!({"a": "😀".repeat(500), "b": "a".repeat(500)});
     for metadata in [most, longest] {
-        is_taken(&api, &metadata).await;
+        assert_is_taken(&api, &metadata).await;
     }
 }
 
@@ -246,7 +246,7 @@ async fn a_time_that_is_none_is_refused() {
     assert_eq!(database.orders().await, 0);
 }
 
-async fn is_taken(api: &Api, largest: &Value) {
+async fn assert_is_taken(api: &Api, largest: &Value) {
     let plain = with(json!({"metadata": largest})).to_string();
     let escaped = plain.replace('😀', r"\ud83d\ude00");
 

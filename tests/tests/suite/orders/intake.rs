@@ -22,13 +22,13 @@ const POSTS_MAX: usize = 4 * WAITING_MAX;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_whose_commit_lost_its_answer_is_answered_with_201_and_stored_once() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let before = api.place(&sample::order()).await;
 
-    line.cut_at_answer_to(b",987654321,");
+    proxy.cut_at_answer_to(b",987654321,");
     let alone = api.place(&sample::order_of(987_654_321)).await;
-    line.has_cut().await;
+    proxy.wait_until_cut().await;
 
     assert_eq!(orders_of(&database, 987_654_321).await, [alone]);
     assert_eq!(orders_of(&database, 1).await, [before]);
@@ -37,14 +37,14 @@ async fn a_create_whose_commit_lost_its_answer_is_answered_with_201_and_stored_o
 #[tokio::test(flavor = "multi_thread")]
 async fn creates_that_shared_a_commit_which_lost_its_answer_are_each_stored_once() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
 
-    line.cut_at_answer_to(b",987654321,");
+    proxy.cut_at_answer_to(b",987654321,");
     let users: Vec<i64> = (987_654_300..987_654_360).collect();
     let orders: Vec<Value> = users.iter().map(|user_id| sample::order_of(*user_id)).collect();
     let placed = join_all(orders.iter().map(|order| api.place(order))).await;
-    line.has_cut().await;
+    proxy.wait_until_cut().await;
 
     for (user_id, order_id) in users.iter().zip(placed) {
         assert_eq!(orders_of(&database, *user_id).await, [order_id]);
@@ -54,14 +54,14 @@ async fn creates_that_shared_a_commit_which_lost_its_answer_are_each_stored_once
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_that_reaches_the_database_late_is_stored_and_counted_once() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let order = sample::order();
 
-    line.hold_back_commit();
+    proxy.hold_back_commit();
     let (late, ()) = tokio::join!(api.place(&order), async {
-        line.has_cut().await;
-        line.let_go();
+        proxy.wait_until_cut().await;
+        proxy.let_go();
     });
     let next = api.place(&order).await;
 

@@ -108,7 +108,7 @@ async fn a_wait_ends_when_a_worker_has_completed_the_order() {
     let order_id = api.place(&sample::order()).await;
 
     let env = [("SIMULATED_PROCESSING_MS", "300")];
-    let (order, _worker) = tokio::join!(waiter(&api, order_id, LONG), Worker::start(&database.url, &env));
+    let (order, _worker) = tokio::join!(wait_for_end(&api, order_id, LONG), Worker::start(&database.url, &env));
 
     assert_eq!(order["status"], "COMPLETED");
 }
@@ -120,7 +120,7 @@ async fn a_wait_ends_when_the_order_has_failed() {
     let order_id = api.place(&sample::order()).await;
 
     let env = [("SIMULATED_FAULTS", "reject=1")];
-    let (order, _worker) = tokio::join!(waiter(&api, order_id, LONG), Worker::start(&database.url, &env));
+    let (order, _worker) = tokio::join!(wait_for_end(&api, order_id, LONG), Worker::start(&database.url, &env));
 
     assert_eq!(order["status"], "FAILED");
 }
@@ -132,10 +132,10 @@ async fn a_wait_ends_when_another_api_has_canceled_the_order() {
     let other_api = Api::start(&database.url, &[]).await;
     let order_id = api.place(&sample::order()).await;
 
-    let waiting = join_all((0..5).map(|_| waiter(&api, order_id, LONG)));
+    let waiting = join_all((0..5).map(|_| wait_for_end(&api, order_id, LONG)));
     let cancel = async {
         // Each of them has seen the order once: it waits now.
-        let longer = waiter(&api, order_id, 1).await;
+        let longer = wait_for_end(&api, order_id, 1).await;
         assert_eq!(longer["status"], "PENDING");
         other_api.post(&format!("/orders/{order_id}/cancel"), "").await;
         Instant::now()
@@ -169,9 +169,9 @@ async fn an_api_that_ends_answers_those_that_wait_at_once() {
     let api = Api::start(&database.url, &[]).await;
     let order_id = api.place(&sample::order()).await;
 
-    let waiting = waiters(api.client(), &api, &[order_id; 100]);
+    let waiting = spawn_waiters(api.client(), &api, &[order_id; 100]);
     // The others came before it: they wait now.
-    assert_eq!(waiter(&api, order_id, 1).await["status"], "PENDING");
+    assert_eq!(wait_for_end(&api, order_id, 1).await["status"], "PENDING");
     let started = Instant::now();
     let ended = api.terminate().await;
     let elapsed = started.elapsed();
@@ -213,7 +213,7 @@ async fn what_trickles_in_behind_a_wait_is_answered_after_it() {
     let next = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
     trickle(&api, &mut clients[0], next).await;
-    assert_eq!(waiter(&api, order_id, 1).await["status"], "PENDING", "bytes are no end");
+    assert_eq!(wait_for_end(&api, order_id, 1).await["status"], "PENDING", "bytes are no end");
     api.post(&format!("/orders/{order_id}/cancel"), "").await;
     let answers = read_all(&mut clients[0]).await;
 
@@ -240,10 +240,10 @@ async fn a_wait_ends_when_much_is_sent_behind_it_and_all_of_that_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() {
+async fn only_so_many_wait_and_those_that_are_gone_free_their_permits_at_once() {
     let database = database().await;
     let api = Api::launch_with_descriptors(1_024, &database.url);
-    sample::is_up(&api).await;
+    sample::wait_until_up(&api).await;
     let order_id = api.place(&sample::order()).await;
     let (path, before) = (format!("/orders/{order_id}"), api.descriptors());
 
@@ -253,7 +253,7 @@ async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() 
         if reply.status == 503 {
             break reply;
         }
-        // It had a place itself, so that one of them may have none.
+        // It had a permit itself, so that one of them may have none.
         clients.extend(waiting_clients(&api, order_id, 1).await);
         assert!(clients.len() < 2 * WAITERS_MAX, "any number may wait");
     };
@@ -268,7 +268,7 @@ async fn only_so_many_wait_and_those_that_are_gone_leave_their_places_at_once() 
         Some(api.descriptors()).filter(|descriptors| *descriptors < before + 20)
     });
     descriptors.await;
-    let again = waiter(&api, order_id, 1).await;
+    let again = wait_for_end(&api, order_id, 1).await;
 
     assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
     assert_eq!(refused.assert_problem(503)["type"], "/problems/overloaded");
@@ -289,11 +289,11 @@ async fn a_thousand_that_wait_cost_one_query_a_tick_and_hold_no_connection() {
     let client = Client::builder().no_proxy().timeout(Duration::from_mins(2)).build().unwrap();
 
     let before = sample::statements(&server).await;
-    let waiting = waiters(&client, &api, &orders);
-    let mut looks = 0;
+    let waiting = spawn_waiters(&client, &api, &orders);
+    let mut probes = 0;
     eventually("each has read its order", sample::SOON, || {
-        looks += 1;
-        let read = before + looks + WAITERS as u64;
+        probes += 1;
+        let read = before + probes + WAITERS as u64;
         let server = &server;
         async move { (sample::statements(server).await >= read).then_some(()) }
     })
@@ -311,7 +311,7 @@ async fn a_thousand_that_wait_cost_one_query_a_tick_and_hold_no_connection() {
         .unwrap();
 
     assert_eq!(two_seconds.json()["status"], "PENDING");
-    // Five ticks a second, and room for those that the looking on took for a waiter's.
+    // Five ticks a second, and room for probes that were taken for a waiter's read.
     assert!(during <= 6 * elapsed.as_secs() + 100, "{during} statements in {elapsed:?}");
     assert!(answered_within < Duration::from_secs(2), "{answered_within:?}");
     assert!(connections <= CONNECTIONS, "{connections} connections");
@@ -319,7 +319,7 @@ async fn a_thousand_that_wait_cost_one_query_a_tick_and_hold_no_connection() {
 }
 
 /// Waits for the order's end, and tells the order as it is then.
-async fn waiter(api: &Api, order_id: Uuid, seconds: u32) -> Value {
+async fn wait_for_end(api: &Api, order_id: Uuid, seconds: u32) -> Value {
     let reply = api.get(&format!("/orders/{order_id}?wait={seconds}")).await;
     assert_eq!(reply.status, 200, "{reply:?}");
     reply.json()
@@ -344,7 +344,7 @@ async fn trickle(api: &Api, client: &mut TcpStream, sent: &str) {
 }
 
 /// Waits for each order's end, in the background. A client that is told to come again, as a thousand at once may be, does.
-fn waiters(client: &Client, api: &Api, orders: &[Uuid]) -> JoinSet<Value> {
+fn spawn_waiters(client: &Client, api: &Api, orders: &[Uuid]) -> JoinSet<Value> {
     let mut waiting = JoinSet::new();
     for order_id in orders {
         let request = client.get(api.url(&format!("/orders/{order_id}?wait={LONG}")));

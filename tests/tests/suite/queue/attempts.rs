@@ -86,21 +86,21 @@ async fn an_order_that_waits_for_its_next_attempt_says_when_and_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permanent_error_fails_the_order_at_once() {
-    failed_by("reject=1", "simulated permanent error", 1).await;
+    assert_fails_by("reject=1", "simulated permanent error", 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_a_failed_attempt_and_the_worker_goes_on() {
-    failed_by("panic=1", "panic: simulated panic", 2).await;
+    assert_fails_by("panic=1", "panic: simulated panic", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_never_ends_is_a_failed_one() {
-    failed_by("hang=1", "no end within 100 ms", 2).await;
+    assert_fails_by("hang=1", "no end within 100 ms", 2).await;
 }
 
 /// Whatever goes wrong, the order of user 13 fails so, and the orders of others are completed.
-async fn failed_by(fault: &str, error: &str, attempts: u16) {
+async fn assert_fails_by(fault: &str, error: &str, attempts: u16) {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
     let fault = fault.replace("=1", "=user:13");

@@ -12,8 +12,8 @@ async fn a_queue_can_be_paused_and_resumed_by_many_at_once() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
 
-    let wishes = (0..40).map(|wish| if wish % 2 == 0 { "/queue/pause" } else { "/queue/resume" });
-    let answers = join_all(wishes.map(|path| api.post(path, ""))).await;
+    let paths = (0..40).map(|number| if number % 2 == 0 { "/queue/pause" } else { "/queue/resume" });
+    let answers = join_all(paths.map(|path| api.post(path, ""))).await;
 
     for answer in answers {
         assert_eq!(answer.status, 200, "{answer:?}");

@@ -126,15 +126,15 @@ async fn an_order_costs_the_server_no_more_than_it_did() {
 async fn a_create_is_one_message_to_the_database() {
     const CREATES: u32 = 200;
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     api.place(&sample::order()).await;
 
-    let before = line.messages();
+    let before = proxy.messages();
     for _ in 0..CREATES {
         api.place(&sample::order()).await;
     }
-    let sent = line.messages() - before;
+    let sent = proxy.messages() - before;
 
     // Some things are asked now and then.
     assert!(sent < CREATES * 3 / 2, "{sent} messages for {CREATES} creates");
@@ -154,11 +154,11 @@ async fn an_idle_worker_asks_the_database_25_times_a_second_at_most() {
     .await;
 
     let (start, before) = (Instant::now(), Work::of(&server).await.statements);
-    let looks = Cell::new(0.0);
+    let probes = Cell::new(0.0);
     eventually("the worker has asked often", sample::SOON, || {
-        // To look is two statements itself.
-        looks.set(looks.get() + 2.0);
-        let (server, own) = (&server, looks.get());
+        // Each probe is two statements itself.
+        probes.set(probes.get() + 2.0);
+        let (server, own) = (&server, probes.get());
         async move { (Work::of(server).await.statements - before - own >= ASKED).then_some(()) }
     })
     .await;

@@ -39,7 +39,7 @@ async fn ten_thousand_orders_are_each_processed_once_by_three_workers_in_order_o
     let progress = Progress::default();
 
     let placing = join_all((0..CONNECTIONS).map(|_| place_orders(&api, &progress)));
-    join(placing, watch_the_report(&api, &progress)).await;
+    join(placing, wait_until_the_report_is_complete(&api, &progress)).await;
 
     assert_eq!(database.orders().await, ORDERS);
     assert_eq!(database.orders_in("COMPLETED").await, ORDERS);
@@ -61,7 +61,7 @@ async fn place_orders(api: &Api, progress: &Progress) {
 }
 
 /// Asks for the report until all orders are completed; it must add up at every moment.
-async fn watch_the_report(api: &Api, progress: &Progress) {
+async fn wait_until_the_report_is_complete(api: &Api, progress: &Progress) {
     eventually("all orders are completed", COMPLETED_WITHIN, || async {
         let answered = progress.answered.load(Ordering::SeqCst);
         let report = api.get("/metrics").await.json();

@@ -49,7 +49,7 @@ async fn workers_killed_again_and_again_lose_no_order() {
         assert_eq!(api.post("/queue/resume", "").await.status, 200);
     }
     let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
-    all_are_completed(&database, 40).await;
+    wait_until_all_are_completed(&database, 40).await;
 
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert!(summary.rescued >= 32, "{summary:?}");
@@ -65,7 +65,7 @@ async fn the_dead_are_found_without_a_lock_on_the_living() {
     let api = Api::start(&database.url, &[]).await;
     let dying = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
     let other = Worker::start(&database.url, &[DEAD_AFTER]).await;
     // As of a worker that sends its heartbeat at that moment, and holds its row's lock for long.
     let mut living = database.pool.begin().await.unwrap();
@@ -95,7 +95,7 @@ async fn a_worker_that_slept_past_its_deadline_finishes_nothing_and_starts_afres
     let api = Api::start(&database.url, &[]).await;
     let sleeper = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "1500")]).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
     let held_by = held(&database).await;
 
     sleeper.pause();
@@ -119,9 +119,9 @@ async fn a_worker_that_slept_past_its_deadline_finishes_nothing_and_starts_afres
     .await;
     assert!((sleeper.counter("orders_worker_deaths_total").await - 1.0).abs() < 0.1);
     other.kill();
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
     let placed = [order_id, api.place(&sample::order()).await];
-    sample::is_stored_as(&database, placed[1], "COMPLETED").await;
+    sample::wait_until_stored_as(&database, placed[1], "COMPLETED").await;
     check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
 }
 
@@ -186,10 +186,10 @@ async fn a_suspect_that_waits_for_an_idle_worker_does_not_stop_the_queue() {
         |slots| [("WORKER_CONCURRENCY", slots), ("SIMULATED_FAULTS", "slow=user:13"), ("SIMULATED_SLOW_MS", "600000")];
     let _eldest = Worker::start(&database.url, &env("1")).await;
     let slow = api.place(&sample::order_of(13)).await;
-    sample::is_stored_as(&database, slow, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, slow, "PROCESSING").await;
     let _younger = Worker::start(&database.url, &env("4")).await;
     let slow = api.place(&sample::order_of(13)).await;
-    sample::is_stored_as(&database, slow, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, slow, "PROCESSING").await;
 
     assert_eq!(api.post("/queue/pause", "").await.status, 200);
     let suspect = api.place(&sample::order()).await;
@@ -203,37 +203,37 @@ async fn a_suspect_that_waits_for_an_idle_worker_does_not_stop_the_queue() {
     }
     assert_eq!(api.post("/queue/resume", "").await.status, 200);
 
-    all_are_completed(&database, 30).await;
+    wait_until_all_are_completed(&database, 30).await;
     assert_eq!(database.state(suspect).await, ("PENDING".to_owned(), 0));
     let why = api.get(&format!("/orders/{suspect}/why")).await.json();
     assert!(why["reason"].as_str().is_some_and(|reason| reason.contains("nothing else under way")), "{why}");
     let _idle = Worker::start(&database.url, &[]).await;
-    sample::is_stored_as(&database, suspect, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, suspect, "COMPLETED").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_comes_back_to_its_old_place_is_claimed_before_a_backlog_behind_it() {
-    comes_back_before_a_backlog(0).await;
+async fn an_order_that_comes_back_to_its_old_position_is_claimed_before_a_backlog_behind_it() {
+    assert_comes_back_before_a_backlog(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspect_that_comes_back_to_its_old_place_is_worked_on_before_a_backlog_behind_it() {
-    comes_back_before_a_backlog(2).await;
+async fn a_suspect_that_comes_back_to_its_old_position_is_worked_on_before_a_backlog_behind_it() {
+    assert_comes_back_before_a_backlog(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itself() {
     let database = database().await;
     History::record(&database.pool).await;
-    let line = Proxy::start(&database.url).await;
+    let proxy = Proxy::start(&database.url).await;
     let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&line.url, &[]).await;
+    let worker = Worker::start(&proxy.url, &[]).await;
 
-    line.cut_at_commit();
+    proxy.cut_at_commit();
     let order_id = api.place(&sample::order()).await;
-    line.has_cut().await;
+    proxy.wait_until_cut().await;
 
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
     let story = sample::events(&api, order_id).await;
     assert_eq!(sample::names(&story), ["placed", "claimed", "released", "claimed", "completed"], "{story:?}");
     assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
@@ -244,17 +244,17 @@ async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itsel
 async fn a_claim_whose_commit_takes_effect_late_is_handed_back_too() {
     let database = database().await;
     History::record(&database.pool).await;
-    let line = Proxy::start(&database.url).await;
+    let proxy = Proxy::start(&database.url).await;
     let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&line.url, &[]).await;
+    let worker = Worker::start(&proxy.url, &[]).await;
 
-    line.hold_back_commit();
+    proxy.hold_back_commit();
     let first = api.place(&sample::order()).await;
-    line.has_cut().await;
+    proxy.wait_until_cut().await;
     // It is handed back, as far as it can be, before another one is completed.
     let second = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, second, "COMPLETED").await;
-    line.let_go();
+    sample::wait_until_stored_as(&database, second, "COMPLETED").await;
+    proxy.let_go();
 
     eventually("the first one is completed too", sample::SOON, || async {
         (database.state(first).await.0 == "COMPLETED").then_some(())
@@ -281,8 +281,8 @@ async fn a_row_that_is_no_order_stands_in_nobodys_way() {
 
     let _worker = Worker::start(&database.url, &[]).await;
 
-    sample::is_stored_as(&database, good, "COMPLETED").await;
-    sample::is_stored_as(&database, bad, "FAILED").await;
+    sample::wait_until_stored_as(&database, good, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, bad, "FAILED").await;
     let why: String = sqlx::query_scalar("select last_error from orders where order_id = ?")
         .bind(bad)
         .fetch_one(&database.pool)
@@ -326,7 +326,7 @@ async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work(
     let api = Api::start(&database.url, &[]).await;
     let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
 
     let mut holder = database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
@@ -362,7 +362,7 @@ async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work(
 
 /// An order that was rescued so often comes back while a worker is at the orders behind it, two claims at once, and for some
 /// seconds more.
-async fn comes_back_before_a_backlog(rescues: u8) {
+async fn assert_comes_back_before_a_backlog(rescues: u8) {
     const BATCHES: usize = 60;
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
@@ -389,7 +389,7 @@ async fn comes_back_before_a_backlog(rescues: u8) {
         .await
         .unwrap();
 
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
     assert!(database.orders_in("PENDING").await > 0, "it came last");
 }
 
@@ -418,7 +418,7 @@ async fn rescued(database: &Database, claims: &[Uuid]) -> i64 {
     i64::try_from(taken_back.count()).unwrap()
 }
 
-async fn all_are_completed(database: &Database, orders: i64) {
+async fn wait_until_all_are_completed(database: &Database, orders: i64) {
     eventually("every order is completed", sample::SOON, || async {
         (database.orders_in("COMPLETED").await == orders).then_some(())
     })

@@ -103,7 +103,7 @@ async fn sigterm_lets_a_worker_finish_what_it_can_within_the_grace_period() {
     let env = [("SIMULATED_PROCESSING_MS", "500"), ("SHUTDOWN_GRACE_SECS", "20")];
     let worker = Worker::start(&database.url, &env).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
 
     let status = worker.terminate().await;
 
@@ -118,40 +118,40 @@ async fn sigterm_releases_what_a_worker_cannot_finish() {
     let env = [("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")];
     let worker = Worker::start(&database.url, &env).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
 
     let status = worker.terminate().await;
 
     assert_eq!(status.code(), Some(0));
     assert_eq!(database.state(order_id).await, ("PENDING".to_owned(), 0), "a release takes no attempt away");
     let _next = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "0")]).await;
-    sample::is_stored_as(&database, order_id, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
     assert_eq!(database.state(order_id).await, ("COMPLETED".to_owned(), 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_lost_its_claim_cannot_complete_the_order() {
-    cannot_end(&[("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20")]).await;
+    assert_cannot_end(&[("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_lost_its_claim_cannot_fail_the_order() {
     let reject = ("SIMULATED_FAULTS", "reject=1");
-    cannot_end(&[("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20"), reject]).await;
+    assert_cannot_end(&[("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20"), reject]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_lost_its_claim_cannot_release_the_order() {
-    cannot_end(&[("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")]).await;
+    assert_cannot_end(&[("SIMULATED_PROCESSING_MS", "60000"), ("SHUTDOWN_GRACE_SECS", "1")]).await;
 }
 
 /// Gives the order to another claim while the worker is at it; at its end the worker has changed nothing.
-async fn cannot_end(env: &[(&str, &str)]) {
+async fn assert_cannot_end(env: &[(&str, &str)]) {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
     let worker = Worker::start(&database.url, env).await;
     let order_id = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, order_id, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
     let token = Uuid::now_v7();
     let moved = sqlx::query("update orders set claim_token = ? where order_id = ? and status = 'PROCESSING'")
         .bind(token)

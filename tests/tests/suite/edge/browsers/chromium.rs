@@ -5,12 +5,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use orders_tests::{Api, Folder, database, eventually};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
-use super::attacks;
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +38,19 @@ async fn chromium_lets_a_page_of_another_origin_change_nothing() {
         assert_eq!(database.state(order_id).await.0, "PENDING");
         assert_eq!(api.get("/queue").await.json()["paused"], false);
     }
+}
+
+/// What the attacking pages ask for: changes in each way that a page has, and those that need a question first (CORS).
+fn attacks(api: &Api, order_id: Uuid) -> Value {
+    let order = sample::order().to_string();
+    let text = json!({"content-type": "text/plain"});
+    let json = json!({"content-type": "application/json"});
+    json!([
+        {"url": api.url("/queue/pause"), "options": {"method": "POST", "mode": "no-cors"}},
+        {"url": api.url(&format!("/orders/{order_id}/cancel")), "options": {"method": "POST", "mode": "no-cors"}},
+        {"url": api.url("/orders"), "options": {"method": "POST", "mode": "no-cors", "headers": text, "body": order}},
+        {"url": api.url("/orders"), "options": {"method": "POST", "headers": json, "body": order}},
+    ])
 }
 
 /// Requests that the API has refused because of who asked.

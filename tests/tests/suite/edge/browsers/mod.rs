@@ -3,7 +3,7 @@
 mod chromium;
 
 use orders_tests::{Api, Reply, database};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::sample;
@@ -107,17 +107,4 @@ async fn paths_of_changes(api: &Api, order_id: Uuid) -> Vec<String> {
     let changing = paths.filter(|(_, methods)| methods.as_object().unwrap().keys().any(|method| method != "get"));
     assert!(changing.clone().all(|(_, methods)| methods["post"].is_object()), "this test knows POST alone");
     changing.map(|(path, _)| path.replace("{order_id}", &order_id.to_string())).collect()
-}
-
-/// What the attacking pages ask for: changes in each way that a page has, and those that need a question first (CORS).
-fn attacks(api: &Api, order_id: Uuid) -> Value {
-    let order = sample::order().to_string();
-    let text = json!({"content-type": "text/plain"});
-    let json = json!({"content-type": "application/json"});
-    json!([
-        {"url": api.url("/queue/pause"), "options": {"method": "POST", "mode": "no-cors"}},
-        {"url": api.url(&format!("/orders/{order_id}/cancel")), "options": {"method": "POST", "mode": "no-cors"}},
-        {"url": api.url("/orders"), "options": {"method": "POST", "mode": "no-cors", "headers": text, "body": order}},
-        {"url": api.url("/orders"), "options": {"method": "POST", "headers": json, "body": order}},
-    ])
 }

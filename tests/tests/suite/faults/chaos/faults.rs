@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::dice::Dice;
-use super::stage::{APIS, WORKERS};
+
+/// How many programs there are to choose from.
+pub(super) const APIS: usize = 2;
+pub(super) const WORKERS: usize = 3;
 
 /// Longer than a call may take.
 const LONG: Duration = Duration::from_secs(6);
@@ -23,9 +26,9 @@ pub(super) enum Fault {
     FreezeServer(Duration),
     KillConnections,
     ReadOnly,
-    StallLine,
-    SlowLine(Duration),
-    DropLine,
+    StallConnections,
+    SlowConnections(Duration),
+    DropConnections,
     LoseAnswerToCommit,
     /// Clients of an API that go before their answers.
     ClientsLeave(usize),
@@ -57,9 +60,9 @@ impl Fault {
             7 => Self::FreezeServer(time),
             8 => Self::KillConnections,
             9 => Self::ReadOnly,
-            10 => Self::StallLine,
-            11 => Self::SlowLine(time / 20),
-            12 => Self::DropLine,
+            10 => Self::StallConnections,
+            11 => Self::SlowConnections(time / 20),
+            12 => Self::DropConnections,
             13 => Self::LoseAnswerToCommit,
             14 => Self::ClientsLeave(api),
             15 => Self::FreezeServerForLong(LONG + time),

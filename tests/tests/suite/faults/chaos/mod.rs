@@ -31,8 +31,8 @@ async fn every_accepted_order_reaches_one_end_whatever_fails() {
     // Few, so that interrupted handshakes do not go unnoticed where the server counts them: off loopback.
     let server = OwnServer::start(&["--max-connect-errors=10"]).await;
     History::record(&server.pool).await;
-    let line = Proxy::start(&server.url).await;
-    let mut stage = Stage::start(&server, &line).await;
+    let proxy = Proxy::start(&server.url).await;
+    let mut stage = Stage::start(&server, &proxy).await;
     let clients = Clients::start(stage.addresses());
 
     let mut dice = Dice::new(seed);

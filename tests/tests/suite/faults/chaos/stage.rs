@@ -1,4 +1,4 @@
-//! The system under faults: one server, and programs of which some reach it by a line that misbehaves.
+//! The system under faults: one server, and programs of which some reach it by a proxy that misbehaves.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -8,12 +8,10 @@ use sqlx::{Connection, MySqlConnection, query_scalar, raw_sql};
 use tokio::time::sleep;
 
 use super::dice::Dice;
-use super::faults::Fault;
+use super::faults::{APIS, Fault, WORKERS};
 use crate::clients::Addresses;
 use crate::crowd;
 
-pub(super) const APIS: usize = 2;
-pub(super) const WORKERS: usize = 3;
 pub(super) const ATTEMPTS_MAX: &str = "4";
 
 const DEAD_AFTER: Duration = Duration::from_secs(2);
@@ -45,7 +43,7 @@ const API: [(&str, &str); 1] = [("SHUTDOWN_GRACE_SECS", "5")];
 
 pub(super) struct Stage<'a> {
     server: &'a OwnServer,
-    line: &'a Proxy,
+    proxy: &'a Proxy,
     apis: Vec<Api>,
     workers: Vec<Worker>,
     addresses: Addresses,
@@ -58,18 +56,18 @@ pub(super) struct Stage<'a> {
 enum Remedy {
     ResumeWorker(usize),
     AllowWrites,
-    RestoreLine,
+    RestoreProxy,
     UnlockOrders(MySqlConnection),
     ByRoot(&'static str),
 }
 
 impl<'a> Stage<'a> {
-    pub(super) async fn start(server: &'a OwnServer, line: &'a Proxy) -> Self {
+    pub(super) async fn start(server: &'a OwnServer, proxy: &'a Proxy) -> Self {
         let (apis, workers, remedies) = (Vec::new(), Vec::new(), Vec::new());
         let version: String = query_scalar("select version()").fetch_one(&server.pool).await.unwrap();
         let only_reads = if version.contains("MariaDB") { "read_only" } else { "super_read_only" };
         let addresses = Addresses::default();
-        let mut stage = Self { server, line, apis, workers, addresses, remedies, only_reads };
+        let mut stage = Self { server, proxy, apis, workers, addresses, remedies, only_reads };
         for number in 0..APIS {
             stage.apis.push(Api::start(stage.way_to_server(number), &API).await);
             stage.addresses.set(number, stage.apis[number].url(""));
@@ -129,21 +127,21 @@ impl<'a> Stage<'a> {
                 self.server.execute("set global read_only = 1").await;
                 self.mend_after(Duration::from_secs(1), Remedy::AllowWrites);
             }
-            Fault::StallLine => {
-                self.line.stall();
-                self.mend_after(DEAD_AFTER * 2, Remedy::RestoreLine);
+            Fault::StallConnections => {
+                self.proxy.stall();
+                self.mend_after(DEAD_AFTER * 2, Remedy::RestoreProxy);
             }
-            Fault::SlowLine(delay) => {
-                self.line.delay(delay);
-                self.mend_after(DEAD_AFTER * 2, Remedy::RestoreLine);
+            Fault::SlowConnections(delay) => {
+                self.proxy.delay(delay);
+                self.mend_after(DEAD_AFTER * 2, Remedy::RestoreProxy);
             }
-            Fault::DropLine => self.line.drop_connections(),
-            Fault::LoseAnswerToCommit => self.line.cut_at_commit(),
+            Fault::DropConnections => self.proxy.drop_connections(),
+            Fault::LoseAnswerToCommit => self.proxy.cut_at_commit(),
             Fault::ClientsLeave(number) => {
                 let api = self.apis[number].address();
                 tokio::join!(
-                    crowd::comes_and_goes(api, "/queue", 10, CUT_REQUESTS),
-                    crowd::comes_and_goes(api, "/orders", 10, CUT_REQUESTS)
+                    crowd::come_and_go(api, "/queue", 10, CUT_REQUESTS),
+                    crowd::come_and_go(api, "/orders", 10, CUT_REQUESTS)
                 );
             }
             Fault::LockOrders => {
@@ -211,9 +209,9 @@ impl<'a> Stage<'a> {
             // It is gone if the server has been down meanwhile, and the lock with it.
             Remedy::UnlockOrders(holder) => drop(holder),
             Remedy::ByRoot(sql) => self.server.execute(sql).await,
-            Remedy::RestoreLine => {
-                self.line.delay(Duration::ZERO);
-                self.line.resume();
+            Remedy::RestoreProxy => {
+                self.proxy.delay(Duration::ZERO);
+                self.proxy.resume();
             }
         }
     }
@@ -229,7 +227,7 @@ impl<'a> Stage<'a> {
         self.remedies.push((Instant::now() + time, remedy));
     }
 
-    /// Starts another worker in the place of one, which may run on; the database may be away just then.
+    /// Starts another worker instead of one, which may run on; the database may be away just then.
     async fn replace_worker(&mut self, number: usize) -> Worker {
         let next = Worker::start_unready(self.way_to_server(number), &WORKER).await;
         std::mem::replace(&mut self.workers[number], next)
@@ -241,9 +239,9 @@ impl<'a> Stage<'a> {
         std::mem::replace(&mut self.apis[number], next)
     }
 
-    /// The first of each kind takes the line that misbehaves.
+    /// The first of each kind goes through the proxy.
     fn way_to_server(&self, number: usize) -> &'a str {
-        if number == 0 { &self.line.url } else { &self.server.url }
+        if number == 0 { &self.proxy.url } else { &self.server.url }
     }
 }
 

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer};
 use sqlx::{Connection, MySqlConnection};
 
-use super::{assert_comes_again, takes_an_order};
+use super::{assert_comes_again, wait_until_an_order_is_taken};
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +17,7 @@ async fn an_account_that_may_have_few_connections_makes_calls_wait_and_fails_non
     server.kill_connections(|| true).await;
 
     assert_none_fails(&api).await;
-    takes_an_order(&api).await;
+    wait_until_an_order_is_taken(&api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn an_account_that_is_out_of_queries_for_this_hour_is_told_to_come_again()
     server.execute("alter user 'orders'@'%' with max_queries_per_hour 0").await;
     server.execute("flush user_resources").await;
     server.kill_connections(|| true).await;
-    takes_an_order(&api).await;
+    wait_until_an_order_is_taken(&api).await;
     api.wait_until_ready().await;
 }
 
@@ -51,7 +51,7 @@ async fn programs_that_start_when_the_account_has_no_connection_left_are_not_rea
     assert_comes_again(&refused);
 
     server.execute("alter user 'orders'@'%' with max_user_connections 0").await;
-    takes_an_order(&api).await;
+    wait_until_an_order_is_taken(&api).await;
     api.wait_until_ready().await;
 }
 

@@ -33,7 +33,7 @@ async fn what_was_due_before_the_clock_went_back_is_processed_and_the_dead_are_r
     let api = Api::start(&database.url, &[]).await;
     let dead = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
     let held = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, held, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, held, "PROCESSING").await;
     dead.kill();
     assert_eq!(api.post("/queue/pause", "").await.status, 200);
     let waiting = [api.place(&sample::order()).await, api.place(&sample::order()).await];
@@ -53,7 +53,7 @@ async fn what_was_due_before_the_clock_went_back_is_processed_and_the_dead_are_r
     let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
     assert_eq!(api.post("/queue/resume", "").await.status, 200);
     for order_id in [waiting[0], waiting[1], held] {
-        is_completed(&database, order_id).await;
+        wait_until_completed(&database, order_id).await;
     }
     assert_eq!(database.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
     let rescues: u8 = sqlx::query_scalar("select rescues from orders where order_id = ?")
@@ -64,7 +64,7 @@ async fn what_was_due_before_the_clock_went_back_is_processed_and_the_dead_are_r
     assert_eq!(rescues, 1);
 }
 
-async fn is_completed(database: &Database, order_id: Uuid) {
+async fn wait_until_completed(database: &Database, order_id: Uuid) {
     eventually(&format!("{order_id} is completed"), PROCESSED_WITHIN, || async {
         (database.state(order_id).await.0 == "COMPLETED").then_some(())
     })

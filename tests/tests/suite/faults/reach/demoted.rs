@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Worker, eventually};
 
-use super::{assert_comes_again, completes_an_order, is_mariadb, wait_for_readiness};
+use super::{assert_comes_again, is_mariadb, wait_for_readiness, wait_until_an_order_is_completed};
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,7 +14,7 @@ async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_ano
     let only_reads = if is_mariadb(&server).await { "read_only" } else { "super_read_only" };
     let api = Api::start(&server.url, &[]).await;
     let worker = Worker::start(&server.url, &[]).await;
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
     let before = server.connections().await;
 
     server.execute(&format!("set global {only_reads} = 1")).await;
@@ -45,5 +45,5 @@ async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_ano
 
     server.execute("set global read_only = 0").await;
     wait_for_readiness(200, &api, &worker).await;
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
 }

@@ -3,7 +3,7 @@
 use orders_tests::{Api, OwnServer, Worker, eventually};
 use serde_json::{Value, json};
 
-use super::{assert_comes_again, completes_an_order, takes_an_order};
+use super::{assert_comes_again, wait_until_an_order_is_completed, wait_until_an_order_is_taken};
 use crate::sample;
 
 /// All tables lie in one file, which may not grow beyond this.
@@ -20,7 +20,7 @@ async fn orders_for_which_there_is_no_room_are_told_to_come_again_until_there_is
     server.execute(FILL).await;
     let api = Api::start(&server.url, &[]).await;
     let worker = Worker::start(&server.url, &[]).await;
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
     api.post("/queue/pause", "").await;
 
     let refused = eventually("the server is full", sample::SOON, || async {
@@ -33,7 +33,7 @@ async fn orders_for_which_there_is_no_room_are_told_to_come_again_until_there_is
     assert!(problem["detail"].as_str().unwrap().contains("no room"), "{problem}");
 
     server.execute("drop table filler").await;
-    takes_an_order(&api).await;
+    wait_until_an_order_is_taken(&api).await;
     api.wait_until_ready().await;
     worker.wait_until_ready().await;
 }

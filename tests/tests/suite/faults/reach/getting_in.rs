@@ -4,7 +4,7 @@ use orders_tests::{Api, OwnServer, run};
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::{doctor, forwarder, takes_an_order};
+use super::{doctor, forwarder, wait_until_an_order_is_taken};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_reached_at_an_address_of_version_6() {
@@ -19,7 +19,7 @@ async fn a_server_is_reached_at_an_address_of_version_6() {
 
     let api = Api::start(&url, &[]).await;
 
-    takes_an_order(&api).await;
+    wait_until_an_order_is_taken(&api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 use tokio::time::timeout;
 
-use super::{completes_an_order, doctor, is_mariadb};
+use super::{doctor, is_mariadb, wait_until_an_order_is_completed};
 use crate::sample;
 
 /// What an administrator may set for all sessions to come.
@@ -78,7 +78,7 @@ async fn no_variable_that_a_session_inherits_changes_what_the_programs_do() {
 
     for (name, value) in ON_BOTH.iter().chain(own) {
         set(&mut root, name, value).await;
-        if let Err(fault) = works(&server, &mut root).await {
+        if let Err(fault) = try_programs(&server, &mut root).await {
             writeln!(faults, "{name} = {value}: {fault}").unwrap();
         }
         unset(&mut root, name).await;
@@ -86,7 +86,7 @@ async fn no_variable_that_a_session_inherits_changes_what_the_programs_do() {
     // A join is small only if it may read as many rows as two tables have at least.
     set(&mut root, "sql_big_selects", "0").await;
     set(&mut root, "max_join_size", "1").await;
-    if let Err(fault) = works(&server, &mut root).await {
+    if let Err(fault) = try_programs(&server, &mut root).await {
         writeln!(faults, "max_join_size = 1: {fault}").unwrap();
     }
 
@@ -118,19 +118,19 @@ async fn no_variable_that_a_session_inherits_changes_what_migrations_do() {
 }
 
 /// Programs that start now place, complete, pause and resume, and the doctor has nothing to say.
-async fn works(server: &OwnServer, root: &mut MySqlConnection) -> Result<(), String> {
+async fn try_programs(server: &OwnServer, root: &mut MySqlConnection) -> Result<(), String> {
     let url = server.url.as_str();
     let (code, text) = doctor(url).await;
     let attempt = async {
         let api = Api::start(url, &[]).await;
         let worker = Worker::start(url, &[]).await;
-        completes_an_order(&api).await;
+        wait_until_an_order_is_completed(&api).await;
         assert_eq!(api.post("/queue/pause", "").await.status, 200);
         assert_eq!(pauses(root).await, 1, "the pause is committed");
         let waits = api.place(&sample::order()).await;
         assert_eq!(api.post("/queue/resume", "").await.status, 200);
         assert_eq!(pauses(root).await, 0, "the resumption is committed");
-        sample::is_stored_as(server, waits, "COMPLETED").await;
+        sample::wait_until_stored_as(server, waits, "COMPLETED").await;
         worker.wait_until_ready().await;
     };
     let attempt = timeout(WORKS_WITHIN, caught(attempt));

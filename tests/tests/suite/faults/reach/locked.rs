@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use orders_tests::{Api, OwnServer, Worker, eventually};
 use sqlx::{query_scalar, raw_sql};
 
-use super::{completes_an_order, wait_for_readiness};
+use super::{wait_for_readiness, wait_until_an_order_is_completed};
 use crate::sample;
 
 const HELD_FOR: Duration = Duration::from_secs(15);
@@ -24,13 +24,13 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
     let server = OwnServer::start(&["--max-connections=60"]).await;
     let api = Api::start(&server.url, &[("DATABASE_MAX_CONNECTIONS", "5")]).await;
     let worker = Worker::start(&server.url, &[("DATABASE_MAX_CONNECTIONS", "5")]).await;
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
     let (mut holder, mut root) = (server.pool.acquire().await.unwrap(), server.pool.acquire().await.unwrap());
     raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
     let locked = Instant::now();
     let given_up = Mutex::new(Vec::new());
 
-    let clients = join_all((0..CLIENTS).map(|client| posts_orders(&api, client, locked, &given_up)));
+    let clients = join_all((0..CLIENTS).map(|client| post_orders(&api, client, locked, &given_up)));
     let sessions = async {
         let mut most = 0;
         while locked.elapsed() < HELD_FOR {
@@ -50,8 +50,8 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
     drop(holder);
 
     wait_for_readiness(200, &api, &worker).await;
-    completes_an_order(&api).await;
-    sample::none_is_open(&server).await;
+    wait_until_an_order_is_completed(&api).await;
+    sample::wait_until_none_is_open(&server).await;
     assert!(most <= 2 * CONNECTIONS + 4, "{most} sessions");
     let refused: i64 = query_scalar(
         "select cast(variable_value as signed) from performance_schema.global_status
@@ -73,7 +73,7 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
 }
 
 /// Places orders, each of a user of its own, and notes those that were not answered with 201.
-async fn posts_orders(api: &Api, client: usize, since: Instant, given_up: &Mutex<Vec<(i64, Instant)>>) {
+async fn post_orders(api: &Api, client: usize, since: Instant, given_up: &Mutex<Vec<(i64, Instant)>>) {
     let mut user_id = i64::try_from(client).unwrap() * 100_000 + 1_000;
     while since.elapsed() < HELD_FOR {
         user_id += 1;

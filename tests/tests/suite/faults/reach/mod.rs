@@ -29,7 +29,7 @@ use crate::sample;
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits until the API takes an order, and returns its id.
-async fn takes_an_order(api: &Api) -> Uuid {
+async fn wait_until_an_order_is_taken(api: &Api) -> Uuid {
     eventually("an order is taken", RECOVERED_WITHIN, || async {
         let reply = api.post("/order/create-order", &sample::order().to_string()).await;
         (reply.status == 201).then(|| sample::id(&reply.json()["data"]))
@@ -38,8 +38,8 @@ async fn takes_an_order(api: &Api) -> Uuid {
 }
 
 /// Places an order and waits until a worker has completed it.
-async fn completes_an_order(api: &Api) -> Uuid {
-    let placed = takes_an_order(api).await;
+async fn wait_until_an_order_is_completed(api: &Api) -> Uuid {
+    let placed = wait_until_an_order_is_taken(api).await;
     sample::wait_for_status(api, placed, "COMPLETED").await;
     placed
 }

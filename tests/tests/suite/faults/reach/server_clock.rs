@@ -24,7 +24,7 @@ async fn after_the_databases_clock_went_back_nothing_waits_for_it_to_come_round_
     let api = Api::start(&server.url, &[]).await;
     let dead = Worker::start(&server.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
     let held = api.place(&sample::order()).await;
-    sample::is_stored_as(&server, held, "PROCESSING").await;
+    sample::wait_until_stored_as(&server, held, "PROCESSING").await;
     dead.kill();
     assert_eq!(api.post("/queue/pause", "").await.status, 200);
     let waiting = [api.place(&sample::order()).await, api.place(&sample::order()).await];
@@ -43,7 +43,7 @@ async fn after_the_databases_clock_went_back_nothing_waits_for_it_to_come_round_
     assert_eq!(api.post("/queue/resume", "").await.status, 200);
     let new = api.place(&sample::order()).await;
     for order_id in [waiting[0], waiting[1], new, held] {
-        is_completed(&server, order_id).await;
+        wait_until_completed(&server, order_id).await;
     }
     assert_eq!(server.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
     assert_eq!(rescues(&server, held).await, 1);
@@ -58,17 +58,17 @@ async fn workers_that_run_while_the_databases_clock_goes_back_go_on() {
     let env = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000"), ("WORKER_CONCURRENCY", "1")];
     let dies = Worker::start(&server.url, &env).await;
     let held = api.place(&sample::order()).await;
-    sample::is_stored_as(&server, held, "PROCESSING").await;
+    sample::wait_until_stored_as(&server, held, "PROCESSING").await;
     let lives = Worker::start(&server.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "6000")]).await;
     let in_work = api.place(&sample::order()).await;
-    sample::is_stored_as(&server, in_work, "PROCESSING").await;
+    sample::wait_until_stored_as(&server, in_work, "PROCESSING").await;
 
     server.move_clock(-STEP).await;
     let new = api.place(&sample::order()).await;
     dies.kill();
 
     for order_id in [in_work, new, held] {
-        is_completed(&server, order_id).await;
+        wait_until_completed(&server, order_id).await;
     }
     assert_eq!((rescues(&server, in_work).await, rescues(&server, held).await), (0, 1));
     lives.wait_until_ready().await;
@@ -85,14 +85,14 @@ async fn after_the_databases_clock_went_forward_nobody_alive_is_taken_for_dead()
         orders.push(api.place(&sample::order()).await);
     }
     for order_id in &orders {
-        sample::is_stored_as(&server, *order_id, "PROCESSING").await;
+        sample::wait_until_stored_as(&server, *order_id, "PROCESSING").await;
     }
 
     server.move_clock(STEP).await;
     orders.push(api.place(&sample::order()).await);
 
     for order_id in orders {
-        is_completed(&server, order_id).await;
+        wait_until_completed(&server, order_id).await;
         assert_eq!(rescues(&server, order_id).await, 0);
     }
     for worker in &workers {
@@ -107,7 +107,7 @@ fn due_in(time: TimeDelta) -> serde_json::Value {
     order
 }
 
-async fn is_completed(server: &OwnServer, order_id: Uuid) {
+async fn wait_until_completed(server: &OwnServer, order_id: Uuid) {
     eventually(&format!("{order_id} is completed"), PROCESSED_WITHIN, || async {
         (server.state(order_id).await.0 == "COMPLETED").then_some(())
     })

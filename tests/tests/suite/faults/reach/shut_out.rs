@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use orders_tests::{Api, OwnServer, Worker, eventually};
 
-use super::{RECOVERED_WITHIN, assert_comes_again, completes_an_order, is_mariadb, takes_an_order};
+use super::{
+    RECOVERED_WITHIN, assert_comes_again, is_mariadb, wait_until_an_order_is_completed, wait_until_an_order_is_taken,
+};
 use crate::crowd;
 use crate::sample;
 
@@ -22,13 +24,13 @@ async fn clients_that_go_before_their_answers_do_not_get_the_api_shut_out() {
     let started = Instant::now();
     while started.elapsed() < ATTACK {
         tokio::join!(
-            crowd::comes_and_goes(api.address(), "/queue", 15, 40),
-            crowd::comes_and_goes(api.address(), "/orders", 15, 40),
+            crowd::come_and_go(api.address(), "/queue", 15, 40),
+            crowd::come_and_go(api.address(), "/orders", 15, 40),
         );
     }
 
     server.end_connections(&mut root).await;
-    takes_an_order(&api).await;
+    wait_until_an_order_is_taken(&api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +38,7 @@ async fn a_server_that_was_frozen_under_load_has_shut_nobody_out() {
     let server = OwnServer::start(&[FEW]).await;
     let api = Api::start(&server.url, &[]).await;
     let _worker = Worker::start(&server.url, &[]).await;
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
 
     server.freeze();
     let frozen = Instant::now();
@@ -50,7 +52,7 @@ async fn a_server_that_was_frozen_under_load_has_shut_nobody_out() {
     }
     server.thaw();
 
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +73,7 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
     while api.post("/order/create-order", &sample::order().to_string()).await.status == 201 {
         assert!(started.elapsed() < RECOVERED_WITHIN, "the server still takes this host's connections");
         for _ in 0..11 {
-            crowd::interrupts_handshake(server.address()).await;
+            crowd::interrupt_handshake(server.address()).await;
         }
         server.end_connections(&mut root).await;
     }
@@ -86,7 +88,7 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
     }
     sqlx::raw_sql(flush).execute(&mut *root).await.unwrap();
 
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
     api.wait_until_ready().await;
     worker.wait_until_ready().await;
 }

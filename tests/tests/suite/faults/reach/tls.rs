@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::{completes_an_order, doctor, forwarder, is_mariadb};
+use super::{doctor, forwarder, is_mariadb, wait_until_an_order_is_completed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_ssl_mode_lets_in_whom_it_should_and_no_other() {
@@ -61,7 +61,7 @@ async fn orders_are_placed_and_completed_where_both_sides_prove_who_they_are() {
     let url = url(&server, &named, &both);
     let api = Api::start(&url, &[]).await;
     let _worker = Worker::start(&url, &[]).await;
-    completes_an_order(&api).await;
+    wait_until_an_order_is_completed(&api).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use orders_tests::{Folder, eventually};
 use serde_json::json;
 
+use super::client::{COMPLETED_WITHIN, get_json, place_order, place_order_of, wait_until_completed};
 use super::deployment::{Deployment, SLOW_USER};
-use super::{COMPLETED_WITHIN, get_json, is_completed, place_order, place_order_of};
 use crate::operations::printed::{beside, printed, typed};
 
 /// Orders that are in work when the dump is made, and orders that wait.
@@ -13,14 +13,14 @@ const WAITING: usize = 200;
 
 /// Dumps the deployment while orders come in, its workers are gone and its queue is paused; wipes it, restores it, and lets
 /// it work.
-pub(super) async fn made_under_load_restores_all_that_it_holds(deployment: &Deployment) {
+pub(super) async fn assert_a_backup_made_under_load_restores_all_that_it_holds(deployment: &Deployment) {
     let folder = Folder::new("typed");
     let api = deployment.published("api", 8000);
     let mut held = Vec::new();
     for _ in 0..IN_WORK {
         held.push(place_order_of(&api, SLOW_USER).await);
     }
-    depth_is(&api, "PROCESSING", IN_WORK).await;
+    wait_for_depth(&api, "PROCESSING", IN_WORK).await;
     deployment.compose(&["kill", "worker"]);
     post(&api, "/queue/pause").await;
     for _ in 0..WAITING {
@@ -39,16 +39,16 @@ pub(super) async fn made_under_load_restores_all_that_it_holds(deployment: &Depl
     assert_eq!(get_json(&format!("{api}/orders/{lost}")).await, None, "placed after the dump");
     post(&api, "/queue/resume").await;
     for order_id in &held {
-        is_completed(&api, order_id).await;
+        wait_until_completed(&api, order_id).await;
     }
-    depth_is(&api, "PENDING", 0).await;
+    wait_for_depth(&api, "PENDING", 0).await;
     for order_id in held.iter().take(IN_WORK) {
         let order = get_json(&format!("{api}/orders/{order_id}")).await.expect("the order is there");
         assert_eq!(order["rescues"], 1, "{order}");
     }
 }
 
-async fn depth_is(api: &str, status: &str, orders: usize) {
+async fn wait_for_depth(api: &str, status: &str, orders: usize) {
     eventually(&format!("{orders} orders are {status}"), COMPLETED_WITHIN, || async {
         let queue = get_json(&format!("{api}/queue")).await?;
         (queue["depth"][status] == json!(orders)).then_some(())

@@ -14,14 +14,14 @@ use crate::sample::{self, post_with_key};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_lost_its_answer_is_answered_as_if_it_had_not() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let elsewhere = Api::start(&database.url, &[]).await;
     let body = sample::order().to_string();
 
-    line.cut_at_commit();
+    proxy.cut_at_commit();
     let first = post_with_key(&api, "/orders", "key", &body).await;
-    line.has_cut().await;
+    proxy.wait_until_cut().await;
     let again = post_with_key(&elsewhere, "/orders", "key", &body).await;
 
     assert_eq!((first.status, first.header("idempotent-replayed")), (201, None), "{first:?}");
@@ -33,14 +33,14 @@ async fn a_commit_that_lost_its_answer_is_answered_as_if_it_had_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_that_comes_late_is_answered_with_its_own_order() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let body = sample::order().to_string();
 
-    line.hold_back_commit();
+    proxy.hold_back_commit();
     let (first, ()) = tokio::join!(post_with_key(&api, "/orders", "key", &body), async {
-        line.has_cut().await;
-        line.let_go();
+        proxy.wait_until_cut().await;
+        proxy.let_go();
     });
     let again = post_with_key(&api, "/orders", "key", &body).await;
 
@@ -52,13 +52,13 @@ async fn a_commit_that_comes_late_is_answered_with_its_own_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_given_up_before_its_commit_came_is_repeated_without_a_second_order() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let body = sample::order().to_string();
 
-    line.hold_back_commit();
+    proxy.hold_back_commit();
     let given_up = post_with_key(&api, "/orders", "key", &body).await;
-    line.let_go();
+    proxy.let_go();
     let repeated = post_with_key(&api, "/orders", "key", &body).await;
 
     let _ = given_up.assert_problem(409);

@@ -77,15 +77,15 @@ async fn a_cursor_that_was_changed_or_is_another_lists_is_refused() {
     for place in 0..cursor.len() {
         let mut changed = cursor.clone();
         changed.replace_range(place..=place, if cursor.as_bytes()[place] == b'a' { "b" } else { "a" });
-        refuses(&api, &user, &changed).await;
+        assert_refused(&api, &user, &changed).await;
     }
     for garbage in
         ["", "0", "é", "null", &cursor[1..], &format!("{cursor}0"), &cursor.to_uppercase(), &"0".repeat(2000)]
     {
-        refuses(&api, &user, garbage).await;
+        assert_refused(&api, &user, garbage).await;
     }
     for other in filters(&seeds).into_iter().filter(|other| !matches!(other.as_slice(), [Filter::User(1)])) {
-        refuses(&api, &other, &cursor).await;
+        assert_refused(&api, &other, &cursor).await;
     }
     let _ = api.get(&format!("/order/status/PENDING?cursor={cursor}")).await.assert_problem(400);
     assert_eq!(page(&api, &user, 5, Some(&cursor)).await.status, 200);
@@ -114,7 +114,7 @@ async fn assert_walk(api: &Api, seeds: &[Seed], filters: &[Filter], limit: u16, 
     assert!(pages <= pages_max, "{filters:?}: {pages} pages");
 }
 
-async fn refuses(api: &Api, filters: &[Filter], cursor: &str) {
+async fn assert_refused(api: &Api, filters: &[Filter], cursor: &str) {
     let problem = page(api, filters, 5, Some(cursor)).await.assert_problem(400);
     assert!(problem["detail"].as_str().unwrap().contains("`cursor`"), "{cursor}: {problem}");
 }

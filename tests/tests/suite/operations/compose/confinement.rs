@@ -9,16 +9,16 @@ const ASK: [&str; 6] =
     ["mysql", "--user=orders", "--password=orders", "--connect-timeout=3", "--execute=select 1", "--host"];
 
 /// Of a running deployment.
-pub(super) async fn keep_strangers_out(deployment: &Deployment) {
-    refuses_known_passwords_where_others_reach_it(deployment);
-    says_how_roots_password_is_changed(deployment);
-    answers_to_its_own_names_alone(deployment).await;
-    each_part_has_limits(deployment);
-    programs_cannot_change_tables(deployment);
-    prometheus_cannot_reach_mysql(deployment);
+pub(super) async fn assert_strangers_are_kept_out(deployment: &Deployment) {
+    assert_known_passwords_are_refused_where_others_reach_it(deployment);
+    assert_it_says_how_roots_password_is_changed(deployment);
+    assert_it_answers_to_its_own_names_alone(deployment).await;
+    assert_each_part_has_limits(deployment);
+    assert_programs_cannot_change_tables(deployment);
+    assert_prometheus_cannot_reach_mysql(deployment);
 }
 
-fn refuses_known_passwords_where_others_reach_it(deployment: &Deployment) {
+fn assert_known_passwords_are_refused_where_others_reach_it(deployment: &Deployment) {
     let names = ["MYSQL_PASSWORD", "MYSQL_MIGRATE_PASSWORD", "MYSQL_ROOT_PASSWORD"];
     let mut env = vec![("API_BIND", "0.0.0.0")];
     for (set, name) in names.into_iter().enumerate() {
@@ -37,7 +37,7 @@ fn alone(service: &str) -> [&str; 5] {
 }
 
 /// What is said to be done is done, and undone.
-fn says_how_roots_password_is_changed(deployment: &Deployment) {
+fn assert_it_says_how_roots_password_is_changed(deployment: &Deployment) {
     const NEW: &str = "another-one";
     let env = [("MYSQL_ROOT_PASSWORD", NEW)];
     let said = deployment.refused(&alone("accounts"), &env);
@@ -51,7 +51,7 @@ fn says_how_roots_password_is_changed(deployment: &Deployment) {
     deployment.compose(&["exec", "-T", "-e", &old, "mysql", "mysql", "-uroot", "-e", &cure("orders-root")]);
 }
 
-async fn answers_to_its_own_names_alone(deployment: &Deployment) {
+async fn assert_it_answers_to_its_own_names_alone(deployment: &Deployment) {
     let url = format!("{}/queue", deployment.published("api", 8000));
     let client = reqwest::Client::new();
     for (host, status) in [("evil.example", 403), ("localhost", 200), ("api:8000", 200)] {
@@ -61,7 +61,7 @@ async fn answers_to_its_own_names_alone(deployment: &Deployment) {
     }
 }
 
-fn each_part_has_limits(deployment: &Deployment) {
+fn assert_each_part_has_limits(deployment: &Deployment) {
     for service in ["mysql", "api", "worker", "prometheus"] {
         let format = "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}";
         let limits = docker(&["inspect", "--format", format, &deployment.container(service)]);
@@ -71,7 +71,7 @@ fn each_part_has_limits(deployment: &Deployment) {
     }
 }
 
-fn programs_cannot_change_tables(deployment: &Deployment) {
+fn assert_programs_cannot_change_tables(deployment: &Deployment) {
     // As a volume has it in which the programs' account was the database's owner.
     let all = "grant all on orders.* to 'orders'@'%'";
     deployment.compose(&["exec", "-T", "-e", "MYSQL_PWD=orders-root", "mysql", "mysql", "-uroot", "-e", all]);
@@ -90,7 +90,7 @@ fn as_the_programs(sql: &str) -> [&str; 10] {
 }
 
 /// By MySQL's client in the network of each container, since their images have none.
-fn prometheus_cannot_reach_mysql(deployment: &Deployment) {
+fn assert_prometheus_cannot_reach_mysql(deployment: &Deployment) {
     let address = docker(&[
         "inspect",
         "--format",
@@ -107,4 +107,26 @@ fn prometheus_cannot_reach_mysql(deployment: &Deployment) {
             assert_eq!(output.status.success(), reaches, "{service} asks {host}: {output:?}");
         }
     }
+}
+
+/// Asserts of the running process itself, not of its settings: it is the container's first (so that SIGTERM reaches it),
+/// not root, without capabilities and ways to gain any, and cannot write to the image's files.
+pub(super) fn assert_confined(deployment: &Deployment, service: &str, program: &str) {
+    let status = deployment.compose(&["exec", "-T", service, "cat", "/proc/1/status"]);
+    let mounts = deployment.compose(&["exec", "-T", service, "cat", "/proc/1/mounts"]);
+
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel lists the field");
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(field("Name:"), program);
+    assert_eq!(field("Uid:"), "10001 10001 10001 10001", "{program} runs as a user of its own");
+    for capabilities in ["CapPrm:", "CapEff:", "CapBnd:"] {
+        assert_eq!(field(capabilities), "0000000000000000", "{program} has no capability");
+    }
+    assert_eq!(field("NoNewPrivs:"), "1", "{program} cannot gain privileges");
+
+    let root_mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|mount| mount[1] == "/");
+    let root_options = root_mount.expect("the kernel lists the root file system")[3];
+    assert!(root_options.split(',').any(|option| option == "ro"), "{program} has a root file system of {root_options}");
 }
