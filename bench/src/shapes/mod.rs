@@ -12,7 +12,7 @@ mod wakeup;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::report::Report;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -47,7 +47,7 @@ async fn beside_a_stranger_every_order_is_placed_and_all_is_well_ten_seconds_lat
 
     let stranger = Stranger::start(targets, LASTS).unwrap();
     let creates = Creates::during(LASTS, &api).await;
-    let attacks = stranger.leave();
+    let attacks = stranger.stop();
     let gone = Instant::now();
 
     let worst = creates.worst;
