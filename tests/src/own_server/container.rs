@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Extras, Place};
+use super::runner::{Extras, Runner};
 use crate::own_address::{CLIENTS_NAME, address_of_container};
 use crate::program::{free_port, show, text_of};
 
@@ -77,7 +77,7 @@ impl Container {
     }
 }
 
-impl Place for Container {
+impl Runner for Container {
     fn addresses(&self) -> Vec<SocketAddr> {
         let own = address_of_container(&self.holder, HOLDER).map(|ip| SocketAddr::new(ip, PORT));
         own.into_iter().chain([self.published]).collect()

@@ -1,8 +1,8 @@
-//! What the check of a history says.
+//! What a history may not show, and what one that keeps the rules comes to.
 
 use uuid::Uuid;
 
-use super::Change;
+use super::change::Change;
 
 /// How often what happened in a history that kept the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
