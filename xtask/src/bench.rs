@@ -10,7 +10,7 @@ use crate::database::install;
 use crate::database::{Choice, Source};
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::process::{Process, ending};
+use crate::process::{Process, describe_exit};
 use crate::test::run_dir::RunDir;
 use crate::up::programs::migrate;
 
@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let binaries = Binaries::build(checkout, interrupt)?;
     let bench = Binaries::build_bench(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
-    let database = source.start_fresh(&run_dir, interrupt)?;
+    let database = source.start_fresh(run_dir.data(), run_dir.name_container()?, interrupt)?;
     migrate(&binaries, run_dir.data(), &database, interrupt)?;
 
     let mut command = Command::new(bench);
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     // What it starts is in its process group, and ends with it.
     let status = Process::start("orders-bench", run_dir.mark(&mut command))?.wait(interrupt)?;
     if !status.success() {
-        bail!("orders-bench {}", ending(status));
+        bail!("orders-bench {}", describe_exit(status));
     }
     say("== measured");
     Ok(ExitCode::SUCCESS)

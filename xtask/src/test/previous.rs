@@ -11,7 +11,7 @@ use crate::ask::ask;
 use crate::checkout::Checkout;
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::process::{Process, ending};
+use crate::process::{Process, describe_exit};
 
 /// The release whose programs must get along with today's. To be moved on when a release is made, to that release.
 const COMMIT: &str = "a88b2558ba738e88e8a8e38762817a749a710dcf";
@@ -56,7 +56,7 @@ pub(super) fn provide(checkout: &Checkout, cargo: &mut Command, interrupt: &Inte
         .env("CARGO_TARGET_DIR", &target);
     let status = Process::start("cargo build", &mut build)?.wait(interrupt)?;
     if !status.success() {
-        bail!("cargo build {}", ending(status));
+        bail!("cargo build {}", describe_exit(status));
     }
     Ok(())
 }
