@@ -44,7 +44,7 @@ impl Load {
 }
 
 /// Has [`CONNECTIONS`] clients send `request` again and again, each as soon as it has its answer, and waits for the last.
-/// A request needs a permit, which is not given back: who gives none limits nothing but to what there is.
+/// A request takes a permit and does not give it back.
 ///
 /// # Errors
 /// Where an answer has another status than `expected`.
@@ -85,7 +85,7 @@ pub(crate) async fn closed(
     Ok(Load { answered, elapsed: started.elapsed() })
 }
 
-/// As many permits as nobody uses up.
+/// More permits than any load uses up.
 pub(crate) fn no_limit() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))
 }
@@ -179,7 +179,7 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends a request over the connection, or over a new one if there is none; it stays if all went well.
+/// Sends a request over the connection, or over a new one if there is none, and keeps it if all went well.
 fn exchange(address: SocketAddr, kept: &mut Option<TcpStream>, request: &[u8]) -> Result<()> {
     let mut stream = kept.take().map_or_else(|| connect(address), Ok)?;
     stream.write_all(request)?;

@@ -22,7 +22,9 @@ use self::container::Container;
 use self::installed::Installed;
 use self::process::ServerProcess;
 use self::runner::{Extras, Runner};
-use crate::{Database, eventually, server};
+use crate::database::Database;
+use crate::eventually::eventually;
+use crate::server;
 
 /// A first start in a container takes a quarter of a minute; a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(4);

@@ -21,7 +21,7 @@ const MORE_FOLLOWS: u8 = 8;
 /// A busy program says something within a second.
 const SPRUNG_WITHIN: Duration = Duration::from_mins(1);
 
-/// What a database that does not know it would not do: it waits for locked rows instead.
+/// A database that does not know these words waits for locked rows.
 const SKIP_LOCKED: &[u8] = b" skip locked";
 
 /// Larger than what the programs send at once, so that it comes in one piece.
@@ -141,7 +141,7 @@ impl Proxy {
     }
 
     /// Ends the connection that sends the next COMMIT, alone or behind other statements, when the database has answered
-    /// it, before the answer passes: the commit takes effect, and nobody tells the program.
+    /// it, before the answer passes: the commit takes effect, and the program does not hear of it.
     pub fn cut_at_commit(&self) {
         self.set(Trap::Commit);
     }
@@ -241,7 +241,7 @@ async fn pass_on(mut program: TcpStream, target: String, state: &watch::Sender<S
     }
 }
 
-/// Puts as many spaces in their place: a packet tells its length.
+/// Overwrites the words with spaces: a packet tells its length.
 fn hide_skip_locked(chunk: &mut [u8]) {
     while let Some(at) = chunk.windows(SKIP_LOCKED.len()).position(|window| window == SKIP_LOCKED) {
         chunk[at..][..SKIP_LOCKED.len()].fill(b' ');

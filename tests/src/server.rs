@@ -12,7 +12,7 @@ use testcontainers::{GenericImage, ImageExt, ReuseDirective};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::eventually;
+use crate::eventually::eventually;
 use crate::own_address::{CLIENTS_NAME, address_of_container};
 
 /// A first start takes some ten seconds; a loaded machine several times as long.

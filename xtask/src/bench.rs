@@ -14,7 +14,7 @@ use crate::process::{Process, describe_exit};
 use crate::test::run_dir::RunDir;
 use crate::up::programs::migrate;
 
-/// What `bench` can be told on its command line.
+/// The arguments of `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the database comes from; one in the environment is left alone, as the run empties its tables
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     stranger: bool,
 }
 
-/// Builds what is to be measured, starts a database, and has `orders-bench` measure.
+/// Builds the programs, starts a database, and has `orders-bench` measure them.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     provide_sysbench(interrupt)?;
     let source = Source::find(args.database, "", interrupt)?;
@@ -62,7 +62,7 @@ fn provide_sysbench(interrupt: &Interrupt) -> Result<()> {
         return Ok(());
     }
     if !install::is_allowed(interrupt)? {
-        bail!("sysbench is not installed, which measures what the database server can do: install it");
+        bail!("sysbench is not installed: install it, since it measures what the database server alone can do");
     }
     install::packages(&["sysbench"], interrupt)
 }

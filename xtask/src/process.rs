@@ -105,7 +105,7 @@ impl Process {
         true
     }
 
-    /// Ends the whole group, with no leave taken.
+    /// Ends the whole group at once, by SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();

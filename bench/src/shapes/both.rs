@@ -15,8 +15,8 @@ use crate::programs::completed;
 use crate::report::{Base, Report, Target};
 use crate::{load, seed, server};
 
-/// Orders that may be placed and not completed: beyond it, clients wait. So the backlog cannot grow, and what is measured
-/// is what the system keeps up with. Room for the largest claims and for each client's next order.
+/// Orders that may be placed and not completed; beyond it, clients wait. So the backlog cannot grow, and the figure is what
+/// the system keeps up with. Room for the largest claims and for each client's next order.
 const BACKLOG_MAX: u64 = 5_000;
 
 /// Between two polls of what is completed.
@@ -85,7 +85,7 @@ async fn keep_up(bench: &Bench) -> Result<Sustained> {
         }
         rates.push(quotient(done - before, started.elapsed().as_secs_f64()));
     }
-    // Nobody has to wait for room any more.
+    // Clients need not wait for room any more.
     room.close();
     let orders = load.await??.answered;
     let last = async {

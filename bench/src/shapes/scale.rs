@@ -57,7 +57,7 @@ async fn costs(bench: &Bench, finished: u64, waiting: u64) -> Result<Costs> {
     let mut connection = api.connect().await?;
     let mut p50 = async |requests: Vec<Vec<u8>>| -> Result<f64> {
         let answered = load::one_by_one(&mut connection, &requests, bench.sizes.load / 4).await?;
-        // What is refused takes for ever: the API gives up what takes too long.
+        // A refusal counts as endless: the API gives up what takes too long.
         Ok(answered.map_or(f64::INFINITY, |latencies| at(&latencies, 0.5)))
     };
     let livez = p50(vec![get("/livez")]).await?;

@@ -12,7 +12,7 @@ use crate::output::say;
 use crate::report::{Base, Report, Target};
 use crate::seed::{self, Orders};
 
-/// Creates a second of the others: a load that is none by itself.
+/// Creates a second of the others: hardly a load by itself.
 const PER_SECOND: u32 = 50;
 
 /// Orders that the stranger reads: they fill many of the largest pages.

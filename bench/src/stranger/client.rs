@@ -49,7 +49,7 @@ const DRIP: Duration = Duration::from_millis(100);
 /// What a slow reader reads at a time, and what it lets the kernel hold: its pages are far larger than both.
 const SLOW_READ: usize = 4096;
 
-/// What is no request that a proper client sends: its bytes, and whether the sending side is closed behind it.
+/// Requests that no proper client sends: the bytes, and whether the sending side is closed behind them.
 const ODD: [(&str, bool); 4] = [
     ("GET /queue HTTP/1.1\r\nhost: localhost\r\n\r\n", true),
     ("GET /queue HTTP/1.1\r\n\r\n", false),

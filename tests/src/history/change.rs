@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub struct Change {
     /// Rises with time for each order, and between orders by accident.
     pub seq: i64,
-    /// Whose change it is.
+    /// The order that changed.
     pub order_id: Uuid,
     /// Nothing when the order was placed.
     pub old_status: Option<Status>,

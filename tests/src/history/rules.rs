@@ -27,7 +27,7 @@ pub struct Summary {
 pub struct Violation {
     /// Which rule.
     pub rule: Rule,
-    /// Whose history breaks it.
+    /// The order whose history breaks it.
     pub order_id: Uuid,
     /// The change that breaks the rule, where it is one change.
     pub change: Option<Change>,

@@ -16,7 +16,7 @@ const IMAGE: &str = "mysql:9.7";
 /// Where the server listens in its container.
 const PORT: u16 = 3306;
 
-/// What a second container runs whose only purpose is its address.
+/// What a second container runs, which exists for its address only.
 const HOLDER: &str = "sleep";
 
 /// A signal reaches the last of a server's threads in milliseconds, on a busy machine later.

@@ -11,8 +11,7 @@ use tokio::time::{Duration, sleep};
 const GOES_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_micros(500), Duration::from_millis(1), Duration::from_millis(3)];
 
-/// Sends as many requests in a row, each on a connection of its own that is reset before the answer has come; many such
-/// crowds may go on at the same time.
+/// Sends `requests` in a row, each on a connection of its own that is reset before its answer has come.
 pub(crate) async fn ask_and_go(api: SocketAddr, path: &str, requests: usize) {
     for request in 0..requests {
         // The API may be away, or have no room: then there is nothing to cut.

@@ -34,7 +34,7 @@ pub(super) fn on_a_system(
     let binaries = Binaries::build_for_tests(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
     let (api, worker) = (Address::free("API_LISTEN")?, Address::free("WORKER_LISTEN")?);
-    // A server of its own, as what is fuzzed may be left in any state.
+    // A server of its own, since fuzzing may leave it in any state.
     let source = Source::find(Choice::Private, "", interrupt)?;
     let mut database = source.start(checkout, run_dir.data(), interrupt)?;
     migrate(&binaries, run_dir.data(), &database, interrupt)?;

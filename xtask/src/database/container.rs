@@ -125,7 +125,7 @@ impl Container {
         let volume = format!("{}:/var/lib/mysql", self.name);
         let volume: &[&str] = if self.has_volume { &["--volume", &volume] } else { &[] };
         // The port is free by Docker's own choice; passwords go by the
-        // environment, since a command line is everybody's to read.
+        // environment, since everybody can read a command line.
         let publish = format!("127.0.0.1::{CONTAINER_PORT}");
         let mut command = Command::new("docker");
         command

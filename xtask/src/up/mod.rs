@@ -17,7 +17,7 @@ use crate::interrupt::{Interrupt, POLL};
 use crate::leftovers;
 use crate::output::{complain, say};
 
-/// What `up` can be told on its command line; the environment says the rest.
+/// The arguments of `up`; the environment says the rest.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the database comes from

@@ -1,4 +1,4 @@
-//! What is refused, how, and that nothing of it is stored.
+//! Bad input: it is refused by name, and nothing of it is stored.
 
 use std::collections::BTreeSet;
 

@@ -67,7 +67,7 @@ async fn a_body_in_a_coding_other_than_chunked_is_refused() {
 
         assert_refused(&answer, "1.1", "501 Not Implemented", "unsupported-transfer-coding");
     }
-    // Where such a body ends nobody knows.
+    // Such a body has no known end.
     let answer = create(&api, "1.1", HOST, "transfer-encoding: gzip\r\n").await;
     assert_refused_bare(&answer, "400 Bad Request");
     assert_eq!(database.orders().await, 0);

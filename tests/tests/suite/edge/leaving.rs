@@ -9,7 +9,7 @@ use orders_tests::{Api, Database, Proxy, Worker, database, eventually};
 use crate::sample;
 use crate::socket::{Leave, ask_and_close, connect, leave, post, read_all, request};
 
-/// So long everything takes on its way to the database and back, so that a client can leave in the middle.
+/// How long each message takes to the database and back, so that a client can leave in the middle.
 const DELAY: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread")]

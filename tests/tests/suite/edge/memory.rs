@@ -1,4 +1,4 @@
-//! What the API takes of memory, whoever asks it for how much.
+//! The memory that the API takes, however much its clients ask for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

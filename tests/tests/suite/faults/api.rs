@@ -39,7 +39,7 @@ async fn an_api_killed_again_and_again_while_clients_post_has_stored_all_that_it
     sample::wait_until_none_is_open(&database).await;
     check(&History::read(&database.pool).await, &orders.accepted, orders.unanswered)
         .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));
-    // Each kill leaves up to one order of each client without an answer.
+    // Each kill costs each client at most one answer.
     assert!(orders.accepted.len() > KILLS * 10, "{} accepted", orders.accepted.len());
     assert_all_are_as_sent(&database, &orders).await;
     assert_eq!((api.ended(), worker.ended()), (None, None));

@@ -16,7 +16,7 @@ const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
 /// How long a rescue may take: the promise is five seconds beyond the setting.
 const RESCUED_WITHIN: Duration = Duration::from_secs(1 + 5);
 
-/// Scheduled so far ahead by the database's clock: longer than it takes to be looked at many times.
+/// Scheduled so far ahead by the database's clock: long enough for many polls.
 const AHEAD: TimeDelta = TimeDelta::seconds(4);
 
 /// A time that is further from now is not the database's: half of what the worker's clock is off by.
@@ -86,7 +86,7 @@ async fn assert_a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: Ti
     assert!(astray.counter("orders_worker_deaths_total").await < 0.5);
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.retried, summary.rescued), (1, 1), "{summary:?}");
-    // Killed, it would leave the memory behind that libfaketime shares.
+    // If it were killed, libfaketime's shared memory would stay behind.
     assert_eq!(astray.terminate().await.code(), Some(0));
 }
 

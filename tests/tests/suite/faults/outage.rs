@@ -106,7 +106,7 @@ async fn calls_that_are_given_up_leave_their_permits_to_others() {
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
 
     let (one, other) = tokio::join!(api.get(&path), api.get(&path));
-    // The server still has both statements, and answers whoever wants no order.
+    // The server still runs both statements, and answers requests that need no order.
     let paused = api.post("/queue/pause", "").await;
 
     assert_is_away(&one);
@@ -116,7 +116,7 @@ async fn calls_that_are_given_up_leave_their_permits_to_others() {
     assert_eq!(api.get(&path).await.status, 200);
 }
 
-/// Takes the database away from both programs while an order is in work, and ends them.
+/// Ends both programs after they lost the database, with an order in work.
 async fn assert_both_end_in_time_after(loss: impl Fn(&Proxy)) {
     let database = database().await;
     let proxy = Proxy::start(&database.url).await;

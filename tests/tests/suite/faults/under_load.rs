@@ -169,7 +169,7 @@ async fn connections_that_are_killed_and_a_server_that_only_reads_lose_no_order(
     .await;
     server.execute("set global read_only = 0").await;
 
-    // The orders of this test itself, which may be there or not, are nobody's.
+    // The orders that this test itself placed, and that may be stored or not, belong to no client.
     let Scene { database, api, workers, clients } = scene;
     Scene { database, api, workers, clients: clients.and_unanswered(1_000) }.end().await;
 }

@@ -99,7 +99,7 @@ const CLAIMS: &str = "
     from (select row_number() over (order by order_id) as n from orders limit 1100) as numbers
 ";
 
-/// What the server knows of a table that was loaded in a moment, and is not looked at again.
+/// The statistics that a server has of a table that was loaded in a moment and not analyzed since.
 const TAKE_FOR_EMPTY: &str = "
     alter table orders stats_auto_recalc = 0;
     update mysql.innodb_table_stats

@@ -1,4 +1,4 @@
-//! What the programs say, and that it hinders nobody when none listens.
+//! The programs' logs, also when nobody reads them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -188,7 +188,7 @@ async fn a_caller_cannot_fill_the_log_with_failures_and_each_is_counted_there() 
     let replies = join_all((0..FAILURES).map(|_| api.get(&path))).await;
 
     assert!(replies.iter().all(|reply| reply.status == 503));
-    // The next line, in the next second, tells of those that have none.
+    // The next line, in the next second, counts those that have no line.
     let failed = AtomicUsize::new(FAILURES);
     let lines = eventually("each failure is told of", sample::SOON, || async {
         assert_eq!(api.get(&path).await.status, 503);

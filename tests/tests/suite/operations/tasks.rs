@@ -1,5 +1,5 @@
-//! Tasks of the programs that die. What kills them from within is a log that panics, as a log can: the programs run in the
-//! test's own process, whose only thread has that log.
+//! Tasks of the programs that die. A log that panics, as a log can, kills them from within: the programs run in the test's
+//! own process, and its only thread has that log.
 
 use std::net::Ipv4Addr;
 use std::panic::resume_unwind;

@@ -259,7 +259,7 @@ async fn only_so_many_wait_and_those_that_are_gone_free_their_permits_at_once() 
     };
     let unhurried = api.get(&path).await;
     for client in &mut clients {
-        // Behind this byte nobody would see the end who did not look for it.
+        // Behind this byte a server that only waits to write would not see the end.
         client.write_all(b"x").await.unwrap();
     }
     join_all(clients.into_iter().map(|client| leave(client, Leave::Reset))).await;

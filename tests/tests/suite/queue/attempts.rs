@@ -52,7 +52,7 @@ async fn the_pause_after_each_failed_attempt_is_twice_as_long() {
     for (index, base_ms) in [(2, 200), (4, 400), (6, 800)] {
         let pause = time(&events[index], "available_at") - time(&events[index], "at");
         let waited = time(&events[index + 1], "at") - time(&events[index], "at");
-        // Chance takes up to half away.
+        // Jitter shortens a pause by up to a half.
         assert!(pause >= TimeDelta::milliseconds(base_ms / 2), "{pause}: {events:?}");
         assert!(pause <= TimeDelta::milliseconds(base_ms), "{pause}: {events:?}");
         assert!(waited >= pause, "claimed {waited} after it failed, too early: {events:?}");

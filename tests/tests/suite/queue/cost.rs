@@ -20,7 +20,7 @@ struct Work {
     commits: f64,
     /// Rows and index entries read.
     reads: f64,
-    /// Rows written; an index entry is none.
+    /// Rows written, without index entries.
     writes: f64,
 }
 

@@ -42,7 +42,7 @@ async fn an_order_in_work_shows_as_processing() {
     assert_eq!(list[0]["order_id"], order_id.to_string());
 }
 
-/// Who looks for orders to rescue, or lists those in work, reads what stands there.
+/// A rescue, and a list of orders in work, read every row of that table.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_leaves_its_table_when_its_orders_have_ended_however_they_did() {
     let database = database().await;
@@ -61,7 +61,7 @@ async fn a_claim_leaves_its_table_when_its_orders_have_ended_however_they_did() 
 
     let claims = "select count(*) from claims";
     let left: i64 = sqlx::query_scalar(claims).fetch_one(&database.pool).await.unwrap();
-    // A claim takes those away that ended before it.
+    // A claim deletes the rows of those that ended before it.
     assert!((1..=3).contains(&left), "{left} of 40 and more");
     assert_eq!(worker.terminate().await.code(), Some(0));
     let _next = Worker::start(&database.url, &[("WORKER_DEAD_AFTER_SECS", "1")]).await;

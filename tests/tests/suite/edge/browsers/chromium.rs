@@ -1,4 +1,4 @@
-//! The same with a real browser. A run skips these tests where there is none.
+//! Pages of others in a real browser. A run without one skips these tests.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

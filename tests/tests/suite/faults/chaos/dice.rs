@@ -11,7 +11,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// Chance for a use whose number of rolls nobody knows, so that those that come after it are the same.
+    /// Dice for a use with an unknown number of rolls, so that later rolls of these stay the same.
     pub(super) fn apart(&mut self) -> Self {
         Self(self.next())
     }

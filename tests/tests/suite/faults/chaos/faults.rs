@@ -34,7 +34,7 @@ pub(super) enum Fault {
     ClientsLeave(usize),
     /// For longer than clients wait.
     FreezeServerForLong(Duration),
-    /// A session of somebody else's keeps the table of the orders.
+    /// A session of somebody else's locks the table `orders`.
     LockOrders,
     /// New sessions inherit it.
     NoAutocommit,

@@ -1,4 +1,4 @@
-//! The system under faults: one server, and programs of which some reach it by a proxy that misbehaves.
+//! The system under faults: one server, and programs, some of which reach it through a proxy that misbehaves.
 
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -145,7 +145,7 @@ impl<'a> Stage<'a> {
                 );
             }
             Fault::LockOrders => {
-                // A second holder would wait for the first one, and with it whoever is to heal that.
+                // A second holder would wait for the first one, and the remedy with it.
                 self.remedies.retain(|(_, remedy)| !matches!(remedy, Remedy::UnlockOrders(_)));
                 let mut holder = MySqlConnection::connect(self.server.root_url()).await.unwrap();
                 raw_sql("lock tables orders write").execute(&mut holder).await.unwrap();

@@ -40,7 +40,7 @@ async fn programs_are_not_ready_while_the_server_only_reads_and_leave_it_for_ano
         tokio::join!(scrapes, creates);
     }
     let lines = u64::try_from(api.logs().lines().count() - lines).unwrap();
-    // Ten failures a second, ten readings, five looks for the readiness, and some that concern the connections.
+    // Ten failures a second, ten readings, five polls of the readiness, and some about the connections.
     assert!(lines < 40 * (1 + asked.elapsed().as_secs()), "{lines} lines in {:?}", asked.elapsed());
 
     server.execute("set global read_only = 0").await;

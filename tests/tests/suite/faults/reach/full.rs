@@ -9,7 +9,7 @@ use crate::sample;
 /// All tables lie in one file, which may not grow beyond this.
 const SMALL: [&str; 2] = ["--innodb-file-per-table=OFF", "--innodb-data-file-path=ibdata1:12M:autoextend:max:32M"];
 
-/// What somebody else has there, and may do without.
+/// A table of somebody else's, which can be dropped.
 const FILL: &str = "
     create table filler (id int primary key auto_increment, text longblob);
     insert into filler (text) values (repeat('x', 4000000))";

@@ -1,4 +1,4 @@
-//! A table that somebody keeps locked: statements that wait for it are given up by the server, as they are by us.
+//! A table that somebody keeps locked: the server gives up the statements that wait for it when the programs do.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

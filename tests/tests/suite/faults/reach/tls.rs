@@ -27,7 +27,7 @@ async fn each_ssl_mode_lets_in_whom_it_should_and_no_other() {
         (&other, verifying("VERIFY_IDENTITY", &ca), Err("not valid for name")),
         (&other, verifying("VERIFY_CA", &unknown_ca), Err("UnknownIssuer")),
         (&named, verifying("VERIFY_IDENTITY", &unknown_ca), Err("UnknownIssuer")),
-        // Without its own, those of the web count, of which none has signed this one.
+        // Without an authority of its own the connection trusts those of the web, and none of them has signed this one.
         (&other, "ssl-mode=VERIFY_CA".to_owned(), Err("UnknownIssuer")),
     ] {
         let (code, text) = doctor(&url(&server, host, &parameters)).await;

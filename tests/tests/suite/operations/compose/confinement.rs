@@ -36,7 +36,7 @@ fn alone(service: &str) -> [&str; 5] {
     ["run", "--rm", "--no-deps", "-T", service]
 }
 
-/// What is said to be done is done, and undone.
+/// Follows what it says, and undoes it.
 fn assert_it_says_how_roots_password_is_changed(deployment: &Deployment) {
     const NEW: &str = "another-one";
     let env = [("MYSQL_ROOT_PASSWORD", NEW)];
