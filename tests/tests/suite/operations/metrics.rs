@@ -131,8 +131,8 @@ async fn a_scrape_tells_of_the_queue_and_its_workers() {
 
     let text = api.get("/metrics/prometheus").await.text;
 
-    assert!(text.contains("\nqueue_paused 1\n"), "{text}");
-    assert!(text.contains("\nworkers_live 1\n"), "{text}");
+    assert!(text.contains("\norders_queue_paused 1\n"), "{text}");
+    assert!(text.contains("\norders_workers_live 1\n"), "{text}");
     assert!(text.contains("\norders_by_status{status=\"PENDING\"} 1\n"), "{text}");
     assert!(api.counter("orders_oldest_due_seconds").await > 0.0, "{text}");
 }
