@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::figures::quotient;
 use crate::programs::Program;
 

@@ -52,12 +52,12 @@ pub fn head(answer: &[u8]) -> Result<Option<Head>> {
 
 /// A connection that is kept for many requests, one at a time.
 #[derive(Debug)]
-pub struct Line {
+pub struct Connection {
     stream: TcpStream,
     answer: Vec<u8>,
 }
 
-impl Line {
+impl Connection {
     /// Connects.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::http::{Line, head};
+use crate::http::{Connection, head};
 
 /// Connections of a closed loop, as the targets are defined.
 pub(crate) const CONNECTIONS: u32 = 256;
@@ -44,7 +44,7 @@ impl Load {
 }
 
 /// Has [`CONNECTIONS`] clients send `request` again and again, each as soon as it has its answer, and waits for the last.
-/// A request needs a permit, which is not given back: who gives none limits nothing but to what there is.
+/// A request takes a permit and does not give it back.
 ///
 /// # Errors
 /// Where an answer has another status than `expected`.
@@ -56,13 +56,13 @@ pub(crate) async fn closed(
     permits: Arc<Semaphore>,
 ) -> Result<Load> {
     let request: Arc<[u8]> = request.into();
-    let mut lines = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        lines.push(Line::open(address).await?);
+        connections.push(Connection::open(address).await?);
     }
     let started = Instant::now();
     let mut clients = JoinSet::new();
-    for mut line in lines {
+    for mut connection in connections {
         let (request, permits) = (Arc::clone(&request), Arc::clone(&permits));
         clients.spawn(async move {
             let mut answered = 0_u64;
@@ -70,7 +70,7 @@ pub(crate) async fn closed(
                 && let Ok(permit) = permits.acquire().await
             {
                 permit.forget();
-                check(line.ask(&request).await?, expected)?;
+                check(connection.ask(&request).await?, expected)?;
                 answered += 1;
             }
             anyhow::Ok(answered)
@@ -85,7 +85,7 @@ pub(crate) async fn closed(
     Ok(Load { answered, elapsed: started.elapsed() })
 }
 
-/// As many permits as nobody uses up.
+/// More permits than any load uses up.
 pub(crate) fn no_limit() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))
 }
@@ -149,7 +149,7 @@ pub(crate) fn arrivals(address: SocketAddr, request: &[u8], per_second: u32, dur
 /// Microseconds that each of the requests takes, one after the other, in turn, for about as long as said; `None` where an
 /// answer is not 200.
 pub(crate) async fn one_by_one(
-    line: &mut Line,
+    connection: &mut Connection,
     requests: &[Vec<u8>],
     during: Duration,
 ) -> Result<Option<Histogram<u64>>> {
@@ -160,7 +160,7 @@ pub(crate) async fn one_by_one(
             break;
         }
         let sent = Instant::now();
-        if line.ask(request).await? != 200 {
+        if connection.ask(request).await? != 200 {
             return Ok(None);
         }
         latencies.record(micros(sent.elapsed()))?;
@@ -179,7 +179,7 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends a request over the connection, or over a new one if there is none; it stays if all went well.
+/// Sends a request over the connection, or over a new one if there is none, and keeps it if all went well.
 fn exchange(address: SocketAddr, kept: &mut Option<TcpStream>, request: &[u8]) -> Result<()> {
     let mut stream = kept.take().map_or_else(|| connect(address), Ok)?;
     stream.write_all(request)?;

@@ -1,9 +1,11 @@
 //! Measures Orders on a database that may be emptied; `cargo xtask bench` provides it and the programs.
 
+mod bench;
 mod cpu;
 mod figures;
 mod load;
 mod machine;
+mod output;
 mod plot;
 mod programs;
 mod report;
@@ -13,14 +15,14 @@ mod shapes;
 mod sizes;
 mod sysbench;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use orders_bench::http;
-use sqlx::MySqlPool;
 
+use crate::bench::Bench;
+use crate::output::say;
 use crate::programs::Programs;
 use crate::report::{Report, Run};
 use crate::shapes::Shape;
@@ -50,15 +52,6 @@ struct Args {
     /// Measure only this; may stand several times
     #[arg(long, value_enum)]
     only: Vec<Shape>,
-}
-
-/// What every shape needs.
-struct Bench {
-    url: String,
-    pool: MySqlPool,
-    server_pid: Option<u32>,
-    programs: Programs,
-    sizes: Sizes,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -98,9 +91,4 @@ async fn main() -> Result<()> {
     }
     ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
-}
-
-/// Prints one line; a closed terminal is no reason to fail.
-fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

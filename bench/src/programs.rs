@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::http::Line;
+use crate::http::Connection;
 
 /// A program is ready within a second or two of its start, or never.
 const READY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two looks whether it is ready.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two polls of its readiness.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Orders that a worker works on at once. No work is done on them, so that the slots say only how many one claim and one
 /// commit can take: two claims of the largest size, and as many orders that wait for their commits.
@@ -59,15 +59,15 @@ impl Programs {
             if started.elapsed() > READY_LIMIT {
                 bail!("{name} is not ready within {} s", READY_LIMIT.as_secs());
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(program)
     }
 }
 
 async fn is_ready(address: SocketAddr) -> bool {
-    match Line::open(address).await {
-        Ok(mut line) => line.read("/readyz").await.is_ok(),
+    match Connection::open(address).await {
+        Ok(mut connection) => connection.read("/readyz").await.is_ok(),
         Err(_) => false,
     }
 }
@@ -81,8 +81,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) async fn line(&self) -> Result<Line> {
-        Line::open(self.address).await
+    pub(crate) async fn connect(&self) -> Result<Connection> {
+        Connection::open(self.address).await
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -113,8 +113,8 @@ impl Drop for Program {
 }
 
 /// Orders that a worker has completed so far, by its own count.
-pub(crate) async fn completed(line: &mut Line) -> Result<u64> {
-    let metrics = line.read("/metrics/prometheus").await?;
+pub(crate) async fn completed(connection: &mut Connection) -> Result<u64> {
+    let metrics = connection.read("/metrics/prometheus").await?;
     let count = metrics.lines().find_map(|line| line.strip_prefix("orders_completed_total ")?.parse().ok());
     count.context("the worker does not count what it completes")
 }

@@ -63,7 +63,7 @@ impl Report {
     /// Adds a figure.
     pub(crate) fn add(&mut self, name: impl Into<String>, value: f64, unit: &'static str, base: Base, target: Target) {
         let figure = Figure { name: name.into(), value, unit, base, target };
-        crate::say(format_args!("   {}: {} {unit}", figure.name, digits(value)));
+        crate::output::say(format_args!("   {}: {} {unit}", figure.name, digits(value)));
         self.figures.push(figure);
     }
 
@@ -80,7 +80,7 @@ impl Report {
     }
 
     pub(crate) fn r0(&mut self, transactions_per_second: f64) {
-        crate::say(format_args!("== R0: {} transactions/s", digits(transactions_per_second)));
+        crate::output::say(format_args!("== R0: {} transactions/s", digits(transactions_per_second)));
         self.r0.push(transactions_per_second);
     }
 

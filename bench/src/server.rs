@@ -16,8 +16,8 @@ const DIRTY_MAX: u64 = 100;
 /// The pages of a full gigabyte take half a minute on a slow disk.
 const SETTLED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Between two looks at them.
-const LOOK: Duration = Duration::from_millis(100);
+/// Between two polls of them.
+const POLL: Duration = Duration::from_millis(100);
 
 pub(crate) async fn connect(url: &str) -> Result<MySqlPool> {
     pool(url, CONNECTIONS).await
@@ -78,12 +78,12 @@ pub(crate) async fn questions(connection: &mut MySqlConnection) -> Result<u64> {
 
 /// Waits until the server has written the pages that it holds changed in memory. A table that has just been filled would
 /// otherwise be measured beside the writing of it.
-pub(crate) async fn settle(pool: &MySqlPool) -> Result<()> {
+pub(crate) async fn wait_until_pages_are_written(pool: &MySqlPool) -> Result<()> {
     let mut connection = pool.acquire().await?;
     connection.execute("set global innodb_max_dirty_pages_pct = 0").await?;
     let settled = timeout(SETTLED_WITHIN, async {
         while status(&mut connection, "show global status like 'Innodb_buffer_pool_pages_dirty'").await? > DIRTY_MAX {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(POLL).await;
         }
         anyhow::Ok(())
     })

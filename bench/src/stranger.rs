@@ -2,9 +2,9 @@
 
 mod attack;
 mod client;
+mod targets;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -14,21 +14,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use self::attack::Attack;
 use self::client::Client;
-
-/// What the stranger goes for. Both programs listen at addresses of this machine.
-#[derive(Clone, Copy, Debug)]
-pub struct Targets {
-    /// The address of `orders-api`.
-    pub api: SocketAddr,
-    /// The address of `orders-worker`.
-    pub worker: SocketAddr,
-    /// An order that does not reach an end meanwhile, to be waited for.
-    pub waiting: Uuid,
-}
+pub use self::targets::Targets;
 
 /// A stranger at work, on a thread of its own: it is another machine to the clients beside it. It stops by itself, and
 /// dropping it stops it at once, with all its connections.
@@ -57,7 +46,7 @@ impl Stranger {
                 for (attack, turns) in &clients {
                     for number in 0..attack.clients() {
                         let client = Client::new(*attack, targets, Arc::clone(turns));
-                        tokio::spawn(client.goes_on(number, attack.begins_after(during)));
+                        tokio::spawn(client.attack_again_and_again(number, attack.begins_after(during)));
                     }
                 }
                 // Told to stop, or at the deadline: all that was spawned ends with the runtime.
@@ -69,12 +58,12 @@ impl Stranger {
 
     /// Stops, and tells how often each attack came through to its program.
     #[must_use]
-    pub fn leave(mut self) -> Vec<(String, u64)> {
-        self.end();
+    pub fn stop(mut self) -> Vec<(String, u64)> {
+        self.end_thread();
         self.turns.iter().map(|(attack, turns)| (format!("{attack:?}"), turns.load(Ordering::Relaxed))).collect()
     }
 
-    fn end(&mut self) {
+    fn end_thread(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // Whether it panicked shows in what it has done.
@@ -85,6 +74,6 @@ impl Stranger {
 
 impl Drop for Stranger {
     fn drop(&mut self) {
-        self.end();
+        self.end_thread();
     }
 }

@@ -1,11 +1,11 @@
-//! Waiting for what will be so, with a deadline.
+//! Waiting for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
 /// Short enough not to slow a test, long enough not to load the machine.
 const BETWEEN_PROBES: Duration = Duration::from_millis(10);
 
-/// Asks `probe` until it answers with something, and fails the test when it does not do so `within` that time.
+/// Calls `probe` until it returns a value, and fails the test if it does not `within` that time.
 pub async fn eventually<T, F, Fut>(what: &str, within: Duration, mut probe: F) -> T
 where
     F: FnMut() -> Fut,

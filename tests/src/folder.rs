@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes one whose name begins so.
+    /// Makes a folder whose name begins with `name`.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let path = fresh_path(name);
@@ -31,7 +31,7 @@ impl Drop for Folder {
     }
 }
 
-/// A path that nothing has yet, in the folder of the test run, which is removed with the run whatever becomes of the test.
+/// An unused path in the folder of the test run, which `cargo xtask test` removes even after a killed test.
 pub(crate) fn fresh_path(name: &str) -> PathBuf {
     let parent = env::var_os("ORDERS_XTASK_DATA").map_or_else(env::temp_dir, PathBuf::from);
     parent.join(format!("{name}-{}", Uuid::now_v7().simple()))

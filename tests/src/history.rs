@@ -1,18 +1,16 @@
 //! What became of each order, as the database itself saw it, and whether it may have become so.
 
+mod change;
 mod check;
+mod rules;
 #[cfg(test)]
 mod tests;
-mod verdict;
 
-use chrono::NaiveDateTime;
-use sqlx::error::BoxDynError;
-use sqlx::mysql::{MySqlTypeInfo, MySqlValueRef};
-use sqlx::{Decode, MySql, MySqlPool, Type};
-use uuid::Uuid;
+use sqlx::MySqlPool;
 
+pub use self::change::{Change, Status};
 pub use self::check::check;
-pub use self::verdict::{Rule, Summary, Violation};
+pub use self::rules::{Rule, Summary, Violation};
 
 /// Column by column what [`Change`] is.
 const TABLE: &str = "
@@ -62,42 +60,6 @@ const READ: &str = "
 #[derive(Debug)]
 pub struct History;
 
-/// One change of one order, and what else its row said after it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Change {
-    /// Rises with time for each order, and between orders by accident.
-    pub seq: i64,
-    /// Whose change it is.
-    pub order_id: Uuid,
-    /// Nothing when the order was placed.
-    pub old_status: Option<Status>,
-    /// Where the order stands now.
-    pub new_status: Status,
-    /// The claim that held the order.
-    pub old_token: Option<Uuid>,
-    /// The claim that holds the order now.
-    pub new_token: Option<Uuid>,
-    /// Who claimed the order last.
-    pub worker_id: Option<Uuid>,
-    /// The attempt under way, or attempts used.
-    pub attempt: u16,
-    /// How often the order was taken back from a dead worker.
-    pub rescues: u8,
-    /// When the statement that made the change began, by the database's clock.
-    pub at: NaiveDateTime,
-}
-
-/// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "docs/STATE_MACHINE.md tells them")]
-pub enum Status {
-    Pending,
-    Processing,
-    Completed,
-    Failed,
-    Canceled,
-}
-
 impl History {
     /// Writes down from now on what becomes of the orders in a database of the test's own; `pool` needs the right to
     /// create triggers.
@@ -110,28 +72,5 @@ impl History {
     /// All that was written down.
     pub async fn read(pool: &MySqlPool) -> Vec<Change> {
         sqlx::query_as(READ).fetch_all(pool).await.expect("the history can be read")
-    }
-}
-
-impl Type<MySql> for Status {
-    fn type_info() -> MySqlTypeInfo {
-        <str as Type<MySql>>::type_info()
-    }
-
-    fn compatible(column: &MySqlTypeInfo) -> bool {
-        <str as Type<MySql>>::compatible(column)
-    }
-}
-
-impl<'r> Decode<'r, MySql> for Status {
-    fn decode(value: MySqlValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(match <&str as Decode<MySql>>::decode(value)? {
-            "PENDING" => Self::Pending,
-            "PROCESSING" => Self::Processing,
-            "COMPLETED" => Self::Completed,
-            "FAILED" => Self::Failed,
-            "CANCELED" => Self::Canceled,
-            other => return Err(format!("no status is named {other}").into()),
-        })
     }
 }

@@ -1,5 +1,5 @@
-//! What the integration tests stand on: databases and servers of their own, the real programs as processes, a line to the
-//! database that can be cut, and waiting with a deadline.
+//! What the integration tests stand on: databases and servers of their own, the real programs as processes, a proxy
+//! to the database that can be cut, and waiting with a deadline.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -20,7 +20,6 @@ mod proxy;
 mod release;
 mod reply;
 mod server;
-mod waiting_line;
 
 pub use counts::assert_counts_are_exact;
 pub use database::{Database, database, empty_database};
@@ -32,4 +31,3 @@ pub use program::{Api, Program, Worker, run, run_release};
 pub use proxy::Proxy;
 pub use release::Release;
 pub use reply::Reply;
-pub use waiting_line::WaitingLine;

@@ -17,13 +17,13 @@ pub(crate) const CLIENTS_NAME: &str = "clients-of-the-test";
 /// Docker's bridge. Nothing is sent there.
 const ELSEWHERE: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(172, 17, 0, 1)];
 
-/// An address of this machine that programs on it reach otherwise than over loopback; loopback if there is none.
+/// An address of this machine other than loopback, or loopback if there is none.
 pub(crate) fn own_address() -> IpAddr {
     ELSEWHERE.into_iter().find_map(source_to).unwrap_or_else(|| Ipv4Addr::LOCALHOST.into())
 }
 
-/// The address of a container of this machine, which runs `program`: with an engine elsewhere, the address may be somebody
-/// else's here.
+/// The address of a container that runs `program` on this machine. Where the engine is elsewhere there is none: here the
+/// address may belong to another machine.
 pub(crate) fn address_of_container(name: &str, program: &str) -> Option<IpAddr> {
     let format = "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let state = Command::new("docker").args(["inspect", "--format", format, name]).output().ok()?;

@@ -4,9 +4,9 @@ mod clock;
 mod container;
 mod installed;
 mod process;
+mod runner;
 
 use std::env;
-use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
@@ -21,7 +21,10 @@ use self::clock::Clock;
 use self::container::Container;
 use self::installed::Installed;
 use self::process::ServerProcess;
-use crate::{Database, eventually, server};
+use self::runner::{Extras, Runner};
+use crate::database::Database;
+use crate::eventually::eventually;
+use crate::server;
 
 /// A first start in a container takes a quarter of a minute; a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(4);
@@ -41,30 +44,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 pub struct OwnServer {
     database: Database,
     root: Url,
-    place: Box<dyn Place>,
+    runner: Box<dyn Runner>,
     clock: Option<Clock>,
-}
-
-/// Where the server runs. Dropping it leaves nothing behind. Each call returns when it is done.
-trait Place: Debug + Send + Sync {
-    /// At which addresses the server may be reached, the best one first. It is reached at the last one on any machine.
-    fn addresses(&self) -> Vec<SocketAddr>;
-    fn kill(&self);
-    fn stop(&self);
-    fn start_again(&self);
-    fn freeze(&self);
-    fn thaw(&self);
-    fn assert_runs(&self);
-}
-
-/// What one server is started with beyond what all are.
-#[derive(Debug, Default)]
-struct Extras<'a> {
-    /// Options such as `--max-connections=20`.
-    args: &'a [&'a str],
-    env: Vec<(&'static str, String)>,
-    /// What it may read: a container sees each by the same name.
-    paths: Vec<&'a Path>,
 }
 
 impl OwnServer {
@@ -85,21 +66,21 @@ impl OwnServer {
         let clock = Clock::new();
         let server = Self::start_with(Extras { args, env: clock.env(), paths: clock.paths() }).await;
         let server = Self { clock: Some(clock), ..server };
-        server.assert_clock_is_moved_by(0).await;
+        server.wait_until_clock_is_moved_by(0).await;
         server
     }
 
     async fn start_with(extras: Extras<'_>) -> Self {
         let password = Uuid::now_v7().simple().to_string();
-        let place = block_in_place(|| start_somewhere(&password, &extras));
-        let mut root = find_way(&*place, &password).await;
+        let runner = block_in_place(|| start_somewhere(&password, &extras));
+        let mut root = wait_for_root_url(&*runner, &password).await;
         execute(&root, "create database orders character set utf8mb4").await;
         execute(&root, &format!("create user 'orders'@'%' identified by '{password}'")).await;
         execute(&root, "grant all on orders.* to 'orders'@'%'").await;
         root.set_path("orders");
         let mut programs = root.clone();
         programs.set_username("orders").expect("the URL takes a user");
-        Self { database: Database::of_own_server(programs.into(), &root).await, root, place, clock: None }
+        Self { database: Database::of_own_server(programs.into(), &root).await, root, runner, clock: None }
     }
 
     /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
@@ -125,10 +106,10 @@ impl OwnServer {
     pub async fn move_clock(&self, seconds: i64) {
         let clock = self.clock.as_ref().expect("the server was started with a movable clock");
         clock.set(seconds);
-        self.assert_clock_is_moved_by(seconds).await;
+        self.wait_until_clock_is_moved_by(seconds).await;
     }
 
-    async fn assert_clock_is_moved_by(&self, seconds: i64) {
+    async fn wait_until_clock_is_moved_by(&self, seconds: i64) {
         let what = format!("the server's clock is {seconds} s ahead of this machine's (libfaketime moves it)");
         eventually(&what, MOVED_WITHIN, || async {
             let now: f64 = sqlx::query_scalar("select cast(unix_timestamp(now(6)) as double)")
@@ -144,17 +125,17 @@ impl OwnServer {
 
     /// Ends the server by SIGKILL, as a power cut would.
     pub fn kill(&self) {
-        block_in_place(|| self.place.kill());
+        block_in_place(|| self.runner.kill());
     }
 
     /// Ends the server in good order, which lets it finish what is under way.
     pub fn stop(&self) {
-        block_in_place(|| self.place.stop());
+        block_in_place(|| self.runner.stop());
     }
 
     /// Starts the server that was ended, on its data and its address, and waits until it answers.
     pub async fn start_again(&self) {
-        block_in_place(|| self.place.start_again());
+        block_in_place(|| self.runner.start_again());
         self.wait_until_ready().await;
     }
 
@@ -166,12 +147,12 @@ impl OwnServer {
 
     /// From now on the server does nothing, though connections to it stay open.
     pub fn freeze(&self) {
-        block_in_place(|| self.place.freeze());
+        block_in_place(|| self.runner.freeze());
     }
 
     /// The frozen server goes on where it was.
     pub fn thaw(&self) {
-        block_in_place(|| self.place.thaw());
+        block_in_place(|| self.runner.thaw());
     }
 
     /// Runs SQL as root, on a connection of its own.
@@ -209,9 +190,9 @@ impl OwnServer {
     /// Waits until the server takes both root and the programs. (MySQL takes a user without TLS, as by way of a proxy,
     /// only after a first time with it.)
     async fn wait_until_ready(&self) {
-        answers(&*self.place, &self.root).await;
+        wait_until_answers(&*self.runner, &self.root).await;
         let programs = Url::parse(&self.database.url).expect("the URL was one before");
-        answers(&*self.place, &programs).await;
+        wait_until_answers(&*self.runner, &programs).await;
     }
 }
 
@@ -236,7 +217,7 @@ async fn connections_seen_by(root: &mut MySqlConnection) -> Vec<i64> {
 }
 
 /// Starts the kind of server that the other tests of the run use, as far as this machine has it.
-fn start_somewhere(password: &str, extras: &Extras<'_>) -> Box<dyn Place> {
+fn start_somewhere(password: &str, extras: &Extras<'_>) -> Box<dyn Runner> {
     let is_on_docker = env::var_os("ORDERS_TEST_CONTAINER").is_some() || env::var_os("TEST_DATABASE_URL").is_none();
     match Installed::find() {
         Some(server) if !is_on_docker => Box::new(ServerProcess::start(&server, password, extras)),
@@ -245,13 +226,13 @@ fn start_somewhere(password: &str, extras: &Extras<'_>) -> Box<dyn Place> {
 }
 
 /// Waits until the server that starts answers root, and returns root's URL by the best of its addresses.
-async fn find_way(place: &dyn Place, password: &str) -> Url {
+async fn wait_for_root_url(runner: &dyn Runner, password: &str) -> Url {
     let url = |address: &SocketAddr| {
         Url::parse(&format!("mysql://root:{password}@{address}?ssl-mode=PREFERRED")).expect("an address is a URL")
     };
-    let ways: Vec<Url> = place.addresses().iter().map(url).collect();
+    let ways: Vec<Url> = runner.addresses().iter().map(url).collect();
     let (surest, better) = ways.split_last().expect("a server has an address");
-    answers(place, surest).await;
+    wait_until_answers(runner, surest).await;
     for way in better {
         if answer(way).await.is_some() {
             return way.clone();
@@ -265,10 +246,10 @@ fn address_in(url: &Url) -> SocketAddr {
     SocketAddr::new(host.parse().expect("the host is an address"), url.port().unwrap_or(3306))
 }
 
-/// Waits until the server answers whoever `url` names.
-async fn answers(place: &dyn Place, url: &Url) {
+/// Waits until the server answers the user of `url`.
+async fn wait_until_answers(runner: &dyn Runner, url: &Url) {
     eventually("the server of the test's own answers", READY_WITHIN, || async {
-        block_in_place(|| place.assert_runs());
+        block_in_place(|| runner.assert_runs());
         answer(url).await
     })
     .await;

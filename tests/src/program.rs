@@ -14,7 +14,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Release, Reply, eventually};
+use crate::eventually::eventually;
+use crate::release::Release;
+use crate::reply::Reply;
 
 /// A second on a quiet machine.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -67,8 +69,8 @@ impl Api {
         Self(program)
     }
 
-    /// Starts the API with all that it says on one pipe, which nobody reads but, if they like, whoever gets it; waits until it
-    /// is ready.
+    /// Starts the API with both of its outputs on one pipe, which only the caller reads, if anybody, and waits until it is
+    /// ready.
     pub async fn start_unread(database_url: &str, env: &[(&str, &str)]) -> (Self, PipeReader) {
         let (program, reader) = Program::start_unread("orders-api", "API_LISTEN", database_url, env).await;
         (Self(program), reader)

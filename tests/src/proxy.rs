@@ -1,4 +1,4 @@
-//! A line between a program and its database that can be cut, stalled and slowed.
+//! A proxy between a program and its database that cuts, stalls, slows and changes what passes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +21,9 @@ const MORE_FOLLOWS: u8 = 8;
 /// A busy program says something within a second.
 const SPRUNG_WITHIN: Duration = Duration::from_mins(1);
 
+/// A database that does not know these words waits for locked rows.
+const SKIP_LOCKED: &[u8] = b" skip locked";
+
 /// Larger than what the programs send at once, so that it comes in one piece.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -29,13 +32,13 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub struct Proxy {
     /// The database's URL by way of the proxy, without TLS: it looks into what it passes on.
     pub url: String,
-    line: Arc<watch::Sender<Line>>,
+    state: Arc<watch::Sender<State>>,
     accepting: AbortHandle,
 }
 
-/// What is done to the connections; each one watches it.
+/// What the proxy does to its connections; each one watches it.
 #[derive(Debug, Default)]
-struct Line {
+struct State {
     flow: Flow,
     /// How long each chunk is held, in both directions.
     delay: Duration,
@@ -48,6 +51,8 @@ struct Line {
     is_sprung: bool,
     /// Whether what sprang the trap reaches the database only once this is over.
     is_held_back: bool,
+    /// Whether the words SKIP LOCKED do not reach the database.
+    hides_skip_locked: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,15 @@ enum Flow {
 impl Proxy {
     /// Starts passing on to the database of `url`, whose user MySQL must have met before.
     pub async fn start(url: &str) -> Self {
+        Self::start_with(url, State::default()).await
+    }
+
+    /// The same without the words SKIP LOCKED, for which the server waits for locked rows.
+    pub async fn start_without_skip_locked(url: &str) -> Self {
+        Self::start_with(url, State { hides_skip_locked: true, ..State::default() }).await
+    }
+
+    async fn start_with(url: &str, state: State) -> Self {
         let mut url = Url::parse(url).expect("the database's URL is sound");
         let target = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(3306));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -85,24 +99,24 @@ impl Proxy {
         url.set_host(Some("127.0.0.1")).expect("an address is a host");
         url.set_port(Some(address.port())).expect("the URL takes a port");
         url.set_query(Some("ssl-mode=DISABLED"));
-        let line = Arc::default();
-        let accepting = tokio::spawn(accept(listener, target, Arc::clone(&line))).abort_handle();
-        Self { url: url.into(), line, accepting }
+        let state = Arc::new(watch::Sender::new(state));
+        let accepting = tokio::spawn(accept(listener, target, Arc::clone(&state))).abort_handle();
+        Self { url: url.into(), state, accepting }
     }
 
     /// The database is away from now on: connections end, new ones at once.
     pub fn cut(&self) {
-        self.line.send_modify(|line| line.flow = Flow::Cut);
+        self.state.send_modify(|state| state.flow = Flow::Cut);
     }
 
     /// The database is back.
     pub fn restore(&self) {
-        self.line.send_modify(|line| line.flow = Flow::Passing);
+        self.state.send_modify(|state| state.flow = Flow::Passing);
     }
 
     /// The database is silent from now on: connections stay open, new ones too, and nothing passes.
     pub fn stall(&self) {
-        self.line.send_modify(|line| line.flow = Flow::Stalled);
+        self.state.send_modify(|state| state.flow = Flow::Stalled);
     }
 
     /// The silent database goes on where it was.
@@ -112,22 +126,22 @@ impl Proxy {
 
     /// Holds all that passes, in both directions, for so long.
     pub fn delay(&self, delay: Duration) {
-        self.line.send_modify(|line| line.delay = delay);
+        self.state.send_modify(|state| state.delay = delay);
     }
 
     /// Ends all present connections, once.
     pub fn drop_connections(&self) {
-        self.line.send_modify(|line| line.drops += 1);
+        self.state.send_modify(|state| state.drops += 1);
     }
 
     /// How many messages have gone to the database so far: each waits for the answer to the one before.
     #[must_use]
     pub fn messages(&self) -> u32 {
-        self.line.borrow().messages
+        self.state.borrow().messages
     }
 
     /// Ends the connection that sends the next COMMIT, alone or behind other statements, when the database has answered
-    /// it, before the answer passes: the commit takes effect, and nobody tells the program.
+    /// it, before the answer passes: the commit takes effect, and the program does not hear of it.
     pub fn cut_at_commit(&self) {
         self.set(Trap::Commit);
     }
@@ -138,29 +152,29 @@ impl Proxy {
     }
 
     fn set(&self, trap: Trap) {
-        self.line.send_modify(|line| {
-            line.trap = Some(trap);
-            line.is_sprung = false;
+        self.state.send_modify(|state| {
+            state.trap = Some(trap);
+            state.is_sprung = false;
         });
     }
 
     /// Ends the connection that sends the next COMMIT at once, and holds that back until [`Self::let_go`]: the commit takes
     /// effect long after the program has given it up.
     pub fn hold_back_commit(&self) {
-        self.line.send_modify(|line| line.is_held_back = true);
+        self.state.send_modify(|state| state.is_held_back = true);
         self.cut_at_commit();
     }
 
     /// Passes on what was held back.
     pub fn let_go(&self) {
-        self.line.send_modify(|line| line.is_held_back = false);
+        self.state.send_modify(|state| state.is_held_back = false);
     }
 
     /// Waits until [`Self::cut_at_commit`] or [`Self::cut_at_answer_to`] has ended a connection.
-    pub async fn has_cut(&self) {
-        let mut line = self.line.subscribe();
-        let sprung = timeout(SPRUNG_WITHIN, line.wait_for(|line| line.is_sprung)).await;
-        sprung.expect("a program sends what ends its connection").expect("the proxy has its line");
+    pub async fn wait_until_cut(&self) {
+        let mut state = self.state.subscribe();
+        let sprung = timeout(SPRUNG_WITHIN, state.wait_for(|state| state.is_sprung)).await;
+        sprung.expect("a program sends what ends its connection").expect("the proxy has its state");
     }
 }
 
@@ -171,25 +185,25 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: String, line: Arc<watch::Sender<Line>>) {
+async fn accept(listener: TcpListener, target: String, state: Arc<watch::Sender<State>>) {
     while let Ok((program, _)) = listener.accept().await {
-        if line.borrow().flow != Flow::Cut {
-            tokio::spawn(serve(program, target.clone(), Arc::clone(&line), line.borrow().drops));
+        if state.borrow().flow != Flow::Cut {
+            tokio::spawn(serve(program, target.clone(), Arc::clone(&state), state.borrow().drops));
         }
     }
 }
 
-/// Ends with either side, or with the line.
-async fn serve(program: TcpStream, target: String, line: Arc<watch::Sender<Line>>, drops: u64) {
-    let mut state = line.subscribe();
+/// Ends with either side, or when the proxy ends its connections.
+async fn serve(program: TcpStream, target: String, state: Arc<watch::Sender<State>>, drops: u64) {
+    let mut watched = state.subscribe();
     tokio::select! {
-        _ = pass_on(program, target, &line) => {}
-        _ = state.wait_for(|line| line.flow == Flow::Cut || line.drops != drops) => {}
+        _ = pass_on(program, target, &state) => {}
+        _ = watched.wait_for(|state| state.flow == Flow::Cut || state.drops != drops) => {}
     }
 }
 
-async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Line>) -> io::Result<()> {
-    let_pass(line).await;
+async fn pass_on(mut program: TcpStream, target: String, state: &watch::Sender<State>) -> io::Result<()> {
+    wait_to_pass(state).await;
     let mut database = TcpStream::connect(target).await?;
     program.set_nodelay(true)?;
     database.set_nodelay(true)?;
@@ -197,37 +211,47 @@ async fn pass_on(mut program: TcpStream, target: String, line: &watch::Sender<Li
     loop {
         tokio::select! {
             count = program.read(&mut asked) => {
-                let Some(chunk @ [_, ..]) = asked.get(..count?) else { return Ok(()) };
-                line.send_modify(|line| line.messages += 1);
-                let is_trapped = takes_trap(line, chunk);
-                let_pass(line).await;
-                if is_trapped && line.borrow().is_held_back {
+                let Some(chunk @ [_, ..]) = asked.get_mut(..count?) else { return Ok(()) };
+                state.send_modify(|state| state.messages += 1);
+                if state.borrow().hides_skip_locked {
+                    hide_skip_locked(chunk);
+                }
+                let is_trapped = takes_trap(state, chunk);
+                wait_to_pass(state).await;
+                if is_trapped && state.borrow().is_held_back {
                     drop(program);
-                    line.send_modify(|line| line.is_sprung = true);
-                    let _ = line.subscribe().wait_for(|line| !line.is_held_back).await;
+                    state.send_modify(|state| state.is_sprung = true);
+                    let _ = state.subscribe().wait_for(|state| !state.is_held_back).await;
                     database.write_all(chunk).await?;
-                    return last_answer(&mut database).await;
+                    return read_last_answer(&mut database).await;
                 }
                 database.write_all(chunk).await?;
                 if is_trapped {
-                    last_answer(&mut database).await?;
-                    line.send_modify(|line| line.is_sprung = true);
+                    read_last_answer(&mut database).await?;
+                    state.send_modify(|state| state.is_sprung = true);
                     return Ok(());
                 }
             }
             count = database.read(&mut answered) => {
                 let Some(chunk @ [_, ..]) = answered.get(..count?) else { return Ok(()) };
-                let_pass(line).await;
+                wait_to_pass(state).await;
                 program.write_all(chunk).await?;
             }
         }
     }
 }
 
+/// Overwrites the words with spaces: a packet tells its length.
+fn hide_skip_locked(chunk: &mut [u8]) {
+    while let Some(at) = chunk.windows(SKIP_LOCKED.len()).position(|window| window == SKIP_LOCKED) {
+        chunk[at..][..SKIP_LOCKED.len()].fill(b' ');
+    }
+}
+
 /// Reads what the database answers to the statements of one message, until it says that no more follows. Of a packet of the
 /// MySQL protocol the first four bytes are its length and its number. An OK begins with 0, two numbers and the status; an
 /// error, behind which nothing follows, with 255.
-async fn last_answer(database: &mut TcpStream) -> io::Result<()> {
+async fn read_last_answer(database: &mut TcpStream) -> io::Result<()> {
     loop {
         let length = database.read_u32_le().await? & 0x00ff_ffff;
         let mut packet = vec![0; length as usize];
@@ -255,15 +279,14 @@ fn digits(bytes: &[u8]) -> usize {
     }
 }
 
-/// Waits as long as the line makes a chunk wait.
-async fn let_pass(line: &watch::Sender<Line>) {
-    let delay = line.borrow().delay;
+/// Waits out the delay, and for as long as the proxy is stalled.
+async fn wait_to_pass(state: &watch::Sender<State>) {
+    let delay = state.borrow().delay;
     sleep(delay).await;
-    let mut state = line.subscribe();
-    let _ = state.wait_for(|line| line.flow != Flow::Stalled).await;
+    let _ = state.subscribe().wait_for(|state| state.flow != Flow::Stalled).await;
 }
 
 /// Whether the chunk is the one that the trap waits for; then there is no trap any more.
-fn takes_trap(line: &watch::Sender<Line>, chunk: &[u8]) -> bool {
-    line.send_if_modified(|line| line.trap.take_if(|trap| trap.is_in(chunk)).is_some())
+fn takes_trap(state: &watch::Sender<State>, chunk: &[u8]) -> bool {
+    state.send_if_modified(|state| state.trap.take_if(|trap| trap.is_in(chunk)).is_some())
 }

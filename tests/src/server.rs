@@ -12,7 +12,7 @@ use testcontainers::{GenericImage, ImageExt, ReuseDirective};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::eventually;
+use crate::eventually::eventually;
 use crate::own_address::{CLIENTS_NAME, address_of_container};
 
 /// A first start takes some ten seconds; a loaded machine several times as long.
@@ -41,7 +41,7 @@ async fn find_or_start() -> Url {
     };
     let mut url = Url::parse(&url).expect("TEST_DATABASE_URL is mysql://user:password@host:port");
     url.set_path("");
-    answers(&url).await;
+    wait_until_answers(&url).await;
     url
 }
 
@@ -64,7 +64,7 @@ async fn start_container() -> Result<Url> {
     let port = container.get_host_port_ipv4(PORT.tcp()).await?;
     let url = |host: &str, port: u16| Url::parse(&format!("mysql://root:orders@{host}:{port}"));
     let published = url(&host.to_string(), port).context("the container's address is no URL")?;
-    answers(&published).await;
+    wait_until_answers(&published).await;
     if let Some(own) = address_of_container(&name, PROGRAM) {
         let own = url(&own.to_string(), PORT).context("the container's own address is no URL")?;
         if timeout(ANSWERED_WITHIN, answer(&own)).await.is_ok_and(|answer| answer.is_some()) {
@@ -74,7 +74,7 @@ async fn start_container() -> Result<Url> {
     Ok(published)
 }
 
-async fn answers(url: &Url) {
+async fn wait_until_answers(url: &Url) {
     // The image's first server listens on no port, so the one that answers here is the real one.
     eventually("the database server answers", READY_WITHIN, || answer(url)).await;
 }

@@ -18,7 +18,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The last line, which for most programs is the one that says why.
+    /// The last line, in which most programs say why they failed.
     pub(crate) fn last_line(&self) -> &str {
         self.text.lines().last().unwrap_or("it said nothing").trim()
     }

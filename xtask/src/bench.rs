@@ -10,11 +10,11 @@ use crate::database::install;
 use crate::database::{Choice, Source};
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::process::{Process, ending};
+use crate::process::{Process, describe_exit};
 use crate::test::run_dir::RunDir;
 use crate::up::programs::migrate;
 
-/// What `bench` can be told on its command line.
+/// The arguments of `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the database comes from; one in the environment is left alone, as the run empties its tables
@@ -31,14 +31,14 @@ pub(crate) struct Args {
     stranger: bool,
 }
 
-/// Builds what is to be measured, starts a database, and has `orders-bench` measure.
+/// Builds the programs, starts a database, and has `orders-bench` measure them.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     provide_sysbench(interrupt)?;
     let source = Source::find(args.database, "", interrupt)?;
     let binaries = Binaries::build(checkout, interrupt)?;
     let bench = Binaries::build_bench(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
-    let database = source.start_fresh(&run_dir, interrupt)?;
+    let database = source.start_fresh(run_dir.data(), run_dir.name_container()?, interrupt)?;
     migrate(&binaries, run_dir.data(), &database, interrupt)?;
 
     let mut command = Command::new(bench);
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     // What it starts is in its process group, and ends with it.
     let status = Process::start("orders-bench", run_dir.mark(&mut command))?.wait(interrupt)?;
     if !status.success() {
-        bail!("orders-bench {}", ending(status));
+        bail!("orders-bench {}", describe_exit(status));
     }
     say("== measured");
     Ok(ExitCode::SUCCESS)
@@ -62,7 +62,7 @@ fn provide_sysbench(interrupt: &Interrupt) -> Result<()> {
         return Ok(());
     }
     if !install::is_allowed(interrupt)? {
-        bail!("sysbench is not installed, which measures what the database server can do: install it");
+        bail!("sysbench is not installed: install it, since it measures what the database server alone can do");
     }
     install::packages(&["sysbench"], interrupt)
 }

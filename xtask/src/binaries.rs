@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::checkout::Checkout;
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::process::{Process, ending};
+use crate::process::{Process, describe_exit};
 
 /// The programs, as cargo built them.
 pub(crate) struct Binaries {
@@ -66,7 +66,7 @@ fn build(arguments: &[&str], checkout: &Checkout, interrupt: &Interrupt) -> Resu
     let status = build.wait(interrupt)?;
     let messages = reader.join().unwrap_or_default();
     if !status.success() {
-        bail!("cargo build {}", ending(status));
+        bail!("cargo build {}", describe_exit(status));
     }
     Ok(messages)
 }

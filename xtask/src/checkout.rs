@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// How the names of the variables begin by which cargo tells a program of its own package.
+/// Prefixes of the variables in which cargo describes a program's own package to it.
 const OWN: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// Where the workspace is, and names derived from it.
@@ -18,7 +18,7 @@ impl Checkout {
     /// Finds the workspace that this xtask was built from.
     pub(crate) fn locate() -> Result<Self> {
         // Cargo sets the variable when it runs us; the built-in path serves
-        // whoever starts the binary by hand.
+        // a user who starts the binary by hand.
         let package =
             env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = package.parent().context("xtask's folder has no parent")?;
@@ -54,8 +54,8 @@ impl Checkout {
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
-        // What `cargo run` tells us of xtask is not for them: a build script that looks at it, as ring's does, would run
-        // anew, and all that depends on it be built anew, whenever a person's cargo command and one of ours take turns.
+        // `cargo run` describes xtask in them. A build script that reads them, as ring's does, would run anew, and all that
+        // depends on it be built anew, whenever a person's cargo command and one of ours alternate.
         let names = env::vars_os().map(|(name, _)| name);
         for name in names.filter(|name| OWN.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes()))) {
             cargo.env_remove(name);

@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 
 use crate::output::say;
 
-/// How often a wait looks whether it is over. Shorter burns CPU beside a
+/// How often a wait checks whether it is over. Shorter burns CPU beside a
 /// build; longer is felt as lag.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 
@@ -68,7 +68,7 @@ impl Interrupt {
         self.asked.load(Ordering::SeqCst) > 0
     }
 
-    /// Whether the user asked twice: what is still draining is killed.
+    /// Whether the user asked twice: then a program that still drains is killed.
     pub(crate) fn is_impatient(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 1
     }

@@ -17,7 +17,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// Stops every program that an earlier owner of `data` started.
 ///
-/// Whoever holds the folder's lock may: the earlier owner is dead. Where
+/// The holder of the folder's lock may do so: the earlier owner is dead. Where
 /// there is no `/proc` nothing is found; a taken port, or the server's own lock on its
 /// data, then says what is wrong.
 pub(crate) fn stop(data: &DataDir, interrupt: &Interrupt) -> Result<()> {
@@ -47,7 +47,7 @@ fn find(owner: &Path) -> Vec<(Pid, String)> {
         return Vec::new();
     };
     let marked = |folder: &Path| {
-        // Another user's programs cannot be read, and are none of ours.
+        // Another user's programs cannot be read, and are not ours.
         fs::read(folder.join("environ"))
             .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == mark))
     };

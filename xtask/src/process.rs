@@ -71,12 +71,12 @@ impl Process {
     }
 
     /// One clause about the program's end, such as "worker was killed (signal 9)".
-    pub(crate) fn obituary(&mut self) -> Result<Option<String>> {
+    pub(crate) fn exit_report(&mut self) -> Result<Option<String>> {
         let Some(status) = self.exit()? else {
             return Ok(None);
         };
         self.finish_logs();
-        Ok(Some(format!("{} {}", self.name, ending(status))))
+        Ok(Some(format!("{} {}", self.name, describe_exit(status))))
     }
 
     /// Waits for the end; on an interrupt the program is stopped.
@@ -105,7 +105,7 @@ impl Process {
         true
     }
 
-    /// Ends the whole group, with no leave taken.
+    /// Ends the whole group at once, by SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();
@@ -147,7 +147,7 @@ impl Drop for Process {
 }
 
 /// How a program ended: "exited with code 2", "was killed (signal 9)".
-pub(crate) fn ending(status: ExitStatus) -> String {
+pub(crate) fn describe_exit(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was killed (signal {signal})"),

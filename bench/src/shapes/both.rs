@@ -7,19 +7,20 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::intake::ORDER;
+use crate::bench::Bench;
 use crate::cpu::{Meter, Shares};
 use crate::figures::quotient;
 use crate::http::post;
 use crate::programs::completed;
 use crate::report::{Base, Report, Target};
-use crate::{Bench, load, seed, server};
+use crate::{load, seed, server};
 
-/// Orders that may be placed and not completed: beyond it, clients wait. So the backlog cannot grow, and what is measured
-/// is what the system keeps up with. Room for the largest claims and for each client's next order.
+/// Orders that may be placed and not completed; beyond it, clients wait. So the backlog cannot grow, and the figure is what
+/// the system keeps up with. Room for the largest claims and for each client's next order.
 const BACKLOG_MAX: u64 = 5_000;
 
-/// Between two looks at what is completed.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two polls of what is completed.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The backlog is a matter of seconds.
 const LAST_WITHIN: Duration = Duration::from_mins(1);
@@ -30,7 +31,7 @@ const PARTS: u32 = 6;
 pub(super) async fn plain(bench: &Bench, report: &mut Report) -> Result<()> {
     seed::clear(&bench.pool).await?;
     let (commits, bytes) = (server::commits(&bench.pool).await?, server::binlog_bytes(&bench.pool).await?);
-    let Kept { orders, rates, cpu } = keep_up(bench).await?;
+    let Sustained { orders, rates, cpu } = keep_up(bench).await?;
     let commits = server::commits(&bench.pool).await? - commits;
     let bytes = server::binlog_bytes(&bench.pool).await? - bytes;
     report.rate("both at once: completed while as many are placed", mean(&rates), Target::AtLeast(1.5));
@@ -46,7 +47,7 @@ pub(super) async fn beside_a_view(bench: &Bench, report: &mut Report) -> Result<
     let mut view = bench.pool.acquire().await?;
     view.execute("set session transaction isolation level repeatable read").await?;
     view.execute("start transaction with consistent snapshot").await?;
-    let Kept { rates, .. } = keep_up(bench).await?;
+    let Sustained { rates, .. } = keep_up(bench).await?;
     // It must not go back into the pool.
     view.close().await?;
     report.rate("both at once, beside an open read view", mean(&rates), Target::None);
@@ -56,8 +57,8 @@ pub(super) async fn beside_a_view(bench: &Bench, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// What a system under load came to.
-struct Kept {
+/// What a system under load sustained.
+struct Sustained {
     orders: u64,
     /// Orders a second that were completed in each part of the time.
     rates: Vec<f64>,
@@ -65,10 +66,10 @@ struct Kept {
 }
 
 /// Places as many orders as one worker completes.
-async fn keep_up(bench: &Bench) -> Result<Kept> {
+async fn keep_up(bench: &Bench) -> Result<Sustained> {
     let programs = [bench.programs.api().await?, bench.programs.worker().await?];
     let [api, worker] = &programs;
-    let mut line = worker.line().await?;
+    let mut connection = worker.connect().await?;
     let meter = Meter::start(bench, &programs);
     let room = Arc::new(Semaphore::new(usize::try_from(BACKLOG_MAX)?));
     let request = post("/order/create-order", ORDER);
@@ -77,25 +78,25 @@ async fn keep_up(bench: &Bench) -> Result<Kept> {
     for _ in 0..PARTS {
         let (started, before) = (Instant::now(), done);
         while started.elapsed() < bench.sizes.both / PARTS {
-            tokio::time::sleep(LOOK).await;
-            let now = completed(&mut line).await?;
+            tokio::time::sleep(POLL).await;
+            let now = completed(&mut connection).await?;
             room.add_permits(usize::try_from(now - done)?);
             done = now;
         }
         rates.push(quotient(done - before, started.elapsed().as_secs_f64()));
     }
-    // Nobody has to wait for room any more.
+    // Clients need not wait for room any more.
     room.close();
     let orders = load.await??.answered;
     let last = async {
-        while completed(&mut line).await? < orders {
-            tokio::time::sleep(LOOK).await;
+        while completed(&mut connection).await? < orders {
+            tokio::time::sleep(POLL).await;
         }
         anyhow::Ok(())
     };
     timeout(LAST_WITHIN, last).await.context("the last orders were not completed")??;
     let cpu = meter.shares(orders);
-    Ok(Kept { orders, rates, cpu })
+    Ok(Sustained { orders, rates, cpu })
 }
 
 fn mean(rates: &[f64]) -> f64 {

@@ -2,18 +2,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::bench::Bench;
 use crate::cpu::{Meter, Shares};
 use crate::figures::quotient;
 use crate::programs::{Program, completed};
 use crate::report::{Report, Target};
+use crate::seed;
 use crate::seed::Orders;
-use crate::{Bench, seed};
 
-/// Between two looks at what is completed. Each costs the worker a moment; the drain takes seconds.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between two polls of what is completed. Each costs the worker a moment; the drain takes seconds.
+const POLL: Duration = Duration::from_millis(20);
 
-/// A drain takes half a minute; one that stands still should not stand for ever.
-const STILL: Duration = Duration::from_secs(30);
+/// A drain takes half a minute; one that makes no progress for so long has failed.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 pub(super) async fn one_worker(bench: &Bench, report: &mut Report) -> Result<()> {
     let (rate, cpu) = drain(bench, 0, 1).await?;
@@ -48,24 +49,24 @@ pub(super) async fn rate(bench: &Bench, workers: usize, count: u64) -> Result<(f
     for _ in 0..workers {
         running.push(bench.programs.worker().await?);
     }
-    let mut lines = Vec::new();
+    let mut connections = Vec::new();
     for worker in &running {
-        lines.push(worker.line().await?);
+        connections.push(worker.connect().await?);
     }
     let meter = Meter::start(bench, &running);
     let (mut first, mut last) = (None, (Instant::now(), 0));
     while last.1 < count {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL).await;
         let mut done = 0;
-        for line in &mut lines {
-            done += completed(line).await?;
+        for connection in &mut connections {
+            done += completed(connection).await?;
         }
         let now = Instant::now();
         if done > last.1 {
             last = (now, done);
             first = first.or(Some(last));
-        } else if now - last.0 > STILL {
-            bail!("the workers completed {done} of {count} orders, and then none for {} s", STILL.as_secs());
+        } else if now - last.0 > STALLED_AFTER {
+            bail!("the workers completed {done} of {count} orders, and then none for {} s", STALLED_AFTER.as_secs());
         }
     }
     let first = first.unwrap_or(last);

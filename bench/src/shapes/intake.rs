@@ -1,10 +1,11 @@
 use anyhow::{Result, ensure};
 
+use crate::bench::Bench;
 use crate::cpu::{Meter, Shares};
 use crate::figures::quotient;
 use crate::http::post;
 use crate::report::{Report, Target};
-use crate::{Bench, load, seed};
+use crate::{load, seed};
 
 /// The order of the brief.
 pub(super) const ORDER: &str = r#"{"user_id": 1, "item_ids": [1, 2], "total_amount": 100.0}"#;

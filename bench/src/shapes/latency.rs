@@ -3,11 +3,12 @@ use hdrhistogram::Histogram;
 
 use super::intake::ORDER;
 use super::naive;
+use crate::bench::Bench;
 use crate::cpu::Meter;
 use crate::figures::quotient;
 use crate::http::post;
 use crate::report::{Base, Report, Target};
-use crate::{Bench, load, seed};
+use crate::{load, seed};
 
 /// Arrivals a second, as the target is defined.
 const PER_SECOND: u32 = 1_000;

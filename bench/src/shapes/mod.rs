@@ -1,4 +1,4 @@
-//! What is measured, one shape of load and tables after the other.
+//! The shapes of load and tables that are measured, one after the other.
 
 mod both;
 mod drain;
@@ -12,7 +12,7 @@ mod wakeup;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::Bench;
+use crate::bench::Bench;
 use crate::report::Report;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,7 +46,8 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// The shapes of a run for which none is named. What a stranger does to the machine, the next shape would suffer from.
+    /// The shapes of a run that names none. The stranger is not among them: the next shape would suffer from what it does to
+    /// the machine.
     pub(crate) fn usual() -> Vec<Self> {
         Self::value_variants().iter().copied().filter(|shape| *shape != Self::Stranger).collect()
     }

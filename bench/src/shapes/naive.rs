@@ -9,11 +9,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use crate::bench::Bench;
 use crate::figures::quotient;
 use crate::load::micros;
 use crate::report::{Report, Target};
 use crate::seed::Orders;
-use crate::{Bench, seed, server};
+use crate::{seed, server};
 
 /// Connections that insert order by order: as many as R0 has.
 const INSERTERS: u32 = 64;

@@ -2,10 +2,11 @@ use anyhow::Result;
 
 use super::drain;
 use super::latency::at;
+use crate::bench::Bench;
 use crate::http::get;
 use crate::report::{Base, Report, Target};
 use crate::seed::Orders;
-use crate::{Bench, load, seed, server};
+use crate::{load, seed, server};
 
 /// Finished orders of the small table.
 const SMALL: u64 = 1_000;
@@ -50,13 +51,13 @@ async fn costs(bench: &Bench, finished: u64, waiting: u64) -> Result<Costs> {
     seed::add(&bench.url, Orders::Finished, finished).await?;
     seed::add(&bench.url, Orders::Waiting, waiting).await?;
     let ids = seed::sample(&bench.pool, SAMPLE).await?;
-    server::settle(&bench.pool).await?;
+    server::wait_until_pages_are_written(&bench.pool).await?;
 
     let api = bench.programs.api().await?;
-    let mut line = api.line().await?;
+    let mut connection = api.connect().await?;
     let mut p50 = async |requests: Vec<Vec<u8>>| -> Result<f64> {
-        let answered = load::one_by_one(&mut line, &requests, bench.sizes.load / 4).await?;
-        // What is refused takes for ever: the API gives up what takes too long.
+        let answered = load::one_by_one(&mut connection, &requests, bench.sizes.load / 4).await?;
+        // A refusal counts as endless: the API gives up what takes too long.
         Ok(answered.map_or(f64::INFINITY, |latencies| at(&latencies, 0.5)))
     };
     let livez = p50(vec![get("/livez")]).await?;

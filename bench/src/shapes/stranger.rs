@@ -4,14 +4,15 @@ use sqlx::Executor;
 
 use super::intake::ORDER;
 use super::latency::at;
+use crate::bench::Bench;
 use crate::figures::quotient;
 use crate::http::post;
 use crate::load::{self, Arrivals};
+use crate::output::say;
 use crate::report::{Base, Report, Target};
 use crate::seed::{self, Orders};
-use crate::{Bench, say};
 
-/// Creates a second of the others: a load that is none by itself.
+/// Creates a second of the others: hardly a load by itself.
 const PER_SECOND: u32 = 50;
 
 /// Orders that the stranger reads: they fill many of the largest pages.
@@ -40,7 +41,7 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let stranger = Stranger::start(targets, bench.sizes.stranger)?;
     let request = post("/order/create-order", ORDER);
     let Arrivals { latencies, failures } = load::arrivals(api.address, &request, PER_SECOND, bench.sizes.stranger)?;
-    for (attack, turns) in stranger.leave() {
+    for (attack, turns) in stranger.stop() {
         say(format_args!("   {attack} came through {turns} times"));
     }
 

@@ -5,16 +5,17 @@ use hdrhistogram::Histogram;
 
 use super::intake::ORDER;
 use super::latency::at;
+use crate::bench::Bench;
 use crate::figures::quotient;
 use crate::http::post;
 use crate::report::{Base, Report, Target};
-use crate::{Bench, seed, server};
+use crate::{seed, server};
 
-/// Between two orders: prime, so that they fall anywhere between two looks of the worker.
+/// Between two orders: prime, so that they fall anywhere between two polls of the worker.
 const PAUSE: Duration = Duration::from_millis(83);
 
-/// A worker's first second is no idle one.
-const SETTLES: Duration = Duration::from_secs(1);
+/// A worker is not idle in its first second.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Microseconds from each order's creation to its claim.
 const WAITS: &str = "
@@ -24,7 +25,7 @@ const WAITS: &str = "
 pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     seed::clear(&bench.pool).await?;
     let worker = bench.programs.worker().await?;
-    tokio::time::sleep(SETTLES).await;
+    tokio::time::sleep(IDLE_AFTER).await;
     let mut connection = bench.pool.acquire().await?;
     let before = server::questions(&mut connection).await?;
     tokio::time::sleep(bench.sizes.idle).await;
@@ -34,13 +35,13 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     report.add("queries of an idle worker", rate, "1/s", Base::None, Target::AtMost(25.0));
 
     let api = bench.programs.api().await?;
-    let mut line = api.line().await?;
+    let mut connection = api.connect().await?;
     let request = post("/order/create-order", ORDER);
     for _ in 0..bench.sizes.wakeups {
         tokio::time::sleep(PAUSE).await;
-        ensure!(line.ask(&request).await? == 201, "an order was not placed");
+        ensure!(connection.ask(&request).await? == 201, "an order was not placed");
     }
-    tokio::time::sleep(SETTLES).await;
+    tokio::time::sleep(IDLE_AFTER).await;
     drop((api, worker));
     let waits: Vec<i64> = sqlx::query_scalar(WAITS).fetch_all(&bench.pool).await?;
     ensure!(waits.len() == usize::try_from(bench.sizes.wakeups)?, "only {} orders were claimed", waits.len());

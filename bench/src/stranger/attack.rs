@@ -31,8 +31,8 @@ pub(super) enum Attack {
     Idles,
     /// The same with the worker.
     IdlesAtWorker,
-    /// Takes what there is of connections, in the last third of the time: all of them from the beginning on would leave no
-    /// room for the other attacks.
+    /// Takes all connections that it gets, in the last third of the time: before, it would leave no room for the other
+    /// attacks.
     Floods,
 }
 

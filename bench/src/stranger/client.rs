@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::Targets;
 use super::attack::Attack;
-use crate::http::{Line, get};
+use super::targets::Targets;
+use crate::http::{Connection, get};
 
 /// Where the stranger comes from: loopback, and not where the clients beside it come from.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -23,7 +23,7 @@ const QUERIES: [&str; 3] = ["/queue", "/orders?limit=200", "/metrics"];
 const PAGES: [&str; 2] = ["/orders?limit=200", "/order/status/completed?limit=1000"];
 
 /// A query takes a millisecond or a few: a client that goes then is likely to interrupt one.
-const PATIENCE: [Duration; 4] =
+const GOES_AFTER: [Duration; 4] =
     [Duration::ZERO, Duration::from_micros(500), Duration::from_millis(1), Duration::from_millis(3)];
 
 /// Before the next try of a client that was turned away: the flood alone would otherwise take all of the processor.
@@ -49,7 +49,7 @@ const DRIP: Duration = Duration::from_millis(100);
 /// What a slow reader reads at a time, and what it lets the kernel hold: its pages are far larger than both.
 const SLOW_READ: usize = 4096;
 
-/// What is no request that a proper client sends: its bytes, and whether the sending side is closed behind it.
+/// Requests that no proper client sends: the bytes, and whether the sending side is closed behind them.
 const ODD: [(&str, bool); 4] = [
     ("GET /queue HTTP/1.1\r\nhost: localhost\r\n\r\n", true),
     ("GET /queue HTTP/1.1\r\n\r\n", false),
@@ -70,51 +70,51 @@ impl Client {
     }
 
     /// Attacks again and again, until it is dropped.
-    pub(super) async fn goes_on(self, number: usize, after: Duration) {
+    pub(super) async fn attack_again_and_again(self, number: usize, after: Duration) {
         sleep(after).await;
         for turn in number.. {
-            if self.attacks(turn).await.is_err() {
+            if self.attack_once(turn).await.is_err() {
                 sleep(TURNED_AWAY).await;
             }
         }
     }
 
-    async fn attacks(&self, turn: usize) -> io::Result<()> {
+    async fn attack_once(&self, turn: usize) -> io::Result<()> {
         let Targets { api, worker, waiting } = self.targets;
         let wait = format!("/orders/{waiting}?wait=60");
         match self.attack {
-            Attack::AsksAndGoes => self.goes(api, &get(one_of(&QUERIES, turn)), turn).await,
-            Attack::WaitsAndGoes => self.goes(api, &[get(&wait), b"G".to_vec()].concat(), turn).await,
-            Attack::ProbesWorker => self.asks(worker, "/readyz").await,
-            Attack::ProbesApi => self.asks(api, "/readyz").await,
-            Attack::Scrapes => self.asks(api, "/metrics/prometheus").await,
-            Attack::ReadsPages => self.asks(api, one_of(&PAGES, turn)).await,
-            Attack::ReadsSlowly => self.reads_slowly(api, one_of(&PAGES, turn)).await,
-            Attack::Waits => self.waits(api, &wait).await,
-            Attack::DripsBodies => self.drips(api, &start_of_body(), &[b' '; BODY_DRIP]).await,
-            Attack::DripsHeads => self.drips(api, &start_of_head(), b"x").await,
-            Attack::DripsHeadsAtWorker => self.drips(worker, &start_of_head(), b"x").await,
-            Attack::SpeaksOddly => self.speaks_oddly(api, one_of(&ODD, turn)).await,
-            Attack::Idles | Attack::Floods => self.idles(api).await,
-            Attack::IdlesAtWorker => self.idles(worker).await,
+            Attack::AsksAndGoes => self.ask_and_go(api, &get(one_of(&QUERIES, turn)), turn).await,
+            Attack::WaitsAndGoes => self.ask_and_go(api, &[get(&wait), b"G".to_vec()].concat(), turn).await,
+            Attack::ProbesWorker => self.ask_again_and_again(worker, "/readyz").await,
+            Attack::ProbesApi => self.ask_again_and_again(api, "/readyz").await,
+            Attack::Scrapes => self.ask_again_and_again(api, "/metrics/prometheus").await,
+            Attack::ReadsPages => self.ask_again_and_again(api, one_of(&PAGES, turn)).await,
+            Attack::ReadsSlowly => self.read_slowly(api, one_of(&PAGES, turn)).await,
+            Attack::Waits => self.wait_again_and_again(api, &wait).await,
+            Attack::DripsBodies => self.drip(api, &start_of_body(), &[b' '; BODY_DRIP]).await,
+            Attack::DripsHeads => self.drip(api, &start_of_head(), b"x").await,
+            Attack::DripsHeadsAtWorker => self.drip(worker, &start_of_head(), b"x").await,
+            Attack::SpeaksOddly => self.speak_oddly(api, one_of(&ODD, turn)).await,
+            Attack::Idles | Attack::Floods => self.idle(api).await,
+            Attack::IdlesAtWorker => self.idle(worker).await,
         }
     }
 
     /// Sends a request, and resets the connection before the answer has come.
-    async fn goes(&self, program: SocketAddr, request: &[u8], turn: usize) -> io::Result<()> {
+    async fn ask_and_go(&self, program: SocketAddr, request: &[u8], turn: usize) -> io::Result<()> {
         let mut stream = connect(program).await?;
         stream.write_all(request).await?;
         self.came_through();
-        sleep(one_of(&PATIENCE, turn)).await;
+        sleep(one_of(&GOES_AFTER, turn)).await;
         Ok(())
     }
 
     /// Sends the same request again and again over one connection, each when the one before is answered.
-    async fn asks(&self, program: SocketAddr, path: &str) -> io::Result<()> {
-        let mut line = Line::over(connect(program).await?);
+    async fn ask_again_and_again(&self, program: SocketAddr, path: &str) -> io::Result<()> {
+        let mut connection = Connection::over(connect(program).await?);
         let request = get(path);
         loop {
-            let status = line.ask(&request).await.map_err(io::Error::other)?;
+            let status = connection.ask(&request).await.map_err(io::Error::other)?;
             self.came_through();
             if status != 200 {
                 return Err(io::ErrorKind::ResourceBusy.into());
@@ -123,19 +123,19 @@ impl Client {
     }
 
     /// The same, where the answer may come when the stranger has long gone: a turn is what was sent.
-    async fn waits(&self, program: SocketAddr, path: &str) -> io::Result<()> {
-        let mut line = Line::over(connect(program).await?);
+    async fn wait_again_and_again(&self, program: SocketAddr, path: &str) -> io::Result<()> {
+        let mut connection = Connection::over(connect(program).await?);
         let request = get(path);
         loop {
             self.came_through();
-            let status = line.ask(&request).await.map_err(io::Error::other)?;
+            let status = connection.ask(&request).await.map_err(io::Error::other)?;
             if status != 200 {
                 return Err(io::ErrorKind::ResourceBusy.into());
             }
         }
     }
 
-    async fn reads_slowly(&self, program: SocketAddr, path: &str) -> io::Result<()> {
+    async fn read_slowly(&self, program: SocketAddr, path: &str) -> io::Result<()> {
         let mut stream = connect_with(program, SLOW_READ).await?;
         stream.write_all(&get(path)).await?;
         self.came_through();
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// Sends what a program wants the rest of, and then the rest bit by bit until the program has had enough.
-    async fn drips(&self, program: SocketAddr, start: &[u8], drip: &[u8]) -> io::Result<()> {
+    async fn drip(&self, program: SocketAddr, start: &[u8], drip: &[u8]) -> io::Result<()> {
         let mut stream = connect(program).await?;
         self.came_through();
         stream.write_all(start).await?;
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    async fn speaks_oddly(&self, program: SocketAddr, (request, closes): (&str, bool)) -> io::Result<()> {
+    async fn speak_oddly(&self, program: SocketAddr, (request, closes): (&str, bool)) -> io::Result<()> {
         let mut stream = connect(program).await?;
         stream.write_all(request.as_bytes()).await?;
         if closes {
@@ -170,7 +170,7 @@ impl Client {
     }
 
     /// Connects, and stays for as long as it may.
-    async fn idles(&self, program: SocketAddr) -> io::Result<()> {
+    async fn idle(&self, program: SocketAddr) -> io::Result<()> {
         let mut stream = connect(program).await?;
         self.came_through();
         stream.read_to_end(&mut Vec::new()).await?;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::Change;
-use super::Status::{self, Canceled, Completed, Failed, Pending, Processing};
-use super::verdict::{Rule, Summary, Violation};
+use super::change::Change;
+use super::change::Status::{self, Canceled, Completed, Failed, Pending, Processing};
+use super::rules::{Rule, Summary, Violation};
 
 /// The rescue that makes an order FAILED: three workers were lost while they worked on it.
 const RESCUES_MAX: u8 = 3;

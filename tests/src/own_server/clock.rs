@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::Folder;
+use crate::folder::Folder;
 
 /// Where Debian's package `libfaketime` puts it, in the folder of the machine's kind.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{Extras, Place};
+use super::runner::{Extras, Runner};
 use crate::own_address::{CLIENTS_NAME, address_of_container};
 use crate::program::{free_port, show, text_of};
 
@@ -16,7 +16,7 @@ const IMAGE: &str = "mysql:9.7";
 /// Where the server listens in its container.
 const PORT: u16 = 3306;
 
-/// What a second container runs whose only purpose is its address.
+/// What a second container runs, which exists for its address only.
 const HOLDER: &str = "sleep";
 
 /// A signal reaches the last of a server's threads in milliseconds, on a busy machine later.
@@ -77,7 +77,7 @@ impl Container {
     }
 }
 
-impl Place for Container {
+impl Runner for Container {
     fn addresses(&self) -> Vec<SocketAddr> {
         let own = address_of_container(&self.holder, HOLDER).map(|ip| SocketAddr::new(ip, PORT));
         own.into_iter().chain([self.published]).collect()

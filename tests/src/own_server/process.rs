@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::installed::Installed;
-use super::{Extras, Place};
+use super::runner::{Extras, Runner};
 use crate::folder::fresh_path;
 use crate::own_address::{IMPATIENT_RESOLVER, own_address};
 use crate::program::{free_port, show, stop};
@@ -64,7 +64,7 @@ impl ServerProcess {
     }
 }
 
-impl Place for ServerProcess {
+impl Runner for ServerProcess {
     fn addresses(&self) -> Vec<SocketAddr> {
         vec![self.address]
     }

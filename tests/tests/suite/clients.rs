@@ -38,18 +38,18 @@ pub(crate) struct Orders {
     /// Not answered, or with a failure of the server, after which the order may or may not be there.
     pub(crate) unanswered: usize,
     /// Each order, and its id if it was accepted.
-    pub(crate) asked_for: Vec<(Wish, Option<Uuid>)>,
+    pub(crate) asked_for: Vec<(SentOrder, Option<Uuid>)>,
 }
 
 /// An order unlike all others, so that its row tells whether it is what was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Wish {
+pub(crate) struct SentOrder {
     pub(crate) user_id: u32,
     /// Counts the orders of one user.
     pub(crate) number: u32,
 }
 
-impl Wish {
+impl SentOrder {
     /// Up to seven items, of which the first is the number.
     pub(crate) fn item_ids(self) -> Vec<u32> {
         (0..=self.number % 7).map(|item| self.number + item * 1_000).collect()
@@ -113,15 +113,15 @@ impl Clients {
 async fn place_orders(number: usize, addresses: Addresses, stop: watch::Receiver<bool>) -> Orders {
     let client = reqwest::Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build().unwrap();
     let mut orders = Orders::default();
-    let mut wish = Wish { user_id: u32::try_from(number).unwrap() + 1, number: 0 };
+    let mut sent = SentOrder { user_id: u32::try_from(number).unwrap() + 1, number: 0 };
     let mut ticks = interval(BETWEEN_ORDERS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stop.borrow() {
         ticks.tick().await;
         let api = addresses.get(number);
-        wish.number += 1;
-        let answer = place(&client, &api, wish).await;
-        orders.asked_for.push((wish, answer));
+        sent.number += 1;
+        let answer = place(&client, &api, sent).await;
+        orders.asked_for.push((sent, answer));
         let Some(order_id) = answer else {
             orders.unanswered += 1;
             continue;
@@ -136,8 +136,8 @@ async fn place_orders(number: usize, addresses: Addresses, stop: watch::Receiver
 }
 
 /// The id of the order if the API accepted it.
-async fn place(client: &reqwest::Client, api: &str, wish: Wish) -> Option<Uuid> {
-    let request = client.post(format!("{api}/order/create-order")).json(&wish.as_json());
+async fn place(client: &reqwest::Client, api: &str, sent: SentOrder) -> Option<Uuid> {
+    let request = client.post(format!("{api}/order/create-order")).json(&sent.as_json());
     let response = request.send().await.ok()?;
     let status = response.status();
     assert!(status == 201 || status.is_server_error(), "a sound order was answered with {status}");

@@ -37,7 +37,7 @@ pub(crate) fn allow_many_connections() {
 }
 
 /// Waits until a program that has just been launched is ready.
-pub(crate) async fn is_up(program: &Program) {
+pub(crate) async fn wait_until_up(program: &Program) {
     eventually("it is ready", SOON, || {
         assert!(program.ended().is_none(), "{}", program.logs());
         let request = program.client().get(program.url("/readyz")).send();
@@ -58,6 +58,14 @@ pub(crate) fn names(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["event"].as_str().expect("an event has a name")).collect()
 }
 
+/// Why an order is where it is.
+pub(crate) async fn why(api: &Api, order_id: Uuid) -> Value {
+    let reply = api.get(&format!("/orders/{order_id}/why")).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(reply.json()["reason"].as_str().is_some_and(|reason| reason.len() > 5), "{reply:?}");
+    reply.json()
+}
+
 /// Waits until the API tells `status` of an order, and returns the order.
 pub(crate) async fn wait_for_status(api: &Api, order_id: Uuid, status: &str) -> Value {
     eventually(&format!("the order is {status}"), SOON, || async {
@@ -68,7 +76,7 @@ pub(crate) async fn wait_for_status(api: &Api, order_id: Uuid, status: &str) -> 
 }
 
 /// Waits until more orders are completed than now: the system works.
-pub(crate) async fn some_more_are_completed(database: &Database) {
+pub(crate) async fn wait_until_more_are_completed(database: &Database) {
     let before = database.orders_in("COMPLETED").await;
     eventually("orders are completed", SOON, || async {
         (database.orders_in("COMPLETED").await > before + 20).then_some(())
@@ -77,7 +85,7 @@ pub(crate) async fn some_more_are_completed(database: &Database) {
 }
 
 /// Waits until the table tells `status` of an order.
-pub(crate) async fn is_stored_as(database: &Database, order_id: Uuid, status: &str) {
+pub(crate) async fn wait_until_stored_as(database: &Database, order_id: Uuid, status: &str) {
     eventually(&format!("the order is {status}"), SOON, || async {
         (database.state(order_id).await.0 == status).then_some(())
     })
@@ -85,7 +93,7 @@ pub(crate) async fn is_stored_as(database: &Database, order_id: Uuid, status: &s
 }
 
 /// Waits until every order has reached an end, as long as their number goes down.
-pub(crate) async fn none_is_open(database: &Database) {
+pub(crate) async fn wait_until_none_is_open(database: &Database) {
     let mut least = i64::MAX;
     while least > 0 {
         least = eventually(&format!("fewer than {least} orders are open"), SOON, || async {
@@ -98,7 +106,7 @@ pub(crate) async fn none_is_open(database: &Database) {
 
 /// What the server, which has nothing else to do, reads during a request.
 pub(crate) async fn reads_of(server: &Database, request: impl Future<Output = ()>) -> u64 {
-    // To look reads something too.
+    // Each probe reads something too.
     let (start, before) = (reads(server).await, reads(server).await);
     request.await;
     (reads(server).await - before).saturating_sub(before - start)

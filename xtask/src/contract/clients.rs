@@ -29,7 +29,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Installs what is missing. The inner error is what stands in the way.
+    /// Installs what is missing. The inner error says what stands in the way.
     pub(super) fn prepare(checkout: &Checkout, interrupt: &Interrupt) -> Result<Result<Self, String>> {
         let (annotations, archive) = ANNOTATIONS;
         let missing = [

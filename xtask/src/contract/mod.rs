@@ -15,7 +15,7 @@ use crate::checkout::Checkout;
 use crate::interrupt::Interrupt;
 use crate::output::say;
 
-/// What `contract` can be told on its command line.
+/// The arguments of `contract`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Instead: generate Go and Java clients, compile them, and place orders with them
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 /// Checks the document, fuzzes the API by it, and places orders with a client that is generated from it; or does the last in
 /// further languages.
 ///
-/// Where what this needs cannot be had, nothing is checked, and that is said.
+/// Where a tool is missing and cannot be installed, it says so and checks nothing.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     if args.clients {
         use_clients(checkout, interrupt)?;

@@ -9,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::database::{Choice, Source};
 use crate::interrupt::Interrupt;
 use crate::output::say;
-use crate::process::{Process, ending};
+use crate::process::{Process, describe_exit};
 use crate::test::run_dir::RunDir;
 use crate::up::address::Address;
 use crate::up::programs::{Programs, migrate};
@@ -34,7 +34,7 @@ pub(super) fn on_a_system(
     let binaries = Binaries::build_for_tests(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
     let (api, worker) = (Address::free("API_LISTEN")?, Address::free("WORKER_LISTEN")?);
-    // A server of its own, as what is fuzzed may be left in any state.
+    // A server of its own, since fuzzing may leave it in any state.
     let source = Source::find(Choice::Private, "", interrupt)?;
     let mut database = source.start(checkout, run_dir.data(), interrupt)?;
     migrate(&binaries, run_dir.data(), &database, interrupt)?;
@@ -52,10 +52,10 @@ impl System<'_> {
         say(format_args!("== {name} {}", arguments.join(" ")));
         let status = Process::start(name, command)?.wait(self.interrupt)?;
         if !status.success() {
-            bail!("{name} {}", ending(status));
+            bail!("{name} {}", describe_exit(status));
         }
-        if let Some(obituary) = self.programs.obituary()? {
-            bail!("{obituary} during the checks");
+        if let Some(exit_report) = self.programs.exit_report()? {
+            bail!("{exit_report} during the checks");
         }
         Ok(())
     }

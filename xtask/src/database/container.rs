@@ -99,7 +99,7 @@ impl Container {
         format!("{} on {}: docker exec -it {name} {client}", self.version, self.address)
     }
 
-    pub(crate) fn obituary(&mut self) -> Result<Option<String>> {
+    pub(crate) fn exit_report(&mut self) -> Result<Option<String>> {
         let Some(watch) = &mut self.watch else {
             return Ok(None);
         };
@@ -125,7 +125,7 @@ impl Container {
         let volume = format!("{}:/var/lib/mysql", self.name);
         let volume: &[&str] = if self.has_volume { &["--volume", &volume] } else { &[] };
         // The port is free by Docker's own choice; passwords go by the
-        // environment, since a command line is everybody's to read.
+        // environment, since everybody can read a command line.
         let publish = format!("127.0.0.1::{CONTAINER_PORT}");
         let mut command = Command::new("docker");
         command
@@ -165,9 +165,9 @@ impl Container {
     fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
         let query = r#"MYSQL_PWD="$MYSQL_PASSWORD" mysql -h127.0.0.1 -uorders -e 'select 1' orders"#;
         let ready = interrupt.wait_for(READY_LIMIT, || {
-            if let Some(obituary) = self.obituary()? {
+            if let Some(exit_report) = self.exit_report()? {
                 let log = self.engine.ask(&["logs", "--tail", "1", &self.name], interrupt)?;
-                bail!("{obituary}: {}", log.last_line());
+                bail!("{exit_report}: {}", log.last_line());
             }
             let answer = self.engine.ask(&["exec", &self.name, "sh", "-c", query], interrupt)?;
             if answer.ok { self.greeting(interrupt) } else { Ok(None) }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A server that is busy with its start greets late; asking anew is cheap.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A port of this machine that no other reaches.
 pub(super) fn loopback(port: u16) -> SocketAddr {
@@ -15,8 +15,8 @@ pub(super) fn loopback(port: u16) -> SocketAddr {
 /// The version that the server at this address greets with, as
 /// "MySQL 9.7.0" or "MariaDB 10.11.19"; `None` while it greets nobody.
 pub(super) fn server_version(address: SocketAddr) -> Option<String> {
-    let mut server = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    server.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut server = TcpStream::connect_timeout(&address, ANSWER_LIMIT).ok()?;
+    server.set_read_timeout(Some(ANSWER_LIMIT)).ok()?;
     // Three bytes of length, a sequence number, then the payload.
     let mut header = [0_u8; 4];
     server.read_exact(&mut header).ok()?;

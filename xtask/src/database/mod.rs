@@ -23,7 +23,6 @@ use crate::checkout::Checkout;
 use crate::data_dir::DataDir;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::output::say;
-use crate::test::run_dir::RunDir;
 
 /// Which database to use.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,15 +75,12 @@ impl Source {
         })
     }
 
-    /// Starts an empty database for `cargo xtask bench`, as durable as that of `up`, which goes with the run.
-    pub(crate) fn start_fresh(self, run_dir: &RunDir, interrupt: &Interrupt) -> Result<Database> {
-        let data = run_dir.data();
+    /// Starts an empty database for `cargo xtask bench`, as durable as that of `up`, which goes with the run; a container has this
+    /// name.
+    pub(crate) fn start_fresh(self, data: &DataDir, container: String, interrupt: &Interrupt) -> Result<Database> {
         Ok(match self {
-            Self::Url(_) => bail!("the tables of a database in the environment are not to be emptied"),
-            Self::Docker(engine) => {
-                let name = run_dir.name_container()?;
-                Database::Container(Container::start_fresh(engine, name, data, interrupt)?)
-            }
+            Self::Url(_) => bail!("the tables of a database in the environment must not be emptied"),
+            Self::Docker(engine) => Database::Container(Container::start_fresh(engine, container, data, interrupt)?),
             Self::Private(program) => Database::Server(Server::start(&program, data, Purpose::Bench, interrupt)?),
         })
     }
@@ -126,11 +122,11 @@ impl Database {
     }
 
     /// How the server ended, if it was ours and has.
-    pub(crate) fn obituary(&mut self) -> Result<Option<String>> {
+    pub(crate) fn exit_report(&mut self) -> Result<Option<String>> {
         match self {
             Self::Elsewhere { .. } => Ok(None),
-            Self::Container(container) => container.obituary(),
-            Self::Server(server) => server.obituary(),
+            Self::Container(container) => container.exit_report(),
+            Self::Server(server) => server.exit_report(),
         }
     }
 }
@@ -145,14 +141,14 @@ pub(crate) fn is_off_loopback(engine: &Engine, container: &str, interrupt: &Inte
     Ok(Some(address.and_then(greeting::server_version).is_some()))
 }
 
-/// Stars in place of the password of a URL.
+/// The URL with stars for its password.
 fn without_password(url: &str) -> String {
     let hidden = || {
         let (scheme, rest) = url.split_once("://")?;
         // The last @ ends the password, which may hold others by mistake.
-        let (credentials, place) = rest.rsplit_once('@')?;
+        let (credentials, address) = rest.rsplit_once('@')?;
         let (user, _) = credentials.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{place}"))
+        Some(format!("{scheme}://{user}:***@{address}"))
     };
     hidden().unwrap_or_else(|| url.to_owned())
 }

@@ -21,7 +21,7 @@ pub(super) const CONTAINER_PORT: u16 = 3306;
 /// Docker's bridge. Nothing is sent there.
 const ELSEWHERE: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(172, 17, 0, 1)];
 
-/// An address of this machine that programs on it reach otherwise than over loopback; loopback if there is none.
+/// An address of this machine other than loopback, or loopback if there is none.
 pub(super) fn own_address() -> IpAddr {
     ELSEWHERE.into_iter().find_map(source_to).unwrap_or_else(|| Ipv4Addr::LOCALHOST.into())
 }

@@ -73,7 +73,7 @@ impl Server {
         match version {
             Some(Some(version)) => self.version = version,
             Some(None) if port_was_taken(log) => return Ok(false),
-            Some(None) => bail!("{}: {}", self.obituary()?.unwrap_or_default(), first_error(log)),
+            Some(None) => bail!("{}: {}", self.exit_report()?.unwrap_or_default(), first_error(log)),
             None => {
                 let limit = READY_LIMIT.as_secs();
                 bail!("the database did not answer within {limit} s; its log: {}", log.display())
@@ -112,8 +112,8 @@ impl Server {
         &self.version
     }
 
-    pub(crate) fn obituary(&mut self) -> Result<Option<String>> {
-        self.process.obituary()
+    pub(crate) fn exit_report(&mut self) -> Result<Option<String>> {
+        self.process.exit_report()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::database::{Choice, Source};
 use crate::interrupt::Interrupt;
 use crate::output::say;
 
-/// What `chaos` can be told on its command line.
+/// The arguments of `chaos`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// For how long faults happen

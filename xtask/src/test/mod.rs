@@ -1,4 +1,4 @@
-//! `cargo xtask test`: what the tests need, the tests, and their sum.
+//! `cargo xtask test`: provides what the tests need, runs them, and adds up their results.
 
 mod browser;
 pub(crate) mod chaos;
@@ -26,7 +26,7 @@ use crate::process::Process;
 /// Names a server for the tests to use.
 const URL_VARIABLE: &str = "TEST_DATABASE_URL";
 
-/// What `test` can be told on its command line.
+/// The arguments of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the tests' database comes from
@@ -144,7 +144,7 @@ impl TestDatabase {
     /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
     fn is_off_loopback(&self, interrupt: &Interrupt) -> Result<bool> {
         Ok(match self {
-            // Whoever names a server knows where it is.
+            // The user who names a server knows where it is.
             Self::Elsewhere => true,
             Self::Container { engine, name } => is_off_loopback(engine, name, interrupt)?.unwrap_or(true),
             Self::Server(server) => server.is_off_loopback(),

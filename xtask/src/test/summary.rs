@@ -1,4 +1,4 @@
-//! The sum of a run's "test result:" lines, of which each test program prints one.
+//! The sum of a run's "test result:" lines; each test program prints one.
 
 /// How many tests did what, over all test programs.
 #[derive(Debug, Default, PartialEq)]

@@ -19,8 +19,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads the address from the environment. The default is on loopback: a
-    /// development system is nobody else's to reach.
+    /// Reads the address from the environment. The default is on loopback: only
+    /// this machine should reach a development system.
     pub(crate) fn of(variable: &'static str, default: &str) -> Result<Self> {
         let text = env::var(variable).ok().filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned());
         let socket = text
@@ -71,12 +71,12 @@ impl Address {
         let host = self.for_people();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
         let mut start = String::new();
-        // The status line is well within this; the rest is of no interest.
+        // The status line is well within this; the rest does not matter.
         stream.take(1024).read_to_string(&mut start).ok()?;
         start.lines().next()?.strip_prefix("HTTP/1.1 ").map(str::to_owned)
     }
 
-    /// An address to connect to: "all addresses" is none.
+    /// An address to connect to, which "all addresses" is not.
     fn reachable(&self) -> SocketAddr {
         let ip = match self.socket.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

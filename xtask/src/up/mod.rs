@@ -17,7 +17,7 @@ use crate::interrupt::{Interrupt, POLL};
 use crate::leftovers;
 use crate::output::{complain, say};
 
-/// What `up` can be told on its command line; the environment says the rest.
+/// The arguments of `up`; the environment says the rest.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the database comes from
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 /// Brings the system up, stays with it, and takes it down again.
 ///
 /// Cheap checks come first: nothing is built for a port that is taken or a
-/// database that is not to be had. Whatever ends this function, the values
+/// database that is not there. Whatever ends this function, the values
 /// that it holds stop their programs as they are dropped, the database last.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let Some(data) = DataDir::claim(checkout.root().join(".data"))? else {
@@ -46,8 +46,8 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], &[], interrupt)?;
     programs.wait_ready(&mut database)?;
     announce(&api, &worker, &database);
-    if let Some(obituary) = watch(&mut programs, &mut database, interrupt)? {
-        complain(format_args!("error: {obituary}; stopping everything else"));
+    if let Some(exit_report) = watch(&mut programs, &mut database, interrupt)? {
+        complain(format_args!("error: {exit_report}; stopping everything else"));
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
@@ -56,20 +56,12 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
 /// Waits until the user has enough (`None`) or something died.
 fn watch(programs: &mut Programs<'_>, database: &mut Database, interrupt: &Interrupt) -> Result<Option<String>> {
     while !interrupt.is_asked() {
-        if let Some(obituary) = first_death(programs, database)? {
-            return Ok(Some(obituary));
+        if let Some(exit_report) = programs.first_exit(database)? {
+            return Ok(Some(exit_report));
         }
         std::thread::sleep(POLL);
     }
     Ok(None)
-}
-
-/// The database's end comes first: the others' may follow from it.
-fn first_death(programs: &mut Programs<'_>, database: &mut Database) -> Result<Option<String>> {
-    match database.obituary()? {
-        Some(obituary) => Ok(Some(obituary)),
-        None => programs.obituary(),
-    }
 }
 
 fn announce(api: &Address, worker: &Address, database: &Database) {

@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::address::Address;
-use super::first_death;
 use crate::binaries::Binaries;
 use crate::data_dir::DataDir;
 use crate::database::Database;
 use crate::interrupt::Interrupt;
 use crate::output::{Label, complain, say};
-use crate::process::{Process, ending};
+use crate::process::{Process, describe_exit};
 
 /// A program is ready within a second or two of its start, or never.
 const READY_LIMIT: Duration = Duration::from_mins(1);
@@ -31,7 +30,7 @@ pub(crate) fn migrate(binaries: &Binaries, data: &DataDir, database: &Database, 
     command.arg("migrate").env("DATABASE_URL", database.url());
     let status = Process::start_labelled("orders-api migrate", data.mark(&mut command), Label::API)?.wait(interrupt)?;
     if !status.success() {
-        bail!("orders-api migrate {}", ending(status));
+        bail!("orders-api migrate {}", describe_exit(status));
     }
     Ok(())
 }
@@ -71,8 +70,8 @@ impl<'a> Programs<'a> {
         let interrupt = self.interrupt.clone();
         let mut last_answer = String::new();
         let ready = interrupt.wait_for(READY_LIMIT, || {
-            if let Some(obituary) = first_death(self, database)? {
-                bail!("{obituary} before it was ready");
+            if let Some(exit_report) = self.first_exit(database)? {
+                bail!("{exit_report} before it was ready");
             }
             for (process, address) in &self.running {
                 let answer = address.get("/readyz").unwrap_or_else(|| "no answer".to_owned());
@@ -86,11 +85,20 @@ impl<'a> Programs<'a> {
         ready.with_context(|| format!("not ready within {} s ({last_answer})", READY_LIMIT.as_secs()))
     }
 
-    /// The end of the first program that has ended.
-    pub(crate) fn obituary(&mut self) -> Result<Option<String>> {
+    /// How the database or, if it still runs, the first of the programs ended: the programs' end may follow from the
+    /// database's.
+    pub(crate) fn first_exit(&mut self, database: &mut Database) -> Result<Option<String>> {
+        match database.exit_report()? {
+            Some(exit_report) => Ok(Some(exit_report)),
+            None => self.exit_report(),
+        }
+    }
+
+    /// How the first program that has ended did so.
+    pub(crate) fn exit_report(&mut self) -> Result<Option<String>> {
         for (process, _) in &mut self.running {
-            if let Some(obituary) = process.obituary()? {
-                return Ok(Some(obituary));
+            if let Some(exit_report) = process.exit_report()? {
+                return Ok(Some(exit_report));
             }
         }
         Ok(None)

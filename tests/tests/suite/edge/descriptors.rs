@@ -11,7 +11,7 @@ use crate::socket::{connect, request};
 async fn with_256_descriptors_a_hundred_clients_are_served_at_once() {
     let database = database().await;
     let api = Api::launch_with_descriptors(256, &database.url);
-    sample::is_up(&api).await;
+    sample::wait_until_up(&api).await;
 
     let asked = request("GET", "/queue");
     let mut clients = join_all((0..100).map(|_| connect(&api, asked.as_bytes()))).await;
@@ -45,6 +45,6 @@ async fn with_fewer_descriptors_than_they_need_both_programs_refuse_to_run_and_s
     }
     let (api, worker) =
         (Api::launch_with_descriptors(128, &database.url), Worker::launch_with_descriptors(128, &database.url));
-    sample::is_up(&api).await;
-    sample::is_up(&worker).await;
+    sample::wait_until_up(&api).await;
+    sample::wait_until_up(&worker).await;
 }

@@ -26,10 +26,10 @@ async fn new_connections_during_the_drain_window_are_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_answers_what_was_accepted() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[("SHUTDOWN_GRACE_SECS", "5")]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[("SHUTDOWN_GRACE_SECS", "5")]).await;
     api.place(&sample::order()).await;
-    line.stall();
+    proxy.stall();
     let order = sample::order().to_string();
     let head = "POST /order/create-order HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     let request = format!("{head}content-length: {}\r\n\r\n{order}", order.len());
@@ -45,7 +45,7 @@ async fn a_drain_answers_what_was_accepted() {
         TcpStream::connect(api.address()).await.is_err().then_some(())
     })
     .await;
-    line.resume();
+    proxy.resume();
     let answers = join_all(clients.into_iter().map(read_to_end)).await;
 
     for answer in answers {

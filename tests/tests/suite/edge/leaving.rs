@@ -9,7 +9,7 @@ use orders_tests::{Api, Database, Proxy, Worker, database, eventually};
 use crate::sample;
 use crate::socket::{Leave, ask_and_close, connect, leave, post, read_all, request};
 
-/// So long everything takes on its way to the database and back, so that a client can leave in the middle.
+/// How long each message takes to the database and back, so that a client can leave in the middle.
 const DELAY: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,8 +58,8 @@ async fn whatever_it_asks_a_client_that_closes_its_side_is_answered_in_full() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_made_though_its_client_leaves_in_the_middle() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
 
     for how in [Leave::HalfClose, Leave::Reset] {
         let order_id = api.place(&sample::order()).await;
@@ -68,8 +68,8 @@ async fn a_change_is_made_though_its_client_leaves_in_the_middle() {
             ("/queue/pause".to_owned(), "select 1 - count(*) from queue_pauses"),
             ("/queue/resume".to_owned(), "select count(*) from queue_pauses"),
         ] {
-            line.delay(DELAY);
-            let client = begin(&api, &line, &request("POST", &path)).await;
+            proxy.delay(DELAY);
+            let client = begin(&api, &proxy, &request("POST", &path)).await;
             let left = leave(client, how).await;
 
             eventually(&format!("{path} is done after {how:?}"), sample::SOON, || async {
@@ -81,7 +81,7 @@ async fn a_change_is_made_though_its_client_leaves_in_the_middle() {
                 let answer = read_all(&mut client).await;
                 assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
             }
-            line.delay(Duration::ZERO);
+            proxy.delay(Duration::ZERO);
         }
     }
 }
@@ -89,14 +89,14 @@ async fn a_change_is_made_though_its_client_leaves_in_the_middle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_whose_client_left_closes_no_connection_to_the_database() {
     let database = database().await;
-    let line = Proxy::start(&database.url).await;
-    let api = Api::start(&line.url, &[]).await;
+    let proxy = Proxy::start(&database.url).await;
+    let api = Api::start(&proxy.url, &[]).await;
     let order = format!("/orders/{}", api.place(&sample::order()).await);
-    line.delay(DELAY);
+    proxy.delay(DELAY);
     let before = sessions(&database).await;
 
     for path in [order.as_str(), &format!("{order}/events"), &format!("{order}/why"), "/orders", "/queue"] {
-        let client = begin(&api, &line, &request("GET", path)).await;
+        let client = begin(&api, &proxy, &request("GET", path)).await;
         leave(client, Leave::Reset).await;
         // The one before is done when this is, since it came first.
         assert_eq!(api.get(path).await.status, 200, "{path}");
@@ -107,10 +107,10 @@ async fn a_read_whose_client_left_closes_no_connection_to_the_database() {
 }
 
 /// Sends a request, and returns when something has gone to the database.
-async fn begin(api: &Api, line: &Proxy, sent: &str) -> tokio::net::TcpStream {
-    let before = line.messages();
+async fn begin(api: &Api, proxy: &Proxy, sent: &str) -> tokio::net::TcpStream {
+    let before = proxy.messages();
     let client = connect(api, sent.as_bytes()).await;
-    eventually("the API asks the database", sample::SOON, || async { (line.messages() > before).then_some(()) }).await;
+    eventually("the API asks the database", sample::SOON, || async { (proxy.messages() > before).then_some(()) }).await;
     client
 }
 

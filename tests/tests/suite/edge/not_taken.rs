@@ -1,4 +1,4 @@
-//! Pieces of a request that its operation does not know: none that means something is thrown away in silence.
+//! Headers and bodies that an operation does not know: it refuses those that mean something, instead of ignoring them.
 
 use orders_tests::{Api, Database, Reply, database};
 use reqwest::Method;

@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use orders_tests::{Api, database};
-use serde_json::Value;
-use tokio::io::AsyncWriteExt;
 
 use crate::sample;
 use crate::socket::{connect, read_all};
@@ -91,62 +89,4 @@ async fn a_client_that_never_finishes_is_hung_up_on() {
     assert!(answers[3].starts_with("HTTP/1.1 400 Bad Request\r\n"), "{}", answers[3]);
     assert!(answers[3].contains("/problems/unexpected-body"), "{}", answers[3]);
     assert!((Duration::from_secs(9)..Duration::from_secs(30)).contains(&start.elapsed()), "{:?}", start.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_is_none_or_too_large_is_refused_by_a_problem() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let large = |bytes| format!("GET /livez HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n", "x".repeat(bytes));
-    let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "x-one: 1\r\n".repeat(101));
-    let two_lengths = format!("{HEAD}content-length: 1\r\ncontent-length: 2\r\n\r\n");
-
-    for (sent, status, kind) in [
-        ("nonsense\r\n\r\n", "400 Bad Request", "malformed-request"),
-        (&two_lengths, "400 Bad Request", "malformed-request"),
-        (&large(20_000), "431 Request Header Fields Too Large", "head-too-large"),
-        (&large(2_000_000), "431 Request Header Fields Too Large", "head-too-large"),
-        (&many, "431 Request Header Fields Too Large", "head-too-large"),
-    ] {
-        let mut client = connect(&api, sent.as_bytes()).await;
-
-        let answer = read_all(&mut client).await;
-
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
-        assert!(head.contains("\r\ncontent-type: application/problem+json"), "{answer}");
-        assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{answer}");
-        let problem: Value = serde_json::from_str(body).unwrap();
-        assert_eq!(problem["type"], format!("/problems/{kind}"));
-        assert!(head.contains(&format!("\r\nx-request-id: {}", problem["request_id"].as_str().unwrap())), "{answer}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_request_behind_a_good_one_takes_nothing_from_it() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-
-    let mut client = connect(&api, b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n").await;
-    let answers = read_all(&mut client).await;
-
-    assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers}");
-    let (_, second) = answers.split_once("\r\n\r\nlive\n").unwrap();
-    assert!(second.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answers}");
-    assert!(second.contains("/problems/malformed-request"), "{answers}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_client_that_goes_on_sending_is_hung_up_on() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let mut client = connect(&api, b"nonsense\r\n\r\n").await;
-    let answer = read_all(&mut client).await;
-
-    let start = Instant::now();
-    while client.write_all(&[b'x'; 4096]).await.is_ok() {
-        assert!(start.elapsed() < sample::SOON, "it still reads");
-    }
-
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use orders_tests::{Api, Database, History, Proxy, Worker, check, database, eventually};
 use uuid::Uuid;
 
-use super::WORK;
-use crate::clients::{Addresses, Clients, Orders, Wish};
+use super::under_load::WORK;
+use crate::clients::{Addresses, Clients, Orders, SentOrder};
 use crate::sample;
 
 const KILLS: usize = 20;
@@ -19,42 +19,42 @@ const DELAY: Duration = Duration::from_millis(10);
 async fn an_api_killed_again_and_again_while_clients_post_has_stored_all_that_it_accepted_and_nothing_by_halves() {
     let database = database().await;
     History::record(&database.pool).await;
-    let line = Proxy::start(&database.url).await;
-    line.delay(DELAY);
+    let proxy = Proxy::start(&database.url).await;
+    proxy.delay(DELAY);
     let worker = Worker::start(&database.url, &WORK).await;
     let addresses = Addresses::default();
-    let mut api = Api::start(&line.url, &[]).await;
+    let mut api = Api::start(&proxy.url, &[]).await;
     addresses.set(0, api.url(""));
     let clients = Clients::start(&addresses);
 
     for _ in 0..KILLS {
-        wait_until_orders_complete(&database).await;
+        wait_until_more_are_placed(&database).await;
         api.kill();
-        api = Api::start_unready(&line.url, &[]).await;
+        api = Api::start_unready(&proxy.url, &[]).await;
         addresses.set(0, api.url(""));
     }
-    wait_until_orders_complete(&database).await;
+    wait_until_more_are_placed(&database).await;
     let orders = clients.stop().await;
 
-    sample::none_is_open(&database).await;
+    sample::wait_until_none_is_open(&database).await;
     check(&History::read(&database.pool).await, &orders.accepted, orders.unanswered)
         .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));
-    // Each kill leaves up to one order of each client without an answer.
+    // Each kill costs each client at most one answer.
     assert!(orders.accepted.len() > KILLS * 10, "{} accepted", orders.accepted.len());
-    all_are_as_they_were_sent(&database, &orders).await;
+    assert_all_are_as_sent(&database, &orders).await;
     assert_eq!((api.ended(), worker.ended()), (None, None));
 }
 
 /// Waits until more orders are placed than now.
-async fn wait_until_orders_complete(database: &Database) {
+async fn wait_until_more_are_placed(database: &Database) {
     let before = database.orders().await;
     eventually("orders are placed", sample::SOON, || async { (database.orders().await > before + 20).then_some(()) })
         .await;
 }
 
 /// Compares each row with what its client sent; no client's order is there twice, or under another id.
-async fn all_are_as_they_were_sent(database: &Database, orders: &Orders) {
-    let asked_for: BTreeMap<Wish, Option<Uuid>> = orders.asked_for.iter().copied().collect();
+async fn assert_all_are_as_sent(database: &Database, orders: &Orders) {
+    let asked_for: BTreeMap<SentOrder, Option<Uuid>> = orders.asked_for.iter().copied().collect();
     assert_eq!(asked_for.len(), orders.asked_for.len(), "no two were the same");
     let rows: Vec<(Uuid, u32, String, String)> = sqlx::query_as(
         "select order_id, cast(user_id as unsigned), cast(item_ids as char), cast(total_amount as char) from orders",
@@ -66,13 +66,13 @@ async fn all_are_as_they_were_sent(database: &Database, orders: &Orders) {
     let mut stored = BTreeSet::new();
     for (order_id, user_id, item_ids, total_amount) in rows {
         let items: Vec<u32> = serde_json::from_str(&item_ids).unwrap();
-        let wish = Wish { user_id, number: items[0] };
-        let answer = asked_for.get(&wish).unwrap_or_else(|| panic!("nobody asked for {order_id}: {wish:?}"));
-        assert!(answer.is_none_or(|accepted| accepted == order_id), "{wish:?} is {order_id}, not {answer:?}");
-        assert_eq!(items, wish.item_ids(), "{order_id}");
-        assert_eq!(total_amount, format!("{:.4}", wish.total_amount()), "{order_id}");
-        assert!(stored.insert(wish), "{wish:?} is there twice");
+        let sent = SentOrder { user_id, number: items[0] };
+        let answer = asked_for.get(&sent).unwrap_or_else(|| panic!("nobody asked for {order_id}: {sent:?}"));
+        assert!(answer.is_none_or(|accepted| accepted == order_id), "{sent:?} is {order_id}, not {answer:?}");
+        assert_eq!(items, sent.item_ids(), "{order_id}");
+        assert_eq!(total_amount, format!("{:.4}", sent.total_amount()), "{order_id}");
+        assert!(stored.insert(sent), "{sent:?} is there twice");
     }
-    let lost: Vec<_> = asked_for.iter().filter(|(wish, answer)| answer.is_some() && !stored.contains(wish)).collect();
+    let lost: Vec<_> = asked_for.iter().filter(|(sent, answer)| answer.is_some() && !stored.contains(sent)).collect();
     assert!(lost.is_empty(), "accepted and not there: {lost:?}");
 }

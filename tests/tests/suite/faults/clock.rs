@@ -16,7 +16,7 @@ const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
 /// How long a rescue may take: the promise is five seconds beyond the setting.
 const RESCUED_WITHIN: Duration = Duration::from_secs(1 + 5);
 
-/// Scheduled so far ahead by the database's clock: longer than it takes to be looked at many times.
+/// Scheduled so far ahead by the database's clock: long enough for many polls.
 const AHEAD: TimeDelta = TimeDelta::seconds(4);
 
 /// A time that is further from now is not the database's: half of what the worker's clock is off by.
@@ -34,22 +34,22 @@ const TIMES: [(&str, &[&str]); 3] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_clock_is_ten_minutes_ahead_keeps_to_that_of_the_database() {
-    a_worker_keeps_to_the_databases_clock("+10m", TimeDelta::minutes(10)).await;
+    assert_a_worker_keeps_to_the_databases_clock("+10m", TimeDelta::minutes(10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_clock_is_ten_minutes_behind_keeps_to_that_of_the_database() {
-    a_worker_keeps_to_the_databases_clock("-10m", TimeDelta::minutes(-10)).await;
+    assert_a_worker_keeps_to_the_databases_clock("-10m", TimeDelta::minutes(-10)).await;
 }
 
-async fn a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta) {
+async fn assert_a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta) {
     let database = database().await;
     History::record(&database.pool).await;
     let api = Api::start(&database.url, &[]).await;
     let peer = [DEAD_AFTER, ("WORKER_CONCURRENCY", "1"), ("SIMULATED_PROCESSING_MS", "600000")];
     let peer = Worker::start(&database.url, &peer).await;
     let held = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, held, "PROCESSING").await;
+    sample::wait_until_stored_as(&database, held, "PROCESSING").await;
     let library = library();
     let astray = [
         DEAD_AFTER,
@@ -71,13 +71,13 @@ async fn a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta
     })
     .await;
     assert_none_was_claimed_early(&database).await;
-    both_outlive_many_deadlines(&database).await;
+    wait_until_both_outlive_many_deadlines(&database).await;
     assert_times_are_the_databases(&database).await;
     assert_eq!(database.state(held).await, ("PROCESSING".to_owned(), 1), "its worker lives");
 
     peer.kill();
     let killed = Instant::now();
-    sample::is_stored_as(&database, held, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, held, "COMPLETED").await;
 
     assert!(killed.elapsed() < RESCUED_WITHIN, "{:?}", killed.elapsed());
     let story = sample::events(&api, held).await;
@@ -86,7 +86,7 @@ async fn a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta
     assert!(astray.counter("orders_worker_deaths_total").await < 0.5);
     let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     assert_eq!((summary.retried, summary.rescued), (1, 1), "{summary:?}");
-    // Killed, it would leave the memory behind that libfaketime shares.
+    // If it were killed, libfaketime's shared memory would stay behind.
     assert_eq!(astray.terminate().await.code(), Some(0));
 }
 
@@ -132,7 +132,7 @@ async fn assert_none_was_claimed_early(database: &Database) {
 
 /// Waits until both workers have lived, as they entered themselves at their start, for many times the time that a dead
 /// one has.
-async fn both_outlive_many_deadlines(database: &Database) {
+async fn wait_until_both_outlive_many_deadlines(database: &Database) {
     eventually("both workers live on", sample::SOON, || async {
         let sql = "select count(*) from workers where heartbeat_at > started_at + interval 5 second";
         let old: i64 = sqlx::query_scalar(sql).fetch_one(&database.pool).await.unwrap();

@@ -30,11 +30,11 @@ async fn a_read_view_that_is_held_open_while_thousands_of_orders_pass_stops_noth
     let workers = [Worker::start(&database.url, &env).await, Worker::start(&database.url, &env).await];
 
     let placing = iter(0..ORDERS).map(|_| async { api.place(&sample::order()).await }).buffer_unordered(CONNECTIONS);
-    let (mut placed, ()) = join(placing.collect::<Vec<Uuid>>(), each_thousand_is_completed(&database)).await;
+    let (mut placed, ()) = join(placing.collect::<Vec<Uuid>>(), wait_until_each_thousand_is_completed(&database)).await;
 
     assert_eq!(seen_by(&mut view).await, (1, 1), "the view has been open all the time");
     let late = api.place(&sample::order()).await;
-    sample::is_stored_as(&database, late, "COMPLETED").await;
+    sample::wait_until_stored_as(&database, late, "COMPLETED").await;
     sqlx::raw_sql("commit").execute(&mut view).await.unwrap();
     assert_eq!(seen_by(&mut view).await, (ORDERS + 2, 0));
     placed.extend([first, late]);
@@ -62,7 +62,7 @@ async fn seen_by(view: &mut MySqlConnection) -> (i64, i64) {
         .unwrap()
 }
 
-async fn each_thousand_is_completed(database: &Database) {
+async fn wait_until_each_thousand_is_completed(database: &Database) {
     for thousand in 1..=ORDERS / 1_000 {
         eventually("the next thousand orders are completed", COMPLETED_WITHIN, || async {
             (database.orders_in("COMPLETED").await >= thousand * 1_000).then_some(())

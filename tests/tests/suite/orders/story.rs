@@ -113,12 +113,12 @@ async fn a_cursor_that_was_changed_or_is_another_orders_is_refused() {
     for place in 0..cursor.len() {
         let mut changed = cursor.clone();
         changed.replace_range(place..=place, if cursor.as_bytes()[place] == b'a' { "b" } else { "a" });
-        refuses(&api, order_id, &changed).await;
+        assert_refused(&api, order_id, &changed).await;
     }
     for garbage in ["", "0", "é", &cursor[1..], &format!("{cursor}0"), &of_a_list, &"0".repeat(2000)] {
-        refuses(&api, order_id, garbage).await;
+        assert_refused(&api, order_id, garbage).await;
     }
-    refuses(&api, other, &cursor).await;
+    assert_refused(&api, other, &cursor).await;
     for limit in ["0", "1001", "many", ""] {
         let problem = api.get(&format!("/orders/{order_id}/events?limit={limit}")).await.assert_problem(400);
         assert!(problem["detail"].as_str().unwrap().contains("`limit`"), "{problem}");
@@ -126,7 +126,7 @@ async fn a_cursor_that_was_changed_or_is_another_orders_is_refused() {
     assert_eq!(page(&api, order_id, 1, Some(&cursor)).await.status, 200);
 }
 
-async fn refuses(api: &Api, order_id: Uuid, cursor: &str) {
+async fn assert_refused(api: &Api, order_id: Uuid, cursor: &str) {
     let problem = page(api, order_id, 5, Some(cursor)).await.assert_problem(400);
     assert_eq!(problem["type"], "/problems/invalid-cursor", "{cursor}");
 }

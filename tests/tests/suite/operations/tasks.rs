@@ -1,0 +1,215 @@
+//! Tasks of the programs that die. A log that panics, as a log can, kills them from within: the programs run in the test's
+//! own process, and its only thread has that log.
+
+use std::net::Ipv4Addr;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use orders_api::{Hosts, MemoryBudget};
+use orders_shared::domain::{Order, RetryPolicy};
+use orders_shared::http::Listener;
+use orders_shared::metrics::registry;
+use orders_shared::store::StoreSettings;
+use orders_tests::{Api, Database, database, eventually};
+use orders_worker::{ProcessingError, Processor, WorkerSettings};
+use reqwest::Client;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::subscriber::DefaultGuard;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, registry as spans};
+
+use crate::sample;
+
+/// Longer than the programs may take to end once something died.
+const GRACE: Duration = Duration::from_mins(5);
+
+/// A log that panics when a module says something with this message.
+struct PanicsAt(&'static str, &'static str);
+
+impl PanicsAt {
+    /// For this thread, until the guard is dropped.
+    fn log(module: &'static str, message: &'static str) -> DefaultGuard {
+        spans().with(Self(module, message)).set_default()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for PanicsAt {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut message = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            if field.name() == "message" {
+                message = format!("{value:?}");
+            }
+        });
+        if event.metadata().target() == self.0 && message.starts_with(self.1) {
+            resume_unwind(Box::new("the log is full"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_api_whose_pruner_dies_ends_and_says_so() {
+    let database = database().await;
+    execute(&database, "drop table idempotency_keys").await;
+    let _log = PanicsAt::log("orders_api::pruner", "could not prune");
+
+    let (_, api) = serve(&database).await;
+
+    assert_eq!(wait_for_end(api).await, "the pruner panicked: the log is full");
+}
+
+#[tokio::test]
+async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
+    let database = database().await;
+    let _log = PanicsAt::log("orders_api::intake", "orders refused");
+    let (url, api) = serve(&database).await;
+    execute(&database, "rename table orders to away").await;
+
+    let order = sample::order().to_string();
+    let request = Client::new().post(format!("{url}/order/create-order")).header("content-type", "application/json");
+    let answer = request.body(order).send().await.unwrap();
+
+    assert_eq!(answer.status(), 500);
+    assert_eq!(wait_for_end(api).await, "the intake panicked: the log is full");
+}
+
+#[tokio::test]
+async fn a_worker_whose_claimer_dies_ends_and_says_so() {
+    let database = database().await;
+    let _log = PanicsAt::log("orders_worker::fetcher", "no claim");
+    execute(&database, "rename table orders to away").await;
+
+    let worker = work(&database, NeverEnds);
+
+    assert_eq!(wait_for_end(worker).await, "the claimer panicked: the log is full");
+}
+
+#[tokio::test]
+async fn a_worker_whose_heartbeat_dies_ends_and_says_so() {
+    let database = database().await;
+    let _log = PanicsAt::log("orders_worker::heart", "registered");
+
+    let worker = work(&database, NeverEnds);
+
+    assert_eq!(wait_for_end(worker).await, "the heartbeat panicked: the log is full");
+}
+
+#[tokio::test]
+async fn a_worker_whose_vital_task_dies_hands_back_what_it_holds() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let _log = PanicsAt::log("orders_worker::rescuer", "no rescue");
+    let worker = work(&database, NeverEnds);
+    let order_id = api.place(&sample::order()).await;
+    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
+
+    execute(&database, "rename table workers to away").await;
+
+    assert_eq!(wait_for_end(worker).await, "the rescuer panicked: the log is full");
+    assert_eq!(database.state(order_id).await, ("PENDING".to_owned(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_whose_task_dies_is_a_failed_one_and_its_slot_gets_free() {
+    let database = database().await;
+    let api = Api::start(&database.url, &[]).await;
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(run(database.url.clone(), DiesOfItsDestructor, Duration::from_millis(100), stop.clone()));
+
+    let order_id = api.place(&sample::order_of(13)).await;
+    let order = sample::wait_for_status(&api, order_id, "FAILED").await;
+    let other = api.place(&sample::order()).await;
+    sample::wait_for_status(&api, other, "COMPLETED").await;
+
+    assert_eq!((&order["attempt"], &order["last_error"]), (&2.into(), &"the task of this attempt died".into()));
+    let told = sample::events(&api, order_id).await;
+    assert_eq!(sample::names(&told), ["placed", "claimed", "attempt_failed", "claimed", "failed"]);
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+/// Work that has no end.
+struct NeverEnds;
+
+#[async_trait]
+impl Processor for NeverEnds {
+    async fn process(&self, _: &Order) -> Result<(), ProcessingError> {
+        std::future::pending().await
+    }
+}
+
+/// Work that has no end for user 13, and panics when it is given up.
+struct DiesOfItsDestructor;
+
+#[async_trait]
+impl Processor for DiesOfItsDestructor {
+    async fn process(&self, order: &Order) -> Result<(), ProcessingError> {
+        struct Bad;
+        impl Drop for Bad {
+            fn drop(&mut self) {
+                resume_unwind(Box::new("given up"));
+            }
+        }
+        if order.user_id.get() == 13 {
+            let _bad = Bad;
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+/// An API in this process, and its URL, as soon as it is alive.
+async fn serve(database: &Database) -> (String, JoinHandle<Result<(), String>>) {
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let url = format!("http://{}", listener.address());
+    let serving = orders_api::serve(
+        settings(&database.url),
+        listener,
+        Hosts::reached_at(Ipv4Addr::LOCALHOST.into(), &[]).unwrap(),
+        registry().unwrap(),
+        MemoryBudget::of_mb(192),
+        GRACE,
+        CancellationToken::new(),
+    );
+    (url, tokio::spawn(async { serving.await.map_err(|error| error.to_string()) }))
+}
+
+/// A worker in this process.
+fn work(database: &Database, processor: impl Processor) -> JoinHandle<Result<(), String>> {
+    tokio::spawn(run(database.url.clone(), processor, GRACE, CancellationToken::new()))
+}
+
+async fn run(url: String, processor: impl Processor, timeout: Duration, stop: CancellationToken) -> Result<(), String> {
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let worker = WorkerSettings {
+        concurrency: 1,
+        poll: Duration::from_millis(10),
+        timeout,
+        retries: RetryPolicy { max_attempts: 2, base: Duration::from_millis(1) },
+        dead_after: Duration::from_secs(2),
+        grace: GRACE,
+    };
+    let run = orders_worker::run(settings(&url), listener, Arc::new(processor), registry().unwrap(), worker, stop);
+    run.await.map_err(|error| error.to_string())
+}
+
+fn settings(url: &str) -> StoreSettings {
+    StoreSettings::new(url, 4).unwrap()
+}
+
+/// Why a program ended, which it does soon.
+async fn wait_for_end(program: JoinHandle<Result<(), String>>) -> String {
+    let start = Instant::now();
+    eventually("the program ends", sample::SOON, || async { program.is_finished().then_some(()) }).await;
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    program.await.unwrap().unwrap_err()
+}
+
+async fn execute(database: &Database, sql: &'static str) {
+    sqlx::raw_sql(sql).execute(&database.pool).await.unwrap();
+}
