@@ -1,45 +1,27 @@
 //! All SQL of the project. Each public function is one transaction; it takes and returns domain values.
 
-mod claim;
-mod claims;
-mod clock;
-mod complete;
 mod connection;
-mod control;
-mod counts;
 mod doctor;
-mod ended;
-mod events;
-mod external_ids;
-mod held;
-mod keys;
-mod leave;
-mod list;
-mod page;
-mod page_sql;
-mod place;
+mod orders;
 mod queue;
-mod row;
-mod script;
-mod wakeup;
-mod workers;
+mod sql;
 
 use std::sync::Arc;
 
 use sqlx::Executor;
 
 #[cfg(feature = "bench")]
-pub use place::bench;
+pub use orders::place::bench;
 
-pub use claim::{ClaimError, Claimed};
-pub use complete::{Finished, Partly};
 pub use connection::{ErrorKind, SchemaState, StoreError, StoreSettings};
-pub use control::Change;
 pub use doctor::{Finding, Severity};
-pub use keys::PRUNE_MAX;
-pub use leave::{Rescued, Settled};
-pub use page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};
-pub use place::weight_bytes;
+pub use orders::keys::PRUNE_MAX;
+pub use orders::page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};
+pub use orders::place::weight_bytes;
+pub use queue::claim::{ClaimError, Claimed};
+pub use queue::complete::{Finished, Partly};
+pub use queue::control::Change;
+pub use queue::settle::{Rescued, Settled};
 
 use connection::{Lane, Pool, Writes};
 
@@ -55,8 +37,8 @@ pub struct Store {
     pool: Pool,
     lane: Lane,
     writes: Arc<Writes>,
-    clock: Arc<clock::Clock>,
-    batches: Arc<claims::Batches>,
+    clock: Arc<queue::clock::Clock>,
+    batches: Arc<queue::claims::Batches>,
 }
 
 impl Store {

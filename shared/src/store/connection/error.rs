@@ -2,6 +2,8 @@ use std::{fmt, io};
 
 use sqlx::mysql::MySqlDatabaseError;
 
+use crate::store::sql::Oversized;
+
 /// A database operation that did not succeed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {doing}")]
@@ -97,20 +99,6 @@ impl Unconnected {
 impl From<Unconnected> for sqlx::Error {
     fn from(unconnected: Unconnected) -> Self {
         Self::Io(io::Error::other(unconnected))
-    }
-}
-
-/// A statement was not sent, since the server would not accept it.
-#[derive(Debug, thiserror::Error)]
-#[error("the statement has {bytes} bytes, and the server accepts {bytes_max} at once (max_allowed_packet)")]
-pub(in crate::store) struct Oversized {
-    pub(in crate::store) bytes: usize,
-    pub(in crate::store) bytes_max: usize,
-}
-
-impl From<Oversized> for sqlx::Error {
-    fn from(oversized: Oversized) -> Self {
-        Self::Encode(Box::new(oversized))
     }
 }
 

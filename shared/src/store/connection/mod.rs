@@ -12,8 +12,8 @@ mod settings;
 mod skip_locked;
 mod writes;
 
+pub(super) use self::error::number_of;
 pub use self::error::{ErrorKind, StoreError};
-pub(super) use self::error::{Oversized, number_of};
 pub(super) use self::lane::Lane;
 pub(super) use self::pool::Pool;
 pub use self::schema::SchemaState;

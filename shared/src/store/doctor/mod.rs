@@ -10,10 +10,10 @@ use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
-use super::counts::CountDelta;
-use super::script::Script;
-use super::{SchemaState, Store, StoreError};
 use crate::domain::{Registration, WorkerId};
+use crate::store::orders::counts::CountDelta;
+use crate::store::sql::Script;
+use crate::store::{SchemaState, Store, StoreError};
 
 /// How long the row of the SKIP LOCKED check may stay if its deletion fails: ten times as long as the check takes.
 const PROBE_LIFE: Duration = Duration::from_secs(30);

@@ -1,19 +1,17 @@
 //! Every way out of PROCESSING but completion: rare, and each leaves an event behind.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
 use super::complete::{Finished, Partly, pairs};
-use super::connection::Oversized;
-use super::counts::CountDelta;
-use super::held::{Held, Listed};
-use super::row::never;
-use super::{Store, StoreError};
+use super::locked::{Held, Listed};
 use crate::domain::{Claim, ClaimToken, FailedAttempt, NextStep, OrderId, OrderStatus, RESCUES_MAX};
+use crate::store::orders::counts::CountDelta;
+use crate::store::sql::{Oversized, micros, never, short};
+use crate::store::{Store, StoreError};
 
 macro_rules! left {
     () => {
@@ -37,7 +35,7 @@ macro_rules! left {
 
 /// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue. It keeps its
 /// token, which says nothing of an order that is not PROCESSING.
-pub(super) const LEAVE: &str = concat!(
+pub(in crate::store) const LEAVE: &str = concat!(
     "update ",
     left!(),
     r"
@@ -58,7 +56,7 @@ pub(super) const LEAVE: &str = concat!(
 );
 
 /// After [`LEAVE`], whose time it takes over; that leaves the columns that tell of the claim as they were.
-pub(super) const NOTE: &str = concat!(
+pub(in crate::store) const NOTE: &str = concat!(
     r"
     insert into order_events
         (order_id, at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
@@ -151,7 +149,7 @@ impl Store {
     }
 
     /// Takes orders back from a dead worker, in one commit, and gives those that somebody else has locked.
-    pub(super) async fn take_back(
+    pub(in crate::store) async fn take_back(
         &self,
         held: Vec<(OrderId, ClaimToken)>,
     ) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
@@ -248,13 +246,4 @@ impl Held {
         }
         Leaving { attempt, rescues, delay_us: Some(0), ..self.leaving("RESCUED", "PENDING") }
     }
-}
-
-pub(super) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// As much of an error as its column holds.
-pub(super) fn short(error: &str) -> String {
-    error.chars().take(1_000).collect()
 }

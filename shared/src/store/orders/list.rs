@@ -5,25 +5,25 @@ use uuid::Uuid;
 use super::page::{ListRow, Span};
 use super::page_sql::{END_OF_USERS_WALK, END_OF_WALK};
 use super::row::{ListedRow, OrderRow, order_columns};
-use super::{Store, StoreError};
 use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
+use crate::store::{Store, StoreError};
 
 /// Orders that are read for one page at most, where no index knows all that the page asks for. More would make such a page
 /// dearer than another, fewer would make more pages come back short.
 const WALK_MAX: u32 = 5_000;
 
-pub(super) const COUNT_UP_TO: &str = r"
+pub(in crate::store) const COUNT_UP_TO: &str = r"
     select count(*)
     from (select 1 from orders force index (orders_by_status) where listed_as = ? limit ?) as counted
 ";
 
-pub(super) const WITH_EXTERNAL_ID: &str = concat!(
+pub(in crate::store) const WITH_EXTERNAL_ID: &str = concat!(
     "select ",
     order_columns!(),
     " from orders where order_id = (select order_id from external_ids where external_id = ?)"
 );
 
-pub(super) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
+pub(in crate::store) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
 
 impl Store {
     /// The order with this id, if there is one.
@@ -164,7 +164,10 @@ async fn the_one(
 }
 
 /// One order, on a connection that its caller holds.
-pub(super) async fn read(connection: &mut MySqlConnection, order_id: OrderId) -> Result<Option<Order>, sqlx::Error> {
+pub(in crate::store) async fn read(
+    connection: &mut MySqlConnection,
+    order_id: OrderId,
+) -> Result<Option<Order>, sqlx::Error> {
     let found: Option<OrderRow> = sqlx::query_as(ONE).bind(order_id.uuid()).fetch_optional(connection).await?;
     found.map(Order::try_from).transpose().map_err(sqlx::Error::from)
 }

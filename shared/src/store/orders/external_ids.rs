@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::domain::{ExternalId, OrderId, Placed, Placement};
 
 /// External ids travel in hexadecimal, so that their characters are the column's and its index serves.
-pub(super) const TAKEN: &str = r"
+pub(in crate::store) const TAKEN: &str = r"
     select external_ids.external_id, external_ids.order_id
     from (
         select convert(unhex(external_id) using utf8mb4) collate utf8mb4_bin as external_id
@@ -27,11 +27,11 @@ const INSERT: &str = r"
 ";
 
 /// External ids in use, those of the batch at hand included.
-pub(super) struct Taken(HashMap<String, OrderId>);
+pub(in crate::store) struct Taken(HashMap<String, OrderId>);
 
 impl Taken {
     /// Takes all external ids of the placement; none when one of them is another order's, which is told.
-    pub(super) fn take(&mut self, placement: &Placement) -> Option<Placed> {
+    pub(in crate::store) fn take(&mut self, placement: &Placement) -> Option<Placed> {
         for (index, order) in placement.orders.iter().enumerate() {
             let Some(external_id) = &order.external_id else { continue };
             match self.0.get(external_id.as_str()) {
@@ -47,7 +47,10 @@ impl Taken {
 }
 
 /// Those of the placements' external ids that are taken.
-pub(super) async fn taken(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<Taken, sqlx::Error> {
+pub(in crate::store) async fn taken(
+    connection: &mut MySqlConnection,
+    placements: &[Placement],
+) -> Result<Taken, sqlx::Error> {
     let wanted: Vec<_> = wanted(placements).map(|(external_id, _)| hex::encode(external_id.as_str())).collect();
     if wanted.is_empty() {
         return Ok(Taken(HashMap::new()));
@@ -58,7 +61,7 @@ pub(super) async fn taken(connection: &mut MySqlConnection, placements: &[Placem
 }
 
 /// Writes the external ids of these placements.
-pub(super) async fn insert<'a>(
+pub(in crate::store) async fn insert<'a>(
     connection: &mut MySqlConnection,
     placements: impl IntoIterator<Item = &'a Placement>,
 ) -> Result<(), sqlx::Error> {

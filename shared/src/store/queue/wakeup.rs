@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use super::{Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// Bells that a caller keeps in mind at most. Of more workers these are enough to find one that is idle.
 const ADDRESSES_MAX: u32 = 1_000;

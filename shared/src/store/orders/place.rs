@@ -7,30 +7,18 @@ use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
 use super::counts::CountDelta;
+use super::external_ids;
+use super::keys;
 use super::keys::Outcome;
-use super::script::{Id, Items, Script, Text, Time, json_of_ids};
-use super::{ErrorKind, Store, StoreError, external_ids, keys};
 use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
+use crate::store::sql::{Id, Items, Script, Text, Time, json_of_ids, orders_by_id};
+use crate::store::{ErrorKind, Store, StoreError};
 
 /// How often a batch is tried in which somebody else wrote the same key or external id at the same moment. Each try ends one
 /// such race, so that more are needed only while others keep on winning them.
 const RACES_MAX: usize = 5;
 
-/// Each order of a list of ids, read by its primary key.
-macro_rules! orders_by_id {
-    () => {
-        r"
-        from (
-            select unhex(order_id) as order_id
-            from json_table(?, '$[*]' columns (order_id char(32) path '$')) as ids
-        ) as listed
-        straight_join orders force index (primary) on orders.order_id = listed.order_id
-        "
-    };
-}
-pub(super) use orders_by_id;
-
-pub(super) const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
+pub(in crate::store) const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
 
 impl Store {
     /// Places the orders of all `placements` in one commit, those apart whose key or external id is in use already. They

@@ -7,14 +7,14 @@ use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::{Store, StoreError};
 use crate::domain::{Fingerprint, IdempotencyKey, KeyUse, OrderId, Placed, Placement};
+use crate::store::{Store, StoreError};
 
 /// Keys that one statement prunes at most: few enough to hold nobody up.
 pub const PRUNE_MAX: u32 = 1_000;
 
 /// The keys of a batch that were used before, and when their first orders were placed.
-pub(super) const USED: &str = r"
+pub(in crate::store) const USED: &str = r"
     select
         idempotency_keys.key_hash,
         idempotency_keys.fingerprint,
@@ -39,7 +39,7 @@ const INSERT: &str = r"
 ";
 
 /// 24 hours is what callers are told; the hour more is for their clocks and for requests under way.
-pub(super) const PRUNE: &str = r"
+pub(in crate::store) const PRUNE: &str = r"
     delete from idempotency_keys
     where created_at < now(6) - interval 25 hour
     order by created_at
@@ -47,7 +47,7 @@ pub(super) const PRUNE: &str = r"
 ";
 
 /// What becomes of a placement in its batch.
-pub(super) enum Outcome {
+pub(in crate::store) enum Outcome {
     /// It is placed by the batch.
     New,
     /// It is an equal request of the batch that places these orders.
@@ -76,7 +76,7 @@ impl Store {
 type Hash = [u8; 32];
 
 /// Keys in use, those of the batch at hand included.
-pub(super) struct Used(HashMap<Hash, Before>);
+pub(in crate::store) struct Used(HashMap<Hash, Before>);
 
 struct Before {
     fingerprint: Fingerprint,
@@ -87,7 +87,7 @@ struct Before {
 
 impl Used {
     /// What became of an earlier request with this key; `None` when there was none.
-    pub(super) fn of(&self, key_use: &KeyUse, own: OrderId) -> Option<Outcome> {
+    pub(in crate::store) fn of(&self, key_use: &KeyUse, own: OrderId) -> Option<Outcome> {
         let before = self.0.get(&hash(&key_use.key))?;
         if before.fingerprint != key_use.fingerprint {
             return Some(Outcome::Known(Placed::KeyReused));
@@ -100,7 +100,7 @@ impl Used {
     }
 
     /// The key is used now.
-    pub(super) fn add(&mut self, key_use: &KeyUse, placement: &Placement) {
+    pub(in crate::store) fn add(&mut self, key_use: &KeyUse, placement: &Placement) {
         let order_ids = placement.orders.iter().map(|order| order.order_id).collect();
         let before = Before { fingerprint: key_use.fingerprint, order_ids, created_at: None };
         self.0.insert(hash(&key_use.key), before);
@@ -108,7 +108,10 @@ impl Used {
 }
 
 /// The keys of these placements that were used before.
-pub(super) async fn used(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<Used, sqlx::Error> {
+pub(in crate::store) async fn used(
+    connection: &mut MySqlConnection,
+    placements: &[Placement],
+) -> Result<Used, sqlx::Error> {
     let hashes: Vec<_> = key_uses(placements.iter()).map(|(key_use, _)| hex::encode(hash(&key_use.key))).collect();
     if hashes.is_empty() {
         return Ok(Used(HashMap::new()));
@@ -119,7 +122,7 @@ pub(super) async fn used(connection: &mut MySqlConnection, placements: &[Placeme
 }
 
 /// Writes the keys of these placements.
-pub(super) async fn insert<'a>(
+pub(in crate::store) async fn insert<'a>(
     connection: &mut MySqlConnection,
     placements: impl Iterator<Item = &'a Placement>,
 ) -> Result<(), sqlx::Error> {

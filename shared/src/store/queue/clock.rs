@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use super::{Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// The clock, and how far it is behind the newest order: read by the last entry of an index.
 const CLOCK: &str = r"
@@ -32,7 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_mins(10);
 
 /// What a process knows of the database's clock.
 #[derive(Debug, Default)]
-pub(super) struct Clock(Mutex<Known>);
+pub(in crate::store) struct Clock(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -50,7 +50,7 @@ impl Known {
 
 impl Clock {
     /// How far into the future of the clock a claim looks for what was due before the clock went back.
-    pub(super) fn looks_ahead(&self) -> Duration {
+    pub(in crate::store) fn looks_ahead(&self) -> Duration {
         let behind = self.behind(Instant::now());
         if behind.is_zero() { Duration::ZERO } else { behind + PAUSE_MAX }
     }
@@ -94,7 +94,7 @@ impl Store {
     }
 
     /// The database's clock, and how far it is behind the newest order.
-    pub(super) async fn read_clock(&self) -> Result<(DateTime<Utc>, Duration), StoreError> {
+    pub(in crate::store) async fn read_clock(&self) -> Result<(DateTime<Utc>, Duration), StoreError> {
         self.call("read the database's clock", async {
             let mut line = self.line().await?;
             let (clock, behind_us): (DateTime<Utc>, i64) = sqlx::query_as(CLOCK).fetch_one(&mut *line).await?;

@@ -5,15 +5,16 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::claim::{front, is_due};
-use super::leave::micros;
-use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, Queue, Situation};
+use crate::store::orders::list;
+use crate::store::sql::micros;
+use crate::store::{Store, StoreError};
 
 const PAUSED: &str = "select paused_at from queue_pauses";
 
 /// The first of all that wait, if it is due: by one value of the index, and not by a range of it, for which MySQL may take
 /// the index as a whole (see [`ANY_DUE`]).
-pub(super) const OLDEST_DUE: &str = r"
+pub(in crate::store) const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
     from (
         select order_id, available_at
@@ -27,7 +28,7 @@ pub(super) const OLDEST_DUE: &str = r"
 
 /// Asks for columns that `orders_by_status` does not have. Of a table that it believes to be empty, as its statistics say
 /// of one that has just been loaded from a dump, MySQL reads an index that has all columns from end to end.
-pub(super) const ANY_DUE: &str = concat!(
+pub(in crate::store) const ANY_DUE: &str = concat!(
     r"
     select exists (
         select 1
@@ -42,7 +43,7 @@ pub(super) const ANY_DUE: &str = concat!(
 );
 
 /// Reads the index entries in front of the order, up to the limit.
-pub(super) const AHEAD: &str = r"
+pub(in crate::store) const AHEAD: &str = r"
     select count(*)
     from (
         select 1

@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::page::PAGE_BYTES_MAX;
 use super::row::unless_never;
-use super::{Store, StoreError};
 use crate::domain::{
     Course, Event, EventKind, OrderId, OrderStatus, StoredEvent, Story, StoryKey, StoryPage, WorkerId,
 };
+use crate::store::{Store, StoreError};
 
 /// In the order of the primary key, from one event on.
-pub(super) const EVENTS: &str = r"
+pub(in crate::store) const EVENTS: &str = r"
     select at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at
     from order_events
     where order_id = ? and (at > ? or at = ? and event_id >= ?)

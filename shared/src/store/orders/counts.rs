@@ -6,13 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::{Connection, MySqlConnection};
 
-use super::connection::Long;
-use super::script::Script;
-use super::{Store, StoreError};
 use crate::domain::{OrderCounts, OrderStatus};
+use crate::store::connection::Long;
+use crate::store::sql::Script;
+use crate::store::{Store, StoreError};
 
 /// How long a full count may take, which reads the whole table: a hundred million orders.
-pub(super) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
+pub(in crate::store) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
 /// One statement, hence one moment.
 const KEPT: &str = r"
@@ -77,7 +77,7 @@ impl Store {
 
     /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
     /// own, a release of before there were counts among it, makes them so. Reads the whole table and locks nothing.
-    pub(super) async fn miscounted(&self) -> Result<CountDelta, StoreError> {
+    pub(in crate::store) async fn miscounted(&self) -> Result<CountDelta, StoreError> {
         self.long_call("count all orders", FULL_COUNT_LIMIT, async {
             let mut connection = self.long_connection(Long::FullCount).await?;
             let miscounted = counted(&mut connection, MISCOUNTED).await?;
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Sets the counts right, while others go on counting. By one process at a time, as `connection` ensures.
-    pub(super) async fn correct_counts(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+    pub(in crate::store) async fn correct_counts(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let counting = counted(&mut *connection, MISCOUNTED);
         let miscounted = self.long_call("count all orders", FULL_COUNT_LIMIT, counting).await?;
         if miscounted == CountDelta::default() {
@@ -108,7 +108,7 @@ async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Resul
 
 /// Orders that get to a status (more than zero) and that leave it (less), and their processing time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct CountDelta {
+pub(in crate::store) struct CountDelta {
     pending: i64,
     processing: i64,
     completed: i64,
@@ -119,21 +119,21 @@ pub(super) struct CountDelta {
 
 impl CountDelta {
     /// Orders that were not there before.
-    pub(super) fn placed(orders: u64) -> Self {
+    pub(in crate::store) fn placed(orders: u64) -> Self {
         let mut moves = Self::default();
         *moves.of_mut(OrderStatus::Pending) += signed(orders);
         moves
     }
 
     /// Orders that go from one status to another; COMPLETED ones go by [`CountDelta::completed`].
-    pub(super) fn moved(mut self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
+    pub(in crate::store) fn moved(mut self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
         *self.of_mut(from) -= signed(orders);
         *self.of_mut(to) += signed(orders);
         self
     }
 
     /// Orders that were claimed, and are completed at the same moment: since when each was there.
-    pub(super) fn completed(placed: &[DateTime<Utc>], completed_at: DateTime<Utc>) -> Self {
+    pub(in crate::store) fn completed(placed: &[DateTime<Utc>], completed_at: DateTime<Utc>) -> Self {
         let time = |created_at: &DateTime<Utc>| (completed_at - created_at).num_microseconds().unwrap_or_default();
         Self {
             processing_us: placed.iter().map(|created_at| i128::from(time(created_at))).sum(),
@@ -152,14 +152,14 @@ impl CountDelta {
     }
 
     /// Counts them, in the transaction that moves them.
-    pub(super) async fn count(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    pub(in crate::store) async fn count(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         Script::default().then(self.statement()).run(connection).await.map(drop)
     }
 
     /// Counts them: the last statement of the transaction that moves them, so that no two can wait for one another here.
     ///
     /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
-    pub(super) fn statement(&self) -> String {
+    pub(in crate::store) fn statement(&self) -> String {
         let Self { pending, processing, completed, failed, canceled, processing_us } = self;
         format!(
             r"

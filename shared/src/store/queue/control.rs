@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
-use super::counts::CountDelta;
-use super::row::never;
-use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, OrderStatus, RESCUES_MAX};
+use crate::store::orders::counts::CountDelta;
+use crate::store::orders::list;
+use crate::store::sql::never;
+use crate::store::{Store, StoreError};
 
 const LOCK_STATUS: &str = "select status, rescues from orders where order_id = ? for update";
 

@@ -3,11 +3,11 @@ use std::collections::{BTreeMap, HashSet};
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
-use super::counts::CountDelta;
-use super::held::Listed;
-use super::script::{Id, Script, ids};
-use super::{ErrorKind, Store, StoreError};
+use super::locked::Listed;
 use crate::domain::{Claim, ClaimToken, OrderId};
+use crate::store::orders::counts::CountDelta;
+use crate::store::sql::{Id, Script, ids};
+use crate::store::{ErrorKind, Store, StoreError};
 
 /// What became of a batch of claims that ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Partly<T, Done> {
 }
 
 impl<T> Partly<T, Finished> {
-    pub(super) fn finished(asked: usize, changed: u64, busy: Vec<T>) -> Self {
+    pub(in crate::store) fn finished(asked: usize, changed: u64, busy: Vec<T>) -> Self {
         let stale = (asked as u64).saturating_sub(changed + busy.len() as u64);
         Self { done: Finished { changed, stale }, busy }
     }
@@ -38,7 +38,7 @@ impl<T> Partly<T, Finished> {
 
 /// Completes those of the orders whose claims hold, at the same moment. One statement for all claims, so that it takes its
 /// locks in the order of ids.
-pub(super) fn complete(claims: impl IntoIterator<Item = (OrderId, ClaimToken)>) -> String {
+pub(in crate::store) fn complete(claims: impl IntoIterator<Item = (OrderId, ClaimToken)>) -> String {
     let mut claimed_by: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     for (order_id, token) in claims {
         claimed_by.entry(token.uuid()).or_default().push(order_id.uuid());
@@ -120,7 +120,7 @@ impl Store {
 
     /// Lets all of these go but those that are busy, which it gives back: the others' outcomes are stored, or they are
     /// somebody else's.
-    pub(super) fn let_go<T>(&self, all: Vec<T>, busy: &HashSet<OrderId>, claim: fn(&T) -> &Claim) -> Vec<T> {
+    pub(in crate::store) fn let_go<T>(&self, all: Vec<T>, busy: &HashSet<OrderId>, claim: fn(&T) -> &Claim) -> Vec<T> {
         let (busy, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| busy.contains(&claim(one).order_id()));
         self.batches.let_go(gone.iter().map(|one| claim(one).token()));
         busy
@@ -145,6 +145,6 @@ async fn complete_all(
     Ok(Some(CountDelta::completed(&placed, ran.time()?)))
 }
 
-pub(super) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {
+pub(in crate::store) fn pairs(claims: &[Claim]) -> Vec<(OrderId, ClaimToken)> {
     claims.iter().map(|claim| (claim.order_id(), claim.token())).collect()
 }

@@ -2,14 +2,14 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::counts::CountDelta;
-use super::leave::{micros, short};
-use super::row::{OrderRow, Unreadable, never, order_columns};
-use super::script::{Id, Script, ids};
-use super::{Store, StoreError, claims};
+use super::claims;
 use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
 };
+use crate::store::orders::counts::CountDelta;
+use crate::store::orders::row::{OrderRow, Unreadable, order_columns};
+use crate::store::sql::{Id, Script, ids, micros, never, short};
+use crate::store::{Store, StoreError};
 
 /// Of an order that waits: it is due, also where the clock went back. Then what was placed or changed before lies in the
 /// future, and a statement looks so far ahead (`clock.rs`). There an order is due unless its client wants it later: it was
@@ -22,12 +22,12 @@ macro_rules! is_due {
         )"
     };
 }
-pub(super) use is_due;
+pub(in crate::store) use is_due;
 
 /// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker
 /// was declared dead. `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted
 /// or locked, but for the few suspects that are passed over.
-pub(super) const LOCK_DUE: &str = concat!(
+pub(in crate::store) const LOCK_DUE: &str = concat!(
     "select ",
     order_columns!(),
     r"
@@ -46,7 +46,11 @@ pub(super) const LOCK_DUE: &str = concat!(
 );
 
 /// Claims orders that this transaction has locked.
-pub(super) fn claim(token: ClaimToken, worker_id: WorkerId, order_ids: impl IntoIterator<Item = Uuid>) -> String {
+pub(in crate::store) fn claim(
+    token: ClaimToken,
+    worker_id: WorkerId,
+    order_ids: impl IntoIterator<Item = Uuid>,
+) -> String {
     let (token, worker_id, order_ids) = (Id(token.uuid()), Id(worker_id.uuid()), ids(order_ids));
     format!(
         r"
@@ -193,7 +197,7 @@ impl Store {
 }
 
 /// In front of every order: the earliest time that there is for the database.
-pub(super) fn front() -> DateTime<Utc> {
+pub(in crate::store) fn front() -> DateTime<Utc> {
     DateTime::from_timestamp(-30_610_224_000, 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 

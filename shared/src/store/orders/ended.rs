@@ -1,11 +1,10 @@
 use uuid::Uuid;
 
-use super::place::orders_by_id;
-use super::script::json_of_ids;
-use super::{Store, StoreError};
 use crate::domain::OrderId;
+use crate::store::sql::{json_of_ids, orders_by_id};
+use crate::store::{Store, StoreError};
 
-pub(super) const ENDED: &str =
+pub(in crate::store) const ENDED: &str =
     concat!("select orders.order_id", orders_by_id!(), "where orders.status in ('COMPLETED', 'FAILED', 'CANCELED')");
 
 impl Store {

@@ -25,7 +25,7 @@ macro_rules! listed_orders {
 
 /// Locks the orders of a batch, but for those that somebody else has locked: one that is locked for long must not hold up
 /// its neighbours. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
-pub(super) const LOCK_LISTED: &str = concat!(
+pub(in crate::store) const LOCK_LISTED: &str = concat!(
     listed_orders!(
         "orders.order_id, orders.attempt, orders.rescues,
         cast(orders.status = 'PROCESSING' and orders.claim_token = listed.token as signed) as claim_holds"
@@ -42,29 +42,29 @@ const HELD: &str = concat!(
 
 /// An order that is locked.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Held {
-    pub(super) order_id: Uuid,
-    pub(super) attempt: u16,
-    pub(super) rescues: u8,
+pub(in crate::store) struct Held {
+    pub(in crate::store) order_id: Uuid,
+    pub(in crate::store) attempt: u16,
+    pub(in crate::store) rescues: u8,
     claim_holds: i64,
 }
 
 /// A batch of claims as it travels to the server.
-pub(super) struct Listed {
+pub(in crate::store) struct Listed {
     json: String,
     length: usize,
 }
 
 impl Listed {
     /// In the order of the ids, in which every writer takes its row locks.
-    pub(super) fn new(mut claims: Vec<(OrderId, ClaimToken)>) -> Self {
+    pub(in crate::store) fn new(mut claims: Vec<(OrderId, ClaimToken)>) -> Self {
         claims.sort_unstable_by_key(|(order_id, _)| *order_id);
         Self { length: claims.len(), json: as_json(&claims) }
     }
 
     /// Locks those whose claim holds. The others are those that somebody else has locked: whether their claims hold will
     /// show when that is over. A claim may even be made then, by a commit that nobody waits for any more.
-    pub(super) async fn lock(
+    pub(in crate::store) async fn lock(
         &self,
         connection: &mut MySqlConnection,
     ) -> Result<(Vec<Held>, HashSet<OrderId>), sqlx::Error> {
@@ -82,7 +82,7 @@ impl Listed {
 }
 
 /// Those of the claims that hold. Locks nothing.
-pub(super) async fn still_held(
+pub(in crate::store) async fn still_held(
     connection: &mut MySqlConnection,
     claims: Vec<(OrderId, ClaimToken)>,
 ) -> Result<Vec<(OrderId, ClaimToken)>, sqlx::Error> {

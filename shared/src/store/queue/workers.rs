@@ -4,12 +4,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::claims;
 use super::claims::Orphaned;
-use super::held::still_held;
-use super::leave::micros;
-use super::script::Script;
-use super::{Rescued, Store, StoreError, claims};
+use super::locked::still_held;
 use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, Registration, WorkerId};
+use crate::store::sql::{Script, micros};
+use crate::store::{Rescued, Store, StoreError};
 
 /// Orders that one commit rescues at most.
 const RESCUE_MAX: usize = 500;
