@@ -19,9 +19,8 @@ pub use orders::keys::PRUNE_MAX;
 pub use orders::page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};
 pub use orders::place::weight_bytes;
 pub use queue::claim::{ClaimError, Claimed};
-pub use queue::complete::{Finished, Partly};
 pub use queue::control::Change;
-pub use queue::settle::{Rescued, Settled};
+pub use queue::outcome::{Finished, Partly, Rescued, Settled};
 
 use connection::{Lane, Pool, Writes};
 
@@ -59,15 +58,9 @@ impl Store {
     }
 
     /// Asks the database for an answer.
-    ///
-    /// # Errors
-    ///
-    /// When it gives none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.call("reach the database", async {
-            let mut line = self.line().await?;
-            line.execute("select 1").await?;
-            line.done();
+        self.call("reach the database", async |connection| {
+            connection.execute("select 1").await?;
             Ok(())
         })
         .await

@@ -62,7 +62,7 @@ pub(in crate::store) struct Script(String);
 
 /// What the statements of a script came to.
 #[derive(Default)]
-pub(in crate::store) struct Ran {
+pub(in crate::store) struct ScriptResult {
     /// Rows that were found and changed.
     pub(in crate::store) changed: u64,
     /// Rows that were read, in the order of the statements.
@@ -102,25 +102,25 @@ impl Script {
     }
 
     /// Has the server run them all.
-    pub(in crate::store) async fn run(self, connection: &mut MySqlConnection) -> Result<Ran, sqlx::Error> {
-        let mut ran = Ran::default();
+    pub(in crate::store) async fn run(self, connection: &mut MySqlConnection) -> Result<ScriptResult, sqlx::Error> {
+        let mut result = ScriptResult::default();
         let is_large = self.0.len() > LARGE;
         let mut answers = sqlx::raw_sql(AssertSqlSafe(self.0)).fetch_many(&mut *connection);
         while let Some(answer) = answers.try_next().await? {
             match answer {
-                Either::Left(done) => ran.changed += done.rows_affected(),
-                Either::Right(row) => ran.rows.push(row),
+                Either::Left(done) => result.changed += done.rows_affected(),
+                Either::Right(row) => result.rows.push(row),
             }
         }
         drop(answers);
         if is_large {
             connection.shrink_buffers();
         }
-        Ok(ran)
+        Ok(result)
     }
 }
 
-impl Ran {
+impl ScriptResult {
     /// The moment that was asked for, by a statement of one row and column.
     pub(in crate::store) fn time(&self) -> Result<DateTime<Utc>, sqlx::Error> {
         self.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)

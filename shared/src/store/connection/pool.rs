@@ -105,10 +105,6 @@ impl Taken {
         self.pooled.connection
     }
 
-    pub(super) fn connection(&self) -> &MySqlConnection {
-        &self.pooled.connection
-    }
-
     pub(super) fn connection_mut(&mut self) -> &mut MySqlConnection {
         &mut self.pooled.connection
     }

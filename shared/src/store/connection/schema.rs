@@ -99,17 +99,11 @@ impl Store {
     }
 
     /// Compares the database's schema with what this binary knows.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        self.call("check the schema", async {
-            let mut line = self.line().await?;
-            let tables: i64 = sqlx::query_scalar(MIGRATIONS_TABLE).fetch_one(&mut *line).await?;
+        self.call("check the schema", async |connection| {
+            let tables: i64 = sqlx::query_scalar(MIGRATIONS_TABLE).fetch_one(&mut *connection).await?;
             let applied: Vec<(i64, bool)> =
-                if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(&mut *line).await? };
-            line.done();
+                if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(&mut *connection).await? };
             Ok(compare(&applied))
         })
         .await

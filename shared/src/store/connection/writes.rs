@@ -76,16 +76,10 @@ impl Writes {
 
 impl Store {
     /// Why the server would not take a write now; `None` where it would, as far as can be told without writing.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn write_obstacle(&self) -> Result<Option<&'static str>, StoreError> {
         let tried = self
-            .call("see whether writes go through", async {
-                let mut line = self.line().await?;
-                line.execute(WRITE_NOTHING).await?;
-                line.done();
+            .call("see whether writes go through", async |connection| {
+                connection.execute(WRITE_NOTHING).await?;
                 Ok(())
             })
             .await;

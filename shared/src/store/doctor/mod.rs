@@ -113,10 +113,8 @@ impl Store {
 
     async fn scripts(&self) -> Finding {
         let check = Check("scripts");
-        let answered = self.call("send several statements in one message", async {
-            let mut line = self.line().await?;
-            let ran = Script::begin().then("select now(6)").rollback().run(&mut line).await?;
-            line.done();
+        let answered = self.call("send several statements in one message", async |connection| {
+            let ran = Script::begin().then("select now(6)").rollback().run(connection).await?;
             ran.time()
         });
         match answered.await {
@@ -130,7 +128,7 @@ impl Store {
 
     async fn claims(&self) -> Finding {
         let check = Check("claims");
-        match self.lost().await {
+        match self.unlisted().await {
             Ok(lost) if lost > 0 => check.failed(format!(
                 "in no row of claims, so that nobody would rescue them: {lost} of the orders that are PROCESSING, as after \
                  changes by SQL of one's own, or where the database lost what it had committed: run `orders-api migrate`"

@@ -18,12 +18,13 @@ use crate::store::orders::keys::{PRUNE, USED};
 use crate::store::orders::list::{COUNT_UP_TO, ONE, WITH_EXTERNAL_ID};
 use crate::store::orders::page_sql::{END_OF_USERS_WALK, END_OF_WALK, FULL};
 use crate::store::orders::place::PLACED_ALREADY;
-use crate::store::queue::claim::{LOCK_DUE, claim, front};
+use crate::store::queue::claim::{LOCK_DUE, claim};
 use crate::store::queue::claims::ORPHANED;
+use crate::store::queue::clock::earliest;
 use crate::store::queue::complete::complete;
-use crate::store::queue::locked::LOCK_LISTED;
+use crate::store::queue::locked::LOCK_CLAIMED;
 use crate::store::queue::look::{AHEAD, ANY_DUE, OLDEST_DUE};
-use crate::store::queue::settle::{LEAVE, NOTE};
+use crate::store::queue::settle::{NOTE_SETTLED, SETTLE};
 use crate::store::{Store, StoreError};
 
 /// Rows that a statement with a limit is run for: a page's, and few enough to be locked for a moment beside workers.
@@ -75,7 +76,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         values
     };
     let limit = || Value::Limit(LIMIT);
-    let earliest = || Value::Time(last.created_at.naive_utc());
+    let oldest = || Value::Time(last.created_at.naive_utc());
     let by_status = |check, sql| Hot { check, sql: Cow::Borrowed(sql), ..BY_STATUS };
     let by_time = |check, sql| Hot { key: "orders_by_time", ..by_status(check, sql) };
     let by_user = |check, sql| Hot { key: "orders_by_user", ..by_status(check, sql) };
@@ -87,7 +88,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (
             by_status("plan: lock due orders", LOCK_DUE),
             vec![
-                Value::Time(front().naive_utc()),
+                Value::Time(earliest()),
                 Value::Number(0),
                 Value::Limit(u32::from(RESCUES_MAX)),
                 Value::Id(JUDGE),
@@ -96,9 +97,9 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         ),
         (of_ids("plan: claim orders", claim(token, worker_id, order_ids)), vec![]),
         (of_ids("plan: complete orders", complete(order_ids.map(|order_id| (order_id.into(), token)))), vec![]),
-        (by_id("plan: lock held orders", LOCK_LISTED), vec![EMPTY]),
-        (by_id("plan: note events", NOTE), vec![EMPTY]),
-        (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
+        (by_id("plan: lock held orders", LOCK_CLAIMED), vec![EMPTY]),
+        (by_id("plan: note events", NOTE_SETTLED), vec![EMPTY]),
+        (by_id("plan: leave PROCESSING", SETTLE), vec![EMPTY]),
         (
             Hot { table: "claims", access: &["range", "index"], ..by_id("plan: find orphans", ORPHANED) },
             vec![Value::Id(Uuid::nil()), limit()],
@@ -124,7 +125,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (Hot { access: &["const"], limit: Some(1), ..by_id("plan: read an order", ONE) }, vec![Value::Id(sample)]),
         (
             Hot { table: "order_events", access: &["ref", "range"], ..by_id("plan: read events", EVENTS) },
-            vec![Value::Id(sample), earliest(), earliest(), Value::Id(Uuid::nil()), limit()],
+            vec![Value::Id(sample), oldest(), oldest(), Value::Id(Uuid::nil()), limit()],
         ),
         (by_id("plan: see which orders ended", ENDED), vec![EMPTY]),
         (by_id("plan: find orders placed already", PLACED_ALREADY), vec![EMPTY]),
@@ -146,7 +147,7 @@ fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
         (Hot { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE) }, vec![]),
         (
             Hot { limit: Some(1), ..by_status("plan: see whether any is due", ANY_DUE) },
-            vec![Value::Time(front().naive_utc()), Value::Number(0)],
+            vec![Value::Time(earliest()), Value::Number(0)],
         ),
     ]
 }
@@ -180,11 +181,9 @@ impl Store {
 
     /// The newest order's id, to be found again; some other id where there is no order.
     async fn sample(&self) -> Result<Uuid, StoreError> {
-        self.call("find an order", async {
-            let mut line = self.line().await?;
+        self.call("find an order", async |connection| {
             let newest = "select order_id from orders order by order_id desc limit 1";
-            let sample = sqlx::query_scalar(newest).fetch_optional(&mut *line).await?;
-            line.done();
+            let sample = sqlx::query_scalar(newest).fetch_optional(&mut *connection).await?;
             Ok(sample.unwrap_or_else(Uuid::now_v7))
         })
         .await
@@ -194,9 +193,8 @@ impl Store {
     async fn plan(&self, hot: &Hot, values: &[Value]) -> Result<(Vec<Step>, Option<Reads>), StoreError> {
         // Without the word, MySQL tells a plan as a tree.
         let explain = format!("explain format=traditional {}", hot.sql);
-        self.call("look at a plan", async {
-            let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
+        self.call("look at a plan", async |connection| {
+            let mut transaction = connection.begin().await?;
             // While the queue is paused, a claim reads nothing, and would show no plan.
             transaction.execute("delete from queue_pauses").await?;
             // Nor does it where the worker is not on the list.
@@ -214,7 +212,6 @@ impl Store {
                 None => None,
             };
             transaction.rollback().await?;
-            line.done();
             Ok((steps, reads))
         })
         .await

@@ -97,10 +97,8 @@ impl Store {
     }
 
     async fn denied(&self) -> Result<(Vec<&'static str>, Vec<&'static str>), StoreError> {
-        self.call("try what the user may do", async {
-            let mut line = self.line().await?;
-            let denied = (denied(&mut line, &NEEDED).await?, denied(&mut line, &FOR_MIGRATIONS).await?);
-            line.done();
+        self.call("try what the user may do", async |connection| {
+            let denied = (denied(connection, &NEEDED).await?, denied(connection, &FOR_MIGRATIONS).await?);
             Ok(denied)
         })
         .await

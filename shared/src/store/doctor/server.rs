@@ -73,19 +73,18 @@ impl Store {
     }
 
     async fn ask_server(&self) -> Result<Server, StoreError> {
-        self.call("ask the server how it is set", async {
-            let mut line = self.line().await?;
-            let (version, comment) = sqlx::query_as(IDENTITY).fetch_one(&mut *line).await?;
-            let mut variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *line).await?;
+        self.call("ask the server how it is set", async |connection| {
+            let (version, comment) = sqlx::query_as(IDENTITY).fetch_one(&mut *connection).await?;
+            let mut variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *connection).await?;
             let names: Vec<_> = PINNED.iter().map(|pinned| format!("'{}'", pinned.name)).collect();
             let pinned = format!("show session variables where variable_name in ({})", names.join(", "));
-            let pinned: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(pinned)).fetch_all(&mut *line).await?;
+            let pinned: Vec<(String, String)> =
+                sqlx::query_as(AssertSqlSafe(pinned)).fetch_all(&mut *connection).await?;
             variables.extend(pinned);
-            let cipher: Option<(String, String)> = sqlx::query_as(CIPHER).fetch_optional(&mut *line).await?;
+            let cipher: Option<(String, String)> = sqlx::query_as(CIPHER).fetch_optional(&mut *connection).await?;
             let asked = Utc::now();
-            let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
+            let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *connection).await?;
             let answer_time = Utc::now() - asked;
-            line.done();
             Ok(Server {
                 version,
                 comment,

@@ -4,18 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, MySqlConnection};
+use sqlx::MySqlConnection;
 
 use crate::domain::{OrderCounts, OrderStatus};
-use crate::store::connection::Long;
+use crate::store::connection::FULL_COUNT_LIMIT;
 use crate::store::sql::Script;
 use crate::store::{Store, StoreError};
 
-/// How long a full count may take, which reads the whole table: a hundred million orders.
-pub(in crate::store) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
-
 /// One statement, hence one moment.
-const KEPT: &str = r"
+const KEPT_COUNTS: &str = r"
     select
         cast(coalesce(sum(pending), 0) as signed),
         cast(coalesce(sum(processing), 0) as signed),
@@ -61,30 +58,14 @@ type Row = (i64, i64, i64, i64, i64, String);
 
 impl Store {
     /// How many orders stand where, all at the same moment. Costs the same however many there are.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn order_counts(&self) -> Result<OrderCounts, StoreError> {
-        self.call("count orders", async {
-            let mut line = self.line().await?;
-            let kept = counted(&mut line, KEPT).await?;
-            line.done();
-            Ok(kept.into())
-        })
-        .await
+        self.call("count orders", async |connection| Ok(counted(connection, KEPT_COUNTS).await?.into())).await
     }
 
     /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
     /// own, a release of before there were counts among it, makes them so. Reads the whole table and locks nothing.
     pub(in crate::store) async fn miscounted(&self) -> Result<CountDelta, StoreError> {
-        self.long_call("count all orders", FULL_COUNT_LIMIT, async {
-            let mut connection = self.long_connection(Long::FullCount).await?;
-            let miscounted = counted(&mut connection, MISCOUNTED).await?;
-            let _ = connection.close().await;
-            Ok(miscounted)
-        })
-        .await
+        self.full_count("count all orders", async |connection| counted(connection, MISCOUNTED).await).await
     }
 
     /// Sets the counts right, while others go on counting. By one process at a time, as `connection` ensures.
@@ -95,7 +76,8 @@ impl Store {
             return Ok(());
         }
         tracing::info!(%miscounted, "the counts of orders are set right");
-        self.call("set the counts right", miscounted.count(connection)).await
+        let correcting = miscounted.count(connection);
+        self.long_call("set the counts right", FULL_COUNT_LIMIT, correcting).await
     }
 }
 

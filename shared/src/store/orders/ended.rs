@@ -9,16 +9,10 @@ pub(in crate::store) const ENDED: &str =
 
 impl Store {
     /// Those of the orders with which nothing more will happen by itself: COMPLETED, FAILED or CANCELED.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn ended(&self, order_ids: &[OrderId]) -> Result<Vec<OrderId>, StoreError> {
         let listed = json_of_ids(order_ids.iter().copied());
-        self.call("see which orders ended", async {
-            let mut line = self.line().await?;
-            let ended: Vec<Uuid> = sqlx::query_scalar(ENDED).bind(listed).fetch_all(&mut *line).await?;
-            line.done();
+        self.call("see which orders ended", async |connection| {
+            let ended: Vec<Uuid> = sqlx::query_scalar(ENDED).bind(listed).fetch_all(&mut *connection).await?;
             Ok(ended.into_iter().map(OrderId::from).collect())
         })
         .await

@@ -58,15 +58,9 @@ pub(in crate::store) enum Outcome {
 
 impl Store {
     /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn prune_idempotency_keys(&self) -> Result<u64, StoreError> {
-        self.call("prune idempotency keys", async {
-            let mut line = self.line().await?;
-            let pruned = sqlx::query(PRUNE).bind(PRUNE_MAX).execute(&mut *line).await?.rows_affected();
-            line.done();
+        self.call("prune idempotency keys", async |connection| {
+            let pruned = sqlx::query(PRUNE).bind(PRUNE_MAX).execute(&mut *connection).await?.rows_affected();
             Ok(pruned)
         })
         .await

@@ -27,15 +27,9 @@ pub(in crate::store) const ONE: &str = concat!("select ", order_columns!(), " fr
 
 impl Store {
     /// The order with this id, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreError> {
-        self.call("read an order", async {
-            let mut line = self.line().await?;
-            let found = read(&mut line, order_id).await?;
-            line.done();
+        self.call("read an order", async |connection| {
+            let found = read(connection, order_id).await?;
             Ok(found)
         })
         .await
@@ -46,28 +40,18 @@ impl Store {
     ///
     /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
     /// is looked through, so that a page may come back short, or empty, with a next page all the same.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn orders(&self, filter: &OrderFilter, after: Option<PageKey>, limit: u16) -> Result<Page, StoreError> {
-        self.call("list orders", async {
-            let mut line = self.line().await?;
+        self.call("list orders", async |connection| {
             let page = match &filter.external_id {
-                Some(external_id) => the_one(&mut line, filter, external_id, after).await?,
-                None => page::<OrderRow>(&mut line, filter, after, limit).await?,
+                Some(external_id) => the_one(connection, filter, external_id, after).await?,
+                None => page::<OrderRow>(connection, filter, after, limit).await?,
             };
-            line.done();
             Ok(page)
         })
         .await
     }
 
     /// The same, of the orders in a status, with what a short list shows of them.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn listed_orders(
         &self,
         status: OrderStatus,
@@ -75,10 +59,8 @@ impl Store {
         limit: u16,
     ) -> Result<Page<ListedOrder>, StoreError> {
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
-        self.call("list orders in a status", async {
-            let mut line = self.line().await?;
-            let page = page::<ListedRow>(&mut line, &filter, after, limit).await?;
-            line.done();
+        self.call("list orders in a status", async |connection| {
+            let page = page::<ListedRow>(connection, &filter, after, limit).await?;
             Ok(page)
         })
         .await

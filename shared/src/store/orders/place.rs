@@ -44,19 +44,17 @@ impl Store {
 
     /// `again`: whether some of the orders may be on disk, by an earlier try whose answer was lost.
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
-        self.call("place orders", async {
-            let mut line = self.line().await?;
+        self.call("place orders", async |connection| {
             let placed = if again || placements.iter().any(Placement::needs_lookup) {
-                let mut transaction = line.begin().await?;
+                let mut transaction = connection.begin().await?;
                 let placed = sort_out(&mut transaction, placements, again, self.statement_bytes_max()).await?;
                 transaction.commit().await?;
                 placed
             } else {
                 let script = insert(Script::begin(), placements.iter()).commit().within(self.statement_bytes_max())?;
-                let created_at = script.run(&mut line).await?.time()?;
+                let created_at = script.run(connection).await?.time()?;
                 placements.iter().map(|_| Placed::New { created_at }).collect()
             };
-            line.done();
             Ok(placed)
         })
         .await

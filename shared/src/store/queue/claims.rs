@@ -1,29 +1,28 @@
-//! The table `claims`: which orders a worker may hold. The row of a batch is written by its claim, and taken away after the
-//! last of its orders has left the worker's hands: by the worker's next claim, or by whoever rescues what a dead one held.
-//! Whether a claim still holds, the order itself says.
+//! The table `claims`: which orders a worker may hold. A claim writes the row of its batch; the worker's next claim deletes it
+//! after the last of the orders has left its hands, and the rescue does so for a dead worker. Whether a claim still holds, the
+//! order itself says.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::{Executor, MySqlConnection};
 use uuid::Uuid;
 
 use crate::domain::{ClaimToken, OrderId, WorkerId};
-use crate::store::connection::Long;
-use crate::store::orders::counts::FULL_COUNT_LIMIT;
+use crate::store::connection::FULL_COUNT_LIMIT;
 use crate::store::sql::{Id, JsonIds, Script};
 use crate::store::{Store, StoreError};
 
 /// Batches that are read at once in search of orders to rescue.
 const READ_MAX: u32 = 100;
 
-/// Rows that one claim takes away at most.
+/// Rows that one claim deletes at most.
 const ENDED_MAX: usize = 100;
 
-/// How many orders in work stand in no row: none, unless somebody has changed the tables by hand, or the database forgot what
-/// it had committed. Reads every order.
-const LOST: &str = r"
+/// Counts the orders in work that stand in no row: none, unless somebody has changed the tables by hand, or the database forgot
+/// what it had committed. Reads every order.
+const UNLISTED: &str = r"
     select count(*)
     from orders
     where status = 'PROCESSING' and not exists (
@@ -111,18 +110,18 @@ pub(in crate::store) fn insert(token: ClaimToken, worker_id: WorkerId, order_ids
     )
 }
 
-/// Takes the rows of batches away, each by itself: for a list of them the server may scan the table, which locks the rows of
-/// others. In the order of tokens, so that no two wait for one another.
+/// Deletes one row a statement: with an IN list MySQL may scan the table and lock other workers' rows. In the order of tokens,
+/// so that no two wait for one another.
 pub(in crate::store) fn delete(script: Script, tokens: &[ClaimToken]) -> Script {
     let mut tokens: Vec<_> = tokens.iter().map(|token| token.uuid()).collect();
     tokens.sort_unstable();
-    let delete =
-        |script: Script, token| script.then(format_args!("delete from claims where claim_token = {}", Id(token)));
-    tokens.into_iter().fold(script, delete)
+    tokens
+        .into_iter()
+        .fold(script, |script, token| script.then(format_args!("delete from claims where claim_token = {}", Id(token))))
 }
 
 /// A batch of a worker that is not alive.
-pub(in crate::store) struct Orphaned {
+pub(in crate::store) struct OrphanedBatch {
     pub(in crate::store) token: ClaimToken,
     /// `None` where something else wrote the row, which names no orders.
     pub(in crate::store) order_ids: Option<Vec<OrderId>>,
@@ -132,7 +131,7 @@ pub(in crate::store) struct Orphaned {
 pub(in crate::store) async fn orphaned(
     connection: &mut MySqlConnection,
     after: Option<ClaimToken>,
-) -> Result<Vec<Orphaned>, sqlx::Error> {
+) -> Result<Vec<OrphanedBatch>, sqlx::Error> {
     let after = after.map_or(Uuid::nil(), ClaimToken::uuid);
     let rows: Vec<(Uuid, String)> = sqlx::query_as(ORPHANED).bind(after).bind(READ_MAX).fetch_all(connection).await?;
     let batch = |(token, order_ids): (Uuid, String)| {
@@ -141,19 +140,16 @@ pub(in crate::store) async fn orphaned(
             tracing::error!(%token, %error, "a claim names no orders; {advice}");
         });
         let order_ids = order_ids.ok().map(|order_ids| order_ids.into_iter().map(OrderId::from).collect());
-        Orphaned { token: token.into(), order_ids }
+        OrphanedBatch { token: token.into(), order_ids }
     };
     Ok(rows.into_iter().map(batch).collect())
 }
 
 impl Store {
     /// How many orders in work stand in no row. Reads the whole table and locks nothing.
-    pub(in crate::store) async fn lost(&self) -> Result<i64, StoreError> {
-        self.long_call("look for orders that nobody would rescue", FULL_COUNT_LIMIT, async {
-            let mut connection = self.long_connection(Long::FullCount).await?;
-            let lost = sqlx::query_scalar(LOST).fetch_one(&mut connection).await?;
-            let _ = connection.close().await;
-            Ok(lost)
+    pub(in crate::store) async fn unlisted(&self) -> Result<i64, StoreError> {
+        self.full_count("look for orders that nobody would rescue", async |connection| {
+            sqlx::query_scalar(UNLISTED).fetch_one(connection).await
         })
         .await
     }

@@ -1,14 +1,15 @@
 //! A database's clock that goes back, as after a virtual machine was restored or a wrong time was set right.
 //!
-//! What was due before must not wait until the clock is there again. So whoever claims looks every few seconds whether it
-//! went back, and takes meanwhile what is due in the future by its own time alone.
+//! What was due before must not wait until the clock is there again. So each worker checks every few seconds whether it went
+//! back, and meanwhile claims what only the clock's new time puts into the future.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
+use crate::store::sql::micros;
 use crate::store::{Store, StoreError};
 
 /// The clock, and how far it is behind the newest order: read by the last entry of an index.
@@ -48,15 +49,30 @@ impl Known {
     }
 }
 
+/// The times of availability that a claim, and a question for due orders, look through (see `is_due!` in `claim.rs`).
+pub(super) struct Scan {
+    pub(super) from: NaiveDateTime,
+    /// How far into the future of the clock: there lies what was due before the clock went back.
+    pub(super) ahead_us: u64,
+}
+
+/// The earliest time that there is for the database: in front of every order.
+pub(in crate::store) fn earliest() -> NaiveDateTime {
+    DateTime::from_timestamp(-30_610_224_000, 0).unwrap_or(DateTime::<Utc>::MIN_UTC).naive_utc()
+}
+
 impl Clock {
-    /// How far into the future of the clock a claim looks for what was due before the clock went back.
-    pub(in crate::store) fn looks_ahead(&self) -> Duration {
-        let behind = self.behind(Instant::now());
-        if behind.is_zero() { Duration::ZERO } else { behind + PAUSE_MAX }
+    /// What to look through from `cursor` on, or from the earliest time: also where the clock went back, as what came before
+    /// that is behind what was found since.
+    pub(super) fn scan(&self, cursor: Option<DateTime<Utc>>) -> Scan {
+        let ahead = self.looks_ahead();
+        let cursor = cursor.filter(|_| ahead.is_zero());
+        Scan { from: cursor.map_or_else(earliest, |cursor| cursor.naive_utc()), ahead_us: micros(ahead) }
     }
 
-    fn behind(&self, now: Instant) -> Duration {
-        self.known().behind(now)
+    fn looks_ahead(&self) -> Duration {
+        let behind = self.known().behind(Instant::now());
+        if behind.is_zero() { Duration::ZERO } else { behind + PAUSE_MAX }
     }
 
     /// Notes a reading that was asked for at `asked` and answered `now`, and gives how far the clock is behind.
@@ -76,17 +92,13 @@ impl Clock {
         behind
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store {
-    /// Looks at the database's clock, so that claims know of it, and gives how far it is behind where it was once.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
+    /// Reads the database's clock, so that claims know of it, and gives how far it is behind where it was once.
     pub async fn check_clock(&self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
         let (clock, behind_newest) = self.read_clock().await?;
@@ -95,10 +107,8 @@ impl Store {
 
     /// The database's clock, and how far it is behind the newest order.
     pub(in crate::store) async fn read_clock(&self) -> Result<(DateTime<Utc>, Duration), StoreError> {
-        self.call("read the database's clock", async {
-            let mut line = self.line().await?;
-            let (clock, behind_us): (DateTime<Utc>, i64) = sqlx::query_as(CLOCK).fetch_one(&mut *line).await?;
-            line.done();
+        self.call("read the database's clock", async |connection| {
+            let (clock, behind_us): (DateTime<Utc>, i64) = sqlx::query_as(CLOCK).fetch_one(&mut *connection).await?;
             let behind = Duration::from_micros(u64::try_from(behind_us).unwrap_or_default());
             Ok((clock, if behind < BEHIND_MIN { Duration::ZERO } else { behind }))
         })
@@ -110,73 +120,48 @@ impl Store {
 mod tests {
     use super::*;
 
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn at(seconds: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()
-    }
-
-    fn read(clock: &Clock, time: DateTime<Utc>, behind_newest: Duration, now: Instant) -> Duration {
-        clock.read(time, behind_newest, now, now)
-    }
+    const DAY: i64 = 86_400_000;
 
     #[test]
-    fn a_clock_that_went_back_is_behind_until_it_is_there_again() {
-        let (clock, now) = (Clock::default(), Instant::now());
-        assert_eq!(read(&clock, at(0), Duration::ZERO, now), Duration::ZERO);
+    fn a_clock_is_behind_by_its_steps_back_and_by_the_newest_order() {
+        // Readings: when, what the clock says, how far it is behind the newest order. Then how far it is behind. In ms.
+        let cases: [(&str, &[(u64, i64, u64)], i64); 10] = [
+            ("never seen before", &[(0, 0, 0)], 0),
+            ("it went back", &[(0, 0, 0), (3_000, -597_000, 0)], 600_000),
+            ("it is on its way", &[(0, 0, 0), (3_000, -597_000, 0), (103_000, -497_000, 0)], 500_000),
+            ("it is there again", &[(0, 0, 0), (3_000, -597_000, 0), (604_000, 4_000, 0)], 0),
+            ("it was set right again", &[(0, 0, 0), (3_000, -597_000, 0), (6_000, 6_000, 0)], 0),
+            ("the newest order tells a new process", &[(0, 0, 90_000)], 90_000),
+            ("an order of years ahead says no more than a day", &[(0, 0, 100_000_000_000)], DAY),
+            ("a small step back", &[(0, 0, 0), (9_999, 9_000, 0)], 0),
+            ("a step forward", &[(0, 0, 0), (11_000, 600_000, 0)], 0),
+            ("steps of both kinds", &[(0, 0, 0), (9_999, 9_000, 0), (11_000, 600_000, 0)], 0),
+        ];
+        for (case, readings, behind) in cases {
+            let (clock, start) = (Clock::default(), Instant::now());
+            let mut found = Duration::ZERO;
+            for &(after, says, behind_newest) in readings {
+                let now = start + Duration::from_millis(after);
+                found = clock.read(at(says), Duration::from_millis(behind_newest), now, now);
+            }
 
-        let behind = read(&clock, at(-597), Duration::ZERO, now + 3 * SECOND);
-
-        assert_eq!(behind, 600 * SECOND);
-        assert_eq!(clock.behind(now + 603 * SECOND), Duration::ZERO);
-        assert_eq!(read(&clock, at(-497), Duration::ZERO, now + 103 * SECOND), 500 * SECOND);
-        assert_eq!(read(&clock, at(4), Duration::ZERO, now + 604 * SECOND), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_right_again_is_not_behind() {
-        let (clock, now) = (Clock::default(), Instant::now());
-        read(&clock, at(0), Duration::ZERO, now);
-        assert_eq!(read(&clock, at(-597), Duration::ZERO, now + 3 * SECOND), 600 * SECOND);
-
-        assert_eq!(read(&clock, at(6), Duration::ZERO, now + 6 * SECOND), Duration::ZERO);
-    }
-
-    #[test]
-    fn an_order_of_years_ahead_says_no_more_than_a_day() {
-        let clock = Clock::default();
-
-        assert_eq!(read(&clock, at(0), 100_000_000 * SECOND, Instant::now()), NEWEST_SAYS_MAX);
-    }
-
-    #[test]
-    fn a_process_that_never_saw_the_clock_before_knows_by_the_newest_order() {
-        let (clock, now) = (Clock::default(), Instant::now());
-
-        assert_eq!(read(&clock, at(0), 90 * SECOND, now), 90 * SECOND);
-
-        assert!(clock.looks_ahead() > PAUSE_MAX);
-    }
-
-    #[test]
-    fn small_steps_and_steps_forward_are_nothing() {
-        let (clock, now) = (Clock::default(), Instant::now());
-        read(&clock, at(0), Duration::ZERO, now);
-
-        read(&clock, at(9), Duration::ZERO, now + 10 * SECOND - Duration::from_millis(1));
-        read(&clock, at(600), Duration::ZERO, now + 11 * SECOND);
-
-        assert_eq!(clock.looks_ahead(), Duration::ZERO);
+            assert_eq!(TimeDelta::from_std(found).unwrap(), TimeDelta::milliseconds(behind), "{case}");
+            assert_eq!(clock.looks_ahead() > PAUSE_MAX, behind > 0, "{case}");
+        }
     }
 
     #[test]
     fn an_answer_that_took_long_is_no_step() {
-        let (clock, now) = (Clock::default(), Instant::now());
-        read(&clock, at(0), Duration::ZERO, now);
-
-        clock.read(at(10), Duration::ZERO, now + 10 * SECOND, now + 12 * SECOND);
-        read(&clock, at(15), Duration::ZERO, now + 15 * SECOND);
+        let (clock, start) = (Clock::default(), Instant::now());
+        for (asked, answered, says) in [(0, 0, 0), (10, 12, 10), (15, 15, 15)] {
+            let [asked, answered] = [asked, answered].map(|second| start + Duration::from_secs(second));
+            clock.read(at(says * 1_000), Duration::ZERO, asked, answered);
+        }
 
         assert_eq!(clock.looks_ahead(), Duration::ZERO);
+    }
+
+    fn at(millis: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(1_000_000_000 + millis).unwrap()
     }
 }

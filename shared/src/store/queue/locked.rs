@@ -1,13 +1,16 @@
-//! Claimed orders, found by their claims.
+//! Claimed orders, found by their claims and locked.
 
 use std::collections::HashSet;
 
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use crate::domain::{ClaimToken, OrderId};
+use crate::domain::{Claim, ClaimToken, OrderId};
 
-macro_rules! listed_orders {
+/// An order, and the batch that it was claimed in.
+pub(super) type ClaimedOrder = (OrderId, ClaimToken);
+
+macro_rules! claimed_orders {
     ($columns:literal) => {
         concat!(
             "select ",
@@ -25,76 +28,67 @@ macro_rules! listed_orders {
 
 /// Locks the orders of a batch, but for those that somebody else has locked: one that is locked for long must not hold up
 /// its neighbours. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
-pub(in crate::store) const LOCK_LISTED: &str = concat!(
-    listed_orders!(
+pub(in crate::store) const LOCK_CLAIMED: &str = concat!(
+    claimed_orders!(
         "orders.order_id, orders.attempt, orders.rescues,
         cast(orders.status = 'PROCESSING' and orders.claim_token = listed.token as signed) as claim_holds"
     ),
     "for update skip locked"
 );
 
-const LISTED: &str = listed_orders!("orders.order_id");
+const EXISTING: &str = claimed_orders!("orders.order_id");
 
-const HELD: &str = concat!(
-    listed_orders!("orders.order_id, listed.token"),
+const STILL_CLAIMED: &str = concat!(
+    claimed_orders!("orders.order_id, listed.token"),
     "where orders.status = 'PROCESSING' and orders.claim_token = listed.token"
 );
 
-/// An order that is locked.
+/// A claim that holds, and whose order is locked.
 #[derive(Debug, sqlx::FromRow)]
-pub(in crate::store) struct Held {
-    pub(in crate::store) order_id: Uuid,
-    pub(in crate::store) attempt: u16,
-    pub(in crate::store) rescues: u8,
+pub(super) struct LockedClaim {
+    pub(super) order_id: Uuid,
+    pub(super) attempt: u16,
+    pub(super) rescues: u8,
     claim_holds: i64,
 }
 
-/// A batch of claims as it travels to the server.
-pub(in crate::store) struct Listed {
-    json: String,
-    length: usize,
-}
-
-impl Listed {
-    /// In the order of the ids, in which every writer takes its row locks.
-    pub(in crate::store) fn new(mut claims: Vec<(OrderId, ClaimToken)>) -> Self {
-        claims.sort_unstable_by_key(|(order_id, _)| *order_id);
-        Self { length: claims.len(), json: as_json(&claims) }
-    }
-
-    /// Locks those whose claim holds. The others are those that somebody else has locked: whether their claims hold will
-    /// show when that is over. A claim may even be made then, by a commit that nobody waits for any more.
-    pub(in crate::store) async fn lock(
-        &self,
-        connection: &mut MySqlConnection,
-    ) -> Result<(Vec<Held>, HashSet<OrderId>), sqlx::Error> {
-        let locked: Vec<Held> = sqlx::query_as(LOCK_LISTED).bind(&self.json).fetch_all(&mut *connection).await?;
-        let mut busy = HashSet::new();
-        if locked.len() < self.length {
-            let all: Vec<Uuid> = sqlx::query_scalar(LISTED).bind(&self.json).fetch_all(connection).await?;
-            busy.extend(all.into_iter().map(OrderId::from));
-            for order in &locked {
-                busy.remove(&order.order_id.into());
-            }
+/// Locks those of the orders whose claim holds, and gives besides those that somebody else has locked: whether their claims
+/// hold will show when that is over. A claim may even be made then, by a commit that nobody waits for any more.
+pub(super) async fn lock(
+    connection: &mut MySqlConnection,
+    claims: &[ClaimedOrder],
+) -> Result<(Vec<LockedClaim>, HashSet<OrderId>), sqlx::Error> {
+    let json = to_json(claims);
+    let locked: Vec<LockedClaim> = sqlx::query_as(LOCK_CLAIMED).bind(&json).fetch_all(&mut *connection).await?;
+    let mut busy = HashSet::new();
+    if locked.len() < claims.len() {
+        let existing: Vec<Uuid> = sqlx::query_scalar(EXISTING).bind(&json).fetch_all(connection).await?;
+        busy.extend(existing.into_iter().map(OrderId::from));
+        for order in &locked {
+            busy.remove(&order.order_id.into());
         }
-        Ok((locked.into_iter().filter(|order| order.claim_holds == 1).collect(), busy))
     }
+    Ok((locked.into_iter().filter(|order| order.claim_holds == 1).collect(), busy))
 }
 
 /// Those of the claims that hold. Locks nothing.
-pub(in crate::store) async fn still_held(
+pub(super) async fn still_claimed(
     connection: &mut MySqlConnection,
-    claims: Vec<(OrderId, ClaimToken)>,
-) -> Result<Vec<(OrderId, ClaimToken)>, sqlx::Error> {
-    let held: Vec<(Uuid, Uuid)> = sqlx::query_as(HELD).bind(Listed::new(claims).json).fetch_all(connection).await?;
+    claims: &[ClaimedOrder],
+) -> Result<Vec<ClaimedOrder>, sqlx::Error> {
+    let held: Vec<(Uuid, Uuid)> = sqlx::query_as(STILL_CLAIMED).bind(to_json(claims)).fetch_all(connection).await?;
     Ok(held.into_iter().map(|(order_id, token)| (order_id.into(), token.into())).collect())
 }
 
-/// The pairs as an array of arrays, in hexadecimal.
-fn as_json(pairs: &[(OrderId, ClaimToken)]) -> String {
-    let rows: Vec<_> = pairs
-        .iter()
-        .map(|(order_id, token)| format!(r#"["{}","{}"]"#, order_id.uuid().simple(), token.uuid().simple()))
-        .collect();
-    format!("[{}]", rows.join(","))
+pub(super) fn claimed_order(claim: &Claim) -> ClaimedOrder {
+    (claim.order_id(), claim.token())
+}
+
+/// An array of pairs, in the order of the ids, in which every writer takes its row locks.
+fn to_json(claims: &[ClaimedOrder]) -> String {
+    let mut claims = claims.to_vec();
+    claims.sort_unstable_by_key(|(order_id, _)| *order_id);
+    let pair =
+        |(order_id, token): &ClaimedOrder| format!(r#"["{}","{}"]"#, order_id.uuid().simple(), token.uuid().simple());
+    format!("[{}]", claims.iter().map(pair).collect::<Vec<_>>().join(","))
 }

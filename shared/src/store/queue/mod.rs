@@ -7,6 +7,7 @@ pub(super) mod complete;
 pub(super) mod control;
 pub(super) mod locked;
 pub(super) mod look;
+pub(super) mod outcome;
+pub(super) mod rescue;
 pub(super) mod settle;
-pub(super) mod wakeup;
 pub(super) mod workers;

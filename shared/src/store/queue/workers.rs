@@ -1,18 +1,17 @@
-use std::collections::HashSet;
+//! The workers' rows: who lives, who is dead, and where a worker hears of new orders.
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::claims;
-use super::claims::Orphaned;
-use super::locked::still_held;
-use crate::domain::{ClaimToken, Heartbeat, LiveWorker, OrderId, Registration, WorkerId};
-use crate::store::sql::{Script, micros};
-use crate::store::{Rescued, Store, StoreError};
+use crate::domain::{Heartbeat, LiveWorker, Registration, WorkerId};
+use crate::store::sql::micros;
+use crate::store::{Store, StoreError};
 
-/// Orders that one commit rescues at most.
-const RESCUE_MAX: usize = 500;
+/// Addresses that a caller keeps in mind at most. Of more workers these are enough to find one that is idle.
+const ADDRESSES_MAX: u32 = 1_000;
 
 const REGISTER: &str = r"
     insert into workers (worker_id, host, pid, version, slots, wakeup_address, expires_at)
@@ -71,15 +70,19 @@ const LIVE: &str = r"
     order by started_at, worker_id
 ";
 
+/// Reads the whole table, which has a row for each worker.
+const WAKEUP_ADDRESSES: &str = r"
+    select wakeup_address
+    from workers
+    where expires_at > now(6) and wakeup_address is not null
+    order by worker_id
+    limit ?
+";
+
 impl Store {
     /// Makes a worker known. It must beat within `dead_after` from now on.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn register(&self, worker: &Registration) -> Result<(), StoreError> {
-        self.call("register this worker", async {
-            let mut line = self.line().await?;
+        self.call("register this worker", async |connection| {
             sqlx::query(REGISTER)
                 .bind(worker.worker_id.uuid())
                 .bind(&worker.host)
@@ -88,31 +91,24 @@ impl Store {
                 .bind(worker.slots)
                 .bind(worker.wakeup_address.map(|address| address.to_string()))
                 .bind(micros(worker.dead_after))
-                .execute(&mut *line)
+                .execute(&mut *connection)
                 .await?;
-            line.done();
             Ok(())
         })
         .await
     }
 
     /// One heartbeat.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<Heartbeat, StoreError> {
-        self.call("send a heartbeat", async {
-            let mut line = self.line().await?;
+        self.call("send a heartbeat", async |connection| {
             let beat = sqlx::query(BEAT)
                 .bind(micros(late_after(worker)))
                 .bind(micros(worker.dead_after))
                 .bind(busy)
                 .bind(worker.worker_id.uuid());
-            let alive = beat.execute(&mut *line).await?.rows_affected() > 0;
+            let alive = beat.execute(&mut *connection).await?.rows_affected() > 0;
             // Ids rise with time.
-            let eldest: Option<Uuid> = sqlx::query_scalar(ELDEST).fetch_optional(&mut *line).await?;
-            line.done();
+            let eldest: Option<Uuid> = sqlx::query_scalar(ELDEST).fetch_optional(&mut *connection).await?;
             let eldest = eldest == Some(worker.worker_id.uuid());
             Ok(if alive { Heartbeat::Alive { eldest } } else { Heartbeat::Dead })
         })
@@ -125,10 +121,11 @@ impl Store {
     ///
     /// When the database is away; then the worker's heartbeat runs out.
     pub async fn unregister(&self, worker_id: WorkerId) -> Result<(), StoreError> {
-        self.call("unregister this worker", async {
-            let mut line = self.line().await?;
-            sqlx::query("delete from workers where worker_id = ?").bind(worker_id.uuid()).execute(&mut *line).await?;
-            line.done();
+        self.call("unregister this worker", async |connection| {
+            sqlx::query("delete from workers where worker_id = ?")
+                .bind(worker_id.uuid())
+                .execute(&mut *connection)
+                .await?;
             Ok(())
         })
         .await
@@ -136,150 +133,51 @@ impl Store {
 
     /// Declares every worker dead whose lease has run out, and returns how many. None, unless the heartbeats of the
     /// `observer` have been on time for a third of the time that it may be silent.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn expire_workers(&self, observer: &Registration) -> Result<u64, StoreError> {
-        self.call("look for dead workers", async {
-            let mut line = self.line().await?;
+        self.call("look for dead workers", async |connection| {
             let expired: Vec<Uuid> = sqlx::query_scalar(EXPIRED)
                 .bind(micros(CLOCK_WENT_BACK))
                 .bind(micros(observer.dead_after))
                 .bind(observer.worker_id.uuid())
                 .bind(micros(late_after(observer)))
                 .bind(micros(observer.dead_after / 3))
-                .fetch_all(&mut *line)
+                .fetch_all(&mut *connection)
                 .await?;
             let mut dead = 0;
             for worker_id in expired {
                 let expire = sqlx::query(EXPIRE).bind(worker_id).bind(micros(CLOCK_WENT_BACK));
-                dead += expire.execute(&mut *line).await?.rows_affected();
+                dead += expire.execute(&mut *connection).await?.rows_affected();
             }
-            line.done();
             Ok(dead)
         })
         .await
     }
 
-    /// Takes orders back from dead workers, some of the batches that they claimed after `after`. Returns the last batch that
-    /// was looked at, unless there are no more. What the database does not take as a whole is rescued order by order.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away; then nothing of this may have been rescued.
-    pub async fn rescue_orphans(&self, after: Option<ClaimToken>) -> Result<(Rescued, Option<ClaimToken>), StoreError> {
-        let (batches, orphans) = self.orphans(after).await?;
-        let Some(last) = batches.last().map(|batch| batch.token) else { return Ok((Rescued::default(), None)) };
-        let (rescued, left) = if orphans.is_empty() {
-            Default::default()
-        } else {
-            match self.take_back(orphans.clone()).await {
-                Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
-                other => other?,
-            }
-        };
-        let is_done = |order_ids: &Vec<OrderId>| order_ids.iter().all(|order_id| !left.contains(order_id));
-        let done = batches.iter().filter(|batch| batch.order_ids.as_ref().is_some_and(is_done));
-        if let Err(error) = self.forget(&done.map(|batch| batch.token).collect::<Vec<_>>()).await {
-            // They are found again, and nothing is left to be rescued.
-            tracing::warn!(error = &error as &dyn std::error::Error, "claims of dead workers stay on the list");
-        }
-        Ok((rescued, Some(last)))
-    }
-
-    /// Rescues what can be rescued, and gives what is left.
-    async fn rescue_one_by_one(
-        &self,
-        orphans: Vec<(OrderId, ClaimToken)>,
-    ) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
-        let (mut total, mut left) = (Rescued::default(), HashSet::new());
-        for orphan in orphans {
-            match self.take_back(vec![orphan]).await {
-                Ok((one, busy)) => {
-                    total.rescued += one.rescued;
-                    total.poisonous += one.poisonous;
-                    left.extend(busy);
-                }
-                Err(error) if error.is_passing() => return Err(error),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(order_id = %orphan.0, error, "an order of a dead worker cannot be rescued");
-                    left.insert(orphan.0);
-                }
-            }
-        }
-        Ok((total, left))
-    }
-
-    /// As many batches of dead workers as one commit takes back, and those of their orders that are still in work.
-    async fn orphans(
-        &self,
-        after: Option<ClaimToken>,
-    ) -> Result<(Vec<Orphaned>, Vec<(OrderId, ClaimToken)>), StoreError> {
-        self.call("look for orders of dead workers", async {
-            let mut line = self.line().await?;
-            let mut batches = claims::orphaned(&mut line, after).await?;
-            let mut orders = 0;
-            batches.retain(|batch| {
-                let is_first = orders == 0;
-                orders += batch.order_ids.as_ref().map_or(0, Vec::len);
-                is_first || orders <= RESCUE_MAX
-            });
-            let named = batches
-                .iter()
-                .flat_map(|batch| batch.order_ids.iter().flatten().map(|&order_id| (order_id, batch.token)));
-            let orphans = still_held(&mut line, named.collect()).await?;
-            line.done();
-            Ok((batches, orphans))
-        })
-        .await
-    }
-
-    /// Takes the rows of batches away of which nobody holds an order any more.
-    async fn forget(&self, tokens: &[ClaimToken]) -> Result<(), StoreError> {
-        self.call("forget claims", async {
-            let mut line = self.line().await?;
-            claims::delete(Script::begin(), tokens).commit().run(&mut line).await?;
-            line.done();
-            Ok(())
-        })
-        .await
-    }
-
     /// Every worker that is alive, the longest running first.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn live_workers(&self) -> Result<Vec<LiveWorker>, StoreError> {
-        self.call("list the workers", async {
-            let mut line = self.line().await?;
-            let rows: Vec<WorkerRow> = sqlx::query_as(LIVE).fetch_all(&mut *line).await?;
-            line.done();
-            Ok(rows.into_iter().map(LiveWorker::from).collect())
+        self.call("list the workers", async |connection| {
+            let rows: Vec<WorkerRow> = sqlx::query_as(LIVE).fetch_all(&mut *connection).await?;
+            Ok(rows.into_iter().map(live_worker).collect())
+        })
+        .await
+    }
+
+    /// Where live workers hear that orders are there. What is no address is left out.
+    pub async fn wakeup_addresses(&self) -> Result<Vec<SocketAddr>, StoreError> {
+        self.call("list the wakeup addresses of the workers", async |connection| {
+            let query = sqlx::query_scalar(WAKEUP_ADDRESSES).bind(ADDRESSES_MAX);
+            let addresses: Vec<String> = query.fetch_all(connection).await?;
+            Ok(addresses.iter().filter_map(|address| address.parse().ok()).collect())
         })
         .await
     }
 }
 
-#[derive(Debug, sqlx::FromRow)]
-struct WorkerRow {
-    worker_id: Uuid,
-    host: String,
-    pid: u32,
-    version: String,
-    slots: u32,
-    busy: u32,
-    started_at: DateTime<Utc>,
-    heartbeat_at: DateTime<Utc>,
-}
+type WorkerRow = (Uuid, String, u32, String, u32, u32, DateTime<Utc>, DateTime<Utc>);
 
-impl From<WorkerRow> for LiveWorker {
-    fn from(row: WorkerRow) -> Self {
-        let WorkerRow { worker_id, host, pid, version, slots, busy, started_at, heartbeat_at } = row;
-        Self { worker_id: worker_id.into(), host, pid, version, slots, busy, started_at, heartbeat_at }
-    }
+fn live_worker(row: WorkerRow) -> LiveWorker {
+    let (worker_id, host, pid, version, slots, busy, started_at, heartbeat_at) = row;
+    LiveWorker { worker_id: worker_id.into(), host, pid, version, slots, busy, started_at, heartbeat_at }
 }
 
 /// A heartbeat is late when half of the time has passed that its worker may be silent: two were missed, not one.
