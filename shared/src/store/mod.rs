@@ -1,4 +1,7 @@
-//! All SQL of the project. Each public function is one transaction; it takes and returns domain values.
+//! All SQL of the project. Each public function is one transaction; it takes and returns domain values, and fails with a
+//! [`StoreError`] when the database is away; other reasons are named.
+//!
+//! Invariant: the rooms know only what stands before them: `sql`, `connection`, `orders`, `queue`, `doctor`.
 
 mod connection;
 mod doctor;
@@ -59,11 +62,21 @@ impl Store {
 
     /// Asks the database for an answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.call("reach the database", async |connection| {
-            connection.execute("select 1").await?;
-            Ok(())
-        })
-        .await
+        self.call("reach the database", async |connection| connection.execute("select 1").await.map(drop)).await
+    }
+
+    /// Brings the schema to what this binary knows, the counts of orders to what a full count gives, and writes the claims
+    /// that are missing: it reads the whole table. Several at once wait for one another. Fails too when the schema is newer,
+    /// or a migration fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.migrate_schema().await?;
+        // On the same connection, which the server would close, and the lock with it, if it were silent for long.
+        if let Err(error) = self.correct_counts(&mut connection).await {
+            // They are for reports, and no reason to keep the programs from their work.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the counts of orders may be wrong; run this again");
+        }
+        self.restore_claims(&mut connection).await
     }
 
     /// Bytes that one statement may have, so that the server accepts it.

@@ -202,6 +202,20 @@ pub(in crate::store) fn short(error: &str) -> String {
     error.chars().take(1_000).collect()
 }
 
+/// Inserts rows by a statement that takes them as JSON. Sorted: two writers of the same rows take them in the same order, so
+/// that one waits for the other and never both.
+pub(in crate::store) async fn insert_sorted<R: Ord + serde::Serialize>(
+    connection: &mut MySqlConnection,
+    statement: &'static str,
+    mut rows: Vec<R>,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_unstable();
+    sqlx::query(statement).bind(serde_json::json!(rows).to_string()).execute(connection).await.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

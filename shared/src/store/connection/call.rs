@@ -9,7 +9,7 @@ use super::lane::Lane;
 use super::session::{self, Long};
 use crate::store::{Store, StoreError};
 
-/// How long the answers to one call may take, beside the wait for a connection ([`Lane::patience`]). A server that is
+/// How long the answers to one call may take, beside the wait for a connection ([`Lane::wait_limit`]). A server that is
 /// paused, or a network that drops what it should carry, never says no. Longer than the limits in the server
 /// ([`session::PINNED`]), so that it is the server which gives up and says why; shorter would fail on a busy server,
 /// longer would keep callers from their own deadlines.
@@ -32,7 +32,7 @@ impl Store {
         work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
         let started = Instant::now();
-        let limit = self.lane.patience() + ANSWER_LIMIT;
+        let limit = self.lane.wait_limit() + ANSWER_LIMIT;
         let done = Box::pin(self.long_call(doing, limit, self.on_connection(work))).await;
         let elapsed = started.elapsed();
         if done.is_ok() && elapsed > SLOW_AFTER {

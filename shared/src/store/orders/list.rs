@@ -1,3 +1,5 @@
+//! Orders read: one by its id, or a page of a list. Each page costs what it holds, wherever it is.
+
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
@@ -6,6 +8,7 @@ use super::page::{ListRow, Span};
 use super::page_sql::{END_OF_USERS_WALK, END_OF_WALK};
 use super::row::{ListedRow, OrderRow, order_columns};
 use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
+use crate::store::sql::{json_of_ids, orders_by_id};
 use crate::store::{Store, StoreError};
 
 /// Orders that are read for one page at most, where no index knows all that the page asks for. More would make such a page
@@ -23,14 +26,24 @@ pub(in crate::store) const WITH_EXTERNAL_ID: &str = concat!(
     " from orders where order_id = (select order_id from external_ids where external_id = ?)"
 );
 
+/// Those of a list with which nothing more will happen by itself.
+pub(in crate::store) const ENDED: &str =
+    concat!("select orders.order_id", orders_by_id!(), "where orders.status in ('COMPLETED', 'FAILED', 'CANCELED')");
+
 pub(in crate::store) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
 
 impl Store {
     /// The order with this id, if there is one.
     pub async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreError> {
-        self.call("read an order", async |connection| {
-            let found = read(connection, order_id).await?;
-            Ok(found)
+        self.call("read an order", async |connection| read(connection, order_id).await).await
+    }
+
+    /// Those of the orders with which nothing more will happen by itself: COMPLETED, FAILED or CANCELED.
+    pub async fn ended(&self, order_ids: &[OrderId]) -> Result<Vec<OrderId>, StoreError> {
+        let json = json_of_ids(order_ids.iter().copied());
+        self.call("see which orders ended", async |connection| {
+            let ended: Vec<Uuid> = sqlx::query_scalar(ENDED).bind(json).fetch_all(connection).await?;
+            Ok(ended.into_iter().map(OrderId::from).collect())
         })
         .await
     }
@@ -41,12 +54,9 @@ impl Store {
     /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
     /// is looked through, so that a page may come back short, or empty, with a next page all the same.
     pub async fn orders(&self, filter: &OrderFilter, after: Option<PageKey>, limit: u16) -> Result<Page, StoreError> {
-        self.call("list orders", async |connection| {
-            let page = match &filter.external_id {
-                Some(external_id) => the_one(connection, filter, external_id, after).await?,
-                None => page::<OrderRow>(connection, filter, after, limit).await?,
-            };
-            Ok(page)
+        self.call("list orders", async |connection| match &filter.external_id {
+            Some(external_id) => the_one(connection, filter, external_id, after).await,
+            None => page::<OrderRow>(connection, filter, after, limit).await,
         })
         .await
     }
@@ -60,8 +70,7 @@ impl Store {
     ) -> Result<Page<ListedOrder>, StoreError> {
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
         self.call("list orders in a status", async |connection| {
-            let page = page::<ListedRow>(connection, &filter, after, limit).await?;
-            Ok(page)
+            page::<ListedRow>(connection, &filter, after, limit).await
         })
         .await
     }
@@ -76,22 +85,22 @@ async fn page<R: ListRow>(
     let (from, to) = filter.bounds(after);
     let span = Span { from, to };
     let user_id = filter.user_id.map(UserId::get);
-    match (filter.status, user_id) {
-        (Some(OrderStatus::Pending), user_id) if are_few(connection, OrderStatus::Pending).await? => {
+    let name = filter.status.map(OrderStatus::name);
+    match filter.status {
+        Some(OrderStatus::Pending) if are_few(connection, OrderStatus::Pending).await? => {
             let query = || match user_id {
                 None => sqlx::query_as(R::QUERIES.waiting),
                 Some(user_id) => sqlx::query_as(R::QUERIES.users_waiting).bind(user_id),
             };
             return span.read::<R>(connection, limit, query).await;
         }
-        (Some(OrderStatus::Processing), user_id) => {
+        Some(OrderStatus::Processing) => {
             let query = || sqlx::query_as(R::QUERIES.in_work).bind(user_id).bind(user_id);
             return span.read::<R>(connection, limit, query).await;
         }
-        (Some(status), user_id)
+        Some(status)
             if status != OrderStatus::Pending && (user_id.is_none() || are_few(connection, status).await?) =>
         {
-            let name = status.name();
             let query = || sqlx::query_as(R::QUERIES.in_status).bind(user_id).bind(user_id).bind(name).bind(name);
             return span.read::<R>(connection, limit, query).await;
         }
@@ -99,10 +108,9 @@ async fn page<R: ListRow>(
     }
     let end = if filter.status.is_some() { end_of_walk(connection, user_id, span).await? } else { None };
     let span = Span { to: end.unwrap_or(to), ..span };
-    let status = filter.status.map(OrderStatus::name);
     let query = || match user_id {
-        None => sqlx::query_as(R::QUERIES.newest).bind(status).bind(status),
-        Some(user_id) => sqlx::query_as(R::QUERIES.of_user).bind(status).bind(status).bind(user_id),
+        None => sqlx::query_as(R::QUERIES.newest).bind(name).bind(name),
+        Some(user_id) => sqlx::query_as(R::QUERIES.of_user).bind(name).bind(name).bind(user_id),
     };
     let page = span.read::<R>(connection, limit, query).await?;
     Ok(Page { next: page.next.or(end), ..page })
@@ -134,9 +142,8 @@ async fn the_one(
     external_id: &ExternalId,
     after: Option<PageKey>,
 ) -> Result<Page, sqlx::Error> {
-    let row: Option<OrderRow> =
-        sqlx::query_as(WITH_EXTERNAL_ID).bind(external_id.as_str()).fetch_optional(connection).await?;
-    let order = row.map(Order::try_from).transpose();
+    let query = sqlx::query_as::<_, OrderRow>(WITH_EXTERNAL_ID).bind(external_id.as_str());
+    let order = query.fetch_optional(connection).await?.map(Order::try_from).transpose();
     let order = order.inspect_err(|unreadable| tracing::error!(%unreadable, "an order is left out of its list"));
     let order = order.ok().flatten().filter(|order| {
         let place = PageKey { created_at: order.created_at, order_id: order.order_id };

@@ -1,7 +1,6 @@
 //! Orders as rows: placed, found, listed, counted. Knows nothing of workers.
 
 pub(super) mod counts;
-pub(super) mod ended;
 pub(super) mod events;
 pub(super) mod external_ids;
 pub(super) mod keys;
