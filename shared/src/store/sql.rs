@@ -12,7 +12,7 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
-use crate::domain::{ItemIds, OrderId};
+use crate::domain::OrderId;
 
 /// Bytes of a script from which on the driver gives its copy back. Left alone, each connection keeps room for the largest
 /// statement that it ever sent; for small ones that saves work.
@@ -149,24 +149,6 @@ pub(in crate::store) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
     list
 }
 
-/// Ids as the text of a JSON array, in hexadecimal.
-pub(in crate::store) struct JsonIds<'a>(pub(in crate::store) &'a [OrderId]);
-
-impl fmt::Display for JsonIds<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", json_of_ids(self.0.iter().copied()))
-    }
-}
-
-/// What was ordered, as the text of a JSON array.
-pub(in crate::store) struct Items<'a>(pub(in crate::store) &'a ItemIds);
-
-impl fmt::Display for Items<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", self.0)
-    }
-}
-
 /// Whatever somebody wrote, in hexadecimal; null where nobody wrote anything.
 pub(in crate::store) struct Text<'a>(pub(in crate::store) Option<&'a str>);
 
@@ -238,7 +220,7 @@ mod tests {
 
         assert_eq!(Time(at).to_string(), "'1970-01-01 00:00:01.000005'");
         assert_eq!(ids([Uuid::nil(), Uuid::max()]), format!("x'{}',x'{}'", "0".repeat(32), "f".repeat(32)));
-        assert_eq!(JsonIds(&[Uuid::nil().into()]).to_string(), format!("'[\"{}\"]'", "0".repeat(32)));
+        assert_eq!(json_of_ids([Uuid::nil().into()].into_iter()), format!("[\"{}\"]", "0".repeat(32)));
     }
 
     #[test]

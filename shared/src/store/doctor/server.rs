@@ -252,6 +252,8 @@ mod tests {
     use super::super::Severity::{self, Failed, Ok, Warning};
     use super::*;
 
+    type Case = (fn(&Server) -> Finding, &'static str, Severity);
+
     /// A server that shows these variables: `name=value`, one a line.
     fn server(variables: &str) -> Server {
         let variables = variables.lines().filter_map(|line| line.split_once('='));
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn each_check_tells_good_settings_from_bad_ones() {
-        let cases: [(fn(&Server) -> Finding, &str, Severity); 22] = [
+        let cases: [Case; 22] = [
             (Server::version, "version=8.0.36\nversion_comment=MySQL Community Server - GPL", Ok),
             (Server::version, "version=8.0.mysql_aurora.3.04.0\nversion_comment=Source distribution", Ok),
             (Server::version, "version=10.11.6-MariaDB-log\nversion_comment=Debian 12", Ok),

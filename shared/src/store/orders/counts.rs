@@ -11,20 +11,43 @@ use crate::store::connection::FULL_COUNT_LIMIT;
 use crate::store::sql::Script;
 use crate::store::{Store, StoreError};
 
+/// The columns of `order_counts`: orders in each of [`OrderStatus::ALL`], and the processing time of all completed ones.
+const COLUMNS: [&str; 6] = ["pending", "processing", "completed", "failed", "canceled", "processing_us"];
+
+macro_rules! kept {
+    () => {
+        r"
+        from (
+            select
+                coalesce(sum(pending), 0) as pending,
+                coalesce(sum(processing), 0) as processing,
+                coalesce(sum(completed), 0) as completed,
+                coalesce(sum(failed), 0) as failed,
+                coalesce(sum(canceled), 0) as canceled,
+                coalesce(sum(processing_us), 0) as processing_us
+            from order_counts
+        ) as kept
+        "
+    };
+}
+
 /// One statement, hence one moment.
-const KEPT_COUNTS: &str = r"
+const KEPT_COUNTS: &str = concat!(
+    r"
     select
-        cast(coalesce(sum(pending), 0) as signed),
-        cast(coalesce(sum(processing), 0) as signed),
-        cast(coalesce(sum(completed), 0) as signed),
-        cast(coalesce(sum(failed), 0) as signed),
-        cast(coalesce(sum(canceled), 0) as signed),
-        cast(coalesce(sum(processing_us), 0) as char)
-    from order_counts
-";
+        cast(pending as signed),
+        cast(processing as signed),
+        cast(completed as signed),
+        cast(failed as signed),
+        cast(canceled as signed),
+        cast(processing_us as char)
+    ",
+    kept!()
+);
 
 /// Reads every row of both tables, at the same moment, as it is one statement.
-const MISCOUNTED: &str = r"
+const MISCOUNTED: &str = concat!(
+    r"
     select
         cast(found.pending - kept.pending as signed),
         cast(found.processing - kept.processing as signed),
@@ -32,7 +55,10 @@ const MISCOUNTED: &str = r"
         cast(found.failed - kept.failed as signed),
         cast(found.canceled - kept.canceled as signed),
         cast(found.processing_us - kept.processing_us as char)
-    from (
+    ",
+    kept!(),
+    r"
+    cross join (
         select
             count(case when status = 'PENDING' then 1 end) as pending,
             count(case when status = 'PROCESSING' then 1 end) as processing,
@@ -42,17 +68,8 @@ const MISCOUNTED: &str = r"
             coalesce(sum(timestampdiff(microsecond, created_at, completed_at)), 0) as processing_us
         from orders
     ) as found
-    cross join (
-        select
-            coalesce(sum(pending), 0) as pending,
-            coalesce(sum(processing), 0) as processing,
-            coalesce(sum(completed), 0) as completed,
-            coalesce(sum(failed), 0) as failed,
-            coalesce(sum(canceled), 0) as canceled,
-            coalesce(sum(processing_us), 0) as processing_us
-        from order_counts
-    ) as kept
-";
+    "
+);
 
 type Row = (i64, i64, i64, i64, i64, String);
 
@@ -85,33 +102,26 @@ async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Resul
     let row: Row = sqlx::query_as(count).fetch_one(connection).await?;
     let (pending, processing, completed, failed, canceled, processing_us) = row;
     let processing_us = processing_us.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(CountDelta { pending, processing, completed, failed, canceled, processing_us })
+    Ok(CountDelta { orders: [pending, processing, completed, failed, canceled], processing_us })
 }
 
 /// Orders that get to a status (more than zero) and that leave it (less), and their processing time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::store) struct CountDelta {
-    pending: i64,
-    processing: i64,
-    completed: i64,
-    failed: i64,
-    canceled: i64,
+    /// By [`OrderStatus::ALL`].
+    orders: [i64; OrderStatus::ALL.len()],
     processing_us: i128,
 }
 
 impl CountDelta {
     /// Orders that were not there before.
     pub(in crate::store) fn placed(orders: u64) -> Self {
-        let mut moves = Self::default();
-        *moves.of_mut(OrderStatus::Pending) += signed(orders);
-        moves
+        Self::default().add(OrderStatus::Pending, signed(orders))
     }
 
     /// Orders that go from one status to another; COMPLETED ones go by [`CountDelta::completed`].
-    pub(in crate::store) fn moved(mut self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
-        *self.of_mut(from) -= signed(orders);
-        *self.of_mut(to) += signed(orders);
-        self
+    pub(in crate::store) fn moved(self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
+        self.add(from, -signed(orders)).add(to, signed(orders))
     }
 
     /// Orders that were claimed, and are completed at the same moment: since when each was there.
@@ -123,14 +133,11 @@ impl CountDelta {
         }
     }
 
-    fn of_mut(&mut self, status: OrderStatus) -> &mut i64 {
-        match status {
-            OrderStatus::Pending => &mut self.pending,
-            OrderStatus::Processing => &mut self.processing,
-            OrderStatus::Completed => &mut self.completed,
-            OrderStatus::Failed => &mut self.failed,
-            OrderStatus::Canceled => &mut self.canceled,
+    fn add(mut self, status: OrderStatus, by: i64) -> Self {
+        for (_, orders) in OrderStatus::ALL.iter().zip(&mut self.orders).filter(|(known, _)| **known == status) {
+            *orders += by;
         }
+        self
     }
 
     /// Counts them, in the transaction that moves them.
@@ -142,21 +149,17 @@ impl CountDelta {
     ///
     /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
     pub(in crate::store) fn statement(&self) -> String {
-        let Self { pending, processing, completed, failed, canceled, processing_us } = self;
+        let values = self.orders.map(i128::from).into_iter().chain([self.processing_us]);
+        let update = |(column, value)| format!("{column} = {column} + {value}");
+        let updates = COLUMNS.iter().zip(values.clone()).map(update).collect::<Vec<_>>().join(", ");
         format!(
             r"
-            insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
-            values (
-                mod(connection_id(), 64), {pending}, {processing}, {completed}, {failed}, {canceled}, {processing_us}
-            )
-            on duplicate key update
-                pending = pending + {pending},
-                processing = processing + {processing},
-                completed = completed + {completed},
-                failed = failed + {failed},
-                canceled = canceled + {canceled},
-                processing_us = processing_us + {processing_us}
-            "
+            insert into order_counts (shard, {columns})
+            values (mod(connection_id(), 64), {values})
+            on duplicate key update {updates}
+            ",
+            columns = COLUMNS.join(", "),
+            values = values.map(|value| value.to_string()).collect::<Vec<_>>().join(", "),
         )
     }
 }
@@ -164,30 +167,22 @@ impl CountDelta {
 /// For people.
 impl fmt::Display for CountDelta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pending, processing, completed, failed, canceled, processing_us } = self;
-        write!(
-            f,
-            "by {pending:+} PENDING, {processing:+} PROCESSING, {completed:+} COMPLETED, {failed:+} FAILED, \
-             {canceled:+} CANCELED and {processing_us:+} microseconds of processing"
-        )
+        let orders = self.orders.iter().zip(OrderStatus::ALL).map(|(orders, status)| format!("{orders:+} {status}"));
+        let orders = orders.collect::<Vec<_>>().join(", ");
+        write!(f, "by {orders} and {:+} microseconds of processing", self.processing_us)
     }
 }
 
 impl From<CountDelta> for OrderCounts {
-    fn from(moves: CountDelta) -> Self {
+    fn from(delta: CountDelta) -> Self {
         // Fewer than none, if something else took orders away.
-        let orders = |moved: i64| u64::try_from(moved).unwrap_or_default();
-        let micros = moves.processing_us.max(0).unsigned_abs();
+        let [pending, processing, completed, failed, canceled] =
+            delta.orders.map(|orders| u64::try_from(orders).unwrap_or_default());
+        let micros = delta.processing_us.max(0).unsigned_abs();
         let seconds = u64::try_from(micros / 1_000_000).unwrap_or(u64::MAX);
-        Self {
-            pending: orders(moves.pending),
-            processing: orders(moves.processing),
-            completed: orders(moves.completed),
-            failed: orders(moves.failed),
-            canceled: orders(moves.canceled),
-            processing_time: Duration::from_secs(seconds)
-                + Duration::from_micros(u64::try_from(micros % 1_000_000).unwrap_or_default()),
-        }
+        let processing_time =
+            Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(micros % 1_000_000).unwrap_or_default());
+        Self { pending, processing, completed, failed, canceled, processing_time }
     }
 }
 
@@ -206,32 +201,25 @@ mod tests {
         let completed_at = DateTime::from_timestamp(1_000_000, 5_000).unwrap_or_default();
         let placed = [7, 1_500_000, -3].map(|earlier| completed_at - TimeDelta::microseconds(earlier));
 
-        let moves = CountDelta::completed(&placed, completed_at);
+        let delta = CountDelta::completed(&placed, completed_at);
 
-        assert_eq!((moves.processing, moves.completed, moves.processing_us), (-3, 3, 1_500_004));
+        assert_eq!(delta, CountDelta { orders: [0, -3, 3, 0, 0], processing_us: 1_500_004 });
     }
 
     #[test]
     fn what_moved_is_added_to_the_row_of_the_connection_or_begins_it() {
         let sql = CountDelta::default().moved(OrderStatus::Pending, OrderStatus::Processing, 3).statement();
 
-        assert!(sql.contains("mod(connection_id(), 64), -3, 3, 0, 0, 0, 0"), "{sql}");
+        assert!(sql.contains("(mod(connection_id(), 64), -3, 3, 0, 0, 0, 0)"), "{sql}");
         assert!(sql.contains("pending = pending + -3,") && sql.contains("processing = processing + 3,"), "{sql}");
     }
 
     #[test]
-    fn orders_that_only_move_stay_as_many() {
-        let moves = CountDelta::placed(5).moved(OrderStatus::Pending, OrderStatus::Processing, 3);
+    fn orders_that_only_move_stay_as_many_and_fewer_than_none_are_none() {
+        let placed = CountDelta::placed(5).moved(OrderStatus::Pending, OrderStatus::Processing, 3);
+        let lost = CountDelta::default().moved(OrderStatus::Pending, OrderStatus::Failed, 1);
 
-        let counts = OrderCounts::from(moves);
-
-        assert_eq!(counts, OrderCounts { pending: 2, processing: 3, ..OrderCounts::default() });
-    }
-
-    #[test]
-    fn fewer_than_none_are_none() {
-        let moves = CountDelta::default().moved(OrderStatus::Pending, OrderStatus::Failed, 1);
-
-        assert_eq!(OrderCounts::from(moves), OrderCounts { failed: 1, ..OrderCounts::default() });
+        assert_eq!(OrderCounts::from(placed), OrderCounts { pending: 2, processing: 3, ..OrderCounts::default() });
+        assert_eq!(OrderCounts::from(lost), OrderCounts { failed: 1, ..OrderCounts::default() });
     }
 }

@@ -69,6 +69,9 @@ impl Store {
 
 type Hash = [u8; 32];
 
+/// Hash, fingerprint and order ids of a key, and since when it is used.
+type KeyRow = (Vec<u8>, Vec<u8>, Vec<u8>, DateTime<Utc>);
+
 /// Keys in use, those of the batch at hand included.
 pub(super) struct KnownKeys(HashMap<Hash, Known>);
 
@@ -108,7 +111,7 @@ pub(super) async fn known(
     if hashes.is_empty() {
         return Ok(KnownKeys(HashMap::new()));
     }
-    let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>, DateTime<Utc>)> =
+    let rows: Vec<KeyRow> =
         sqlx::query_as(USED).bind(serde_json::json!(hashes).to_string()).fetch_all(connection).await?;
     // A row that something else wrote may be no key.
     let parts = rows.into_iter().filter_map(|(hash, fingerprint, order_ids, created_at)| {

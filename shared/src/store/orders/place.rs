@@ -13,7 +13,7 @@ use super::external_ids;
 use super::keys;
 use super::keys::PlaceResult;
 use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
-use crate::store::sql::{Id, Items, Script, Text, Time, json_of_ids, orders_by_id};
+use crate::store::sql::{Id, Script, Text, Time, json_of_ids, orders_by_id};
 use crate::store::{ErrorKind, Store, StoreError};
 
 /// How often a batch is tried in which somebody else wrote the same key or external id at the same moment. Each try ends one
@@ -150,7 +150,7 @@ fn write_row(sql: &mut String, separator: &str, order: &NewOrder, is_plain: bool
 
     let NewOrder { order_id, user_id, item_ids, total_amount, currency, external_id, metadata, process_after } = order;
     let (order_id, user_id) = (Id(order_id.uuid()), user_id.get());
-    write!(sql, "{separator}\n({order_id},{user_id},{},{total_amount}", Items(item_ids))?;
+    write!(sql, "{separator}\n({order_id},{user_id},'{item_ids}',{total_amount}")?;
     if !is_plain {
         let currency = Text(currency.as_ref().map(Currency::code));
         let external_id = Text(external_id.as_ref().map(ExternalId::as_str));

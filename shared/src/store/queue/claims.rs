@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::domain::{ClaimToken, OrderId, WorkerId};
 use crate::store::connection::FULL_COUNT_LIMIT;
-use crate::store::sql::{Id, JsonIds, Script};
+use crate::store::sql::{Id, Script, json_of_ids};
 use crate::store::{Store, StoreError};
 
 /// Batches that are read at once in search of orders to rescue.
@@ -103,10 +103,10 @@ impl Batches {
 /// Writes the row of a batch.
 pub(in crate::store) fn insert(token: ClaimToken, worker_id: WorkerId, order_ids: &[OrderId]) -> String {
     format!(
-        "insert into claims (claim_token, worker_id, order_ids) values ({}, {}, {})",
+        "insert into claims (claim_token, worker_id, order_ids) values ({}, {}, '{}')",
         Id(token.uuid()),
         Id(worker_id.uuid()),
-        JsonIds(order_ids)
+        json_of_ids(order_ids.iter().copied())
     )
 }
 

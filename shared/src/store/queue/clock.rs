@@ -125,22 +125,22 @@ mod tests {
     #[test]
     fn a_clock_is_behind_by_its_steps_back_and_by_the_newest_order() {
         // Readings: when, what the clock says, how far it is behind the newest order. Then how far it is behind. In ms.
-        let cases: [(&str, &[(u64, i64, u64)], i64); 10] = [
-            ("never seen before", &[(0, 0, 0)], 0),
-            ("it went back", &[(0, 0, 0), (3_000, -597_000, 0)], 600_000),
-            ("it is on its way", &[(0, 0, 0), (3_000, -597_000, 0), (103_000, -497_000, 0)], 500_000),
-            ("it is there again", &[(0, 0, 0), (3_000, -597_000, 0), (604_000, 4_000, 0)], 0),
-            ("it was set right again", &[(0, 0, 0), (3_000, -597_000, 0), (6_000, 6_000, 0)], 0),
-            ("the newest order tells a new process", &[(0, 0, 90_000)], 90_000),
-            ("an order of years ahead says no more than a day", &[(0, 0, 100_000_000_000)], DAY),
-            ("a small step back", &[(0, 0, 0), (9_999, 9_000, 0)], 0),
-            ("a step forward", &[(0, 0, 0), (11_000, 600_000, 0)], 0),
-            ("steps of both kinds", &[(0, 0, 0), (9_999, 9_000, 0), (11_000, 600_000, 0)], 0),
+        let cases = [
+            ("never seen before", vec![(0, 0, 0)], 0),
+            ("it went back", vec![(0, 0, 0), (3_000, -597_000, 0)], 600_000),
+            ("it is on its way", vec![(0, 0, 0), (3_000, -597_000, 0), (103_000, -497_000, 0)], 500_000),
+            ("it is there again", vec![(0, 0, 0), (3_000, -597_000, 0), (604_000, 4_000, 0)], 0),
+            ("it was set right again", vec![(0, 0, 0), (3_000, -597_000, 0), (6_000, 6_000, 0)], 0),
+            ("the newest order tells a new process", vec![(0, 0, 90_000)], 90_000),
+            ("an order of years ahead says no more than a day", vec![(0, 0, 100_000_000_000)], DAY),
+            ("a small step back", vec![(0, 0, 0), (9_999, 9_000, 0)], 0),
+            ("a step forward", vec![(0, 0, 0), (11_000, 600_000, 0)], 0),
+            ("steps of both kinds", vec![(0, 0, 0), (9_999, 9_000, 0), (11_000, 600_000, 0)], 0),
         ];
         for (case, readings, behind) in cases {
             let (clock, start) = (Clock::default(), Instant::now());
             let mut found = Duration::ZERO;
-            for &(after, says, behind_newest) in readings {
+            for (after, says, behind_newest) in readings {
                 let now = start + Duration::from_millis(after);
                 found = clock.read(at(says), Duration::from_millis(behind_newest), now, now);
             }
