@@ -1,28 +1,4 @@
-use uuid::Uuid;
-
-use super::{Order, OrderId};
-
-/// Names one batch of claims. Whatever changes a claimed order must name it, so that a worker that lost its claim
-/// changes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClaimToken(Uuid);
-
-impl ClaimToken {
-    /// A token that no batch ever had.
-    pub(crate) fn fresh() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    pub(crate) fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl From<Uuid> for ClaimToken {
-    fn from(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-}
+use super::{ClaimToken, Order, OrderId};
 
 /// The right to finish one claimed order, and the duty: it is completed, failed or released, once.
 ///

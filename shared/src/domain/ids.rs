@@ -3,17 +3,64 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-/// An order's identity: a version 7 UUID (RFC 9562), made in the code and never by the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(transparent)]
-pub struct OrderId(Uuid);
+/// A type of version 7 UUIDs (RFC 9562), made in the code and never by the database.
+macro_rules! uuid_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// An id that nothing ever had.
+            #[must_use]
+            pub fn fresh() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The id as a plain UUID.
+            #[must_use]
+            pub fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_type! {
+    /// An order's identity. Ids of one process rise in the order of making.
+    OrderId
+}
+
+uuid_type! {
+    /// One life of a worker process, named afresh at each registration.
+    WorkerId
+}
+
+uuid_type! {
+    /// Names one batch of claims. Whatever changes a claimed order must name it, so that a worker that lost its claim
+    /// changes nothing.
+    ClaimToken
+}
 
 impl OrderId {
-    /// A fresh id. Ids of one process rise in the order of making.
+    /// A fresh id.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a default that differs at each call would surprise")]
     pub fn new() -> Self {
-        Self(Uuid::now_v7())
+        Self::fresh()
     }
 
     /// Comes before every id in use.
@@ -21,18 +68,6 @@ impl OrderId {
 
     /// Comes behind every id in use.
     pub(crate) const LAST: Self = Self(Uuid::max());
-
-    /// The id as a plain UUID.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl From<Uuid> for OrderId {
-    fn from(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
 }
 
 impl FromStr for OrderId {
@@ -40,42 +75,6 @@ impl FromStr for OrderId {
 
     fn from_str(text: &str) -> Result<Self, uuid::Error> {
         text.parse().map(Self)
-    }
-}
-
-impl fmt::Display for OrderId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// One life of a worker process: a version 7 UUID, made afresh at each registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct WorkerId(Uuid);
-
-impl WorkerId {
-    /// An id that no worker ever had.
-    #[must_use]
-    pub fn fresh() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// The id as a plain UUID.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl From<Uuid> for WorkerId {
-    fn from(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-}
-
-impl fmt::Display for WorkerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -19,13 +19,13 @@ mod why;
 
 pub use amount::{Amount, AmountError};
 pub use attempt::{FailedAttempt, NextStep, RetryPolicy};
-pub use claim::{Claim, ClaimToken};
+pub use claim::Claim;
 pub use counts::OrderCounts;
 pub use currency::{Currency, NotACurrency};
 pub(crate) use event::{Course, StoredEvent, Story};
 pub use event::{Event, EventKind, StoryKey, StoryPage, StoryPart};
 pub use idempotency_key::{IdempotencyKey, NotAnIdempotencyKey};
-pub use ids::{ItemIds, ItemIdsError, OrderId, UserId, WorkerId};
+pub use ids::{ClaimToken, ItemIds, ItemIdsError, OrderId, UserId, WorkerId};
 pub use labels::{ExternalId, ExternalIdError, Metadata, MetadataError};
 pub use order::{NewOrder, Order};
 pub use page::{ListedOrder, OrderFilter, Page, PageKey};

@@ -29,13 +29,13 @@ impl Situation {
 /// Why an order is not done yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It is.
+    /// It is done.
     Completed,
-    /// It was taken back.
+    /// It was canceled.
     Canceled,
     /// It is out of attempts, or cannot succeed.
     Failed,
-    /// A worker is at it.
+    /// A worker is working on it.
     Claimed,
     /// Its worker died; it is about to be rescued.
     WorkerDied,
@@ -45,9 +45,9 @@ pub enum Why {
     ClockWentBack,
     /// It is not due yet: an attempt failed and the next one waits.
     WaitsForRetry,
-    /// Nobody may claim an order now.
+    /// The queue is paused.
     QueuePaused,
-    /// Nobody is there to claim it.
+    /// No worker is alive.
     NoLiveWorker,
     /// Others are due for longer.
     OthersAhead,
@@ -86,48 +86,40 @@ impl Why {
     #[must_use]
     pub fn sentence(&self, order: &Order, situation: &Situation) -> String {
         let last_error = order.last_error.as_deref().unwrap_or("no error was noted");
+        let updated_at = time(Some(order.updated_at));
         match self {
-            Self::Completed => format!("It is done since {}.", time(order.completed_at)),
-            Self::Canceled => format!("It was canceled at {}.", time(Some(order.updated_at))),
-            Self::Failed => {
-                format!(
-                    "It failed at {}, after {}: {last_error}",
-                    time(Some(order.updated_at)),
-                    attempts(order.attempt)
-                )
-            }
+            Self::Completed => format!("It was completed at {}.", time(order.completed_at)),
+            Self::Canceled => format!("It was canceled at {updated_at}."),
+            Self::Failed => format!("It failed at {updated_at}, after {}: {last_error}", attempts(order.attempt)),
             Self::Claimed => {
                 let by = situation.holder.as_ref().map(|it| format!("{} (process {})", it.host, it.pid));
-                let by = by.unwrap_or_else(|| "a worker".to_owned());
-                format!("{by} works on it since {}, attempt {}.", time(order.claimed_at), order.attempt)
+                let by = by.unwrap_or_else(|| "A worker".to_owned());
+                format!("{by} has been working on it since {} (attempt {}).", time(order.claimed_at), order.attempt)
             }
             Self::WorkerDied => {
                 "Its worker died; a live worker takes it over within seconds, if there is one.".to_owned()
             }
             Self::Scheduled => format!("It is scheduled for {}.", time(order.available_at)),
-            Self::ClockWentBack => {
-                let behind = situation.clock_behind.as_secs();
-                format!(
-                    "The database's clock went back and is {behind} s behind the newest order; a worker takes this \
-                     order all the same, within seconds."
-                )
-            }
-            Self::WaitsForRetry => {
-                let (next, used) = (time(order.available_at), attempts(order.attempt));
-                format!("It is tried again at {next}, after {used}; the last one failed: {last_error}")
-            }
-            Self::QueuePaused => format!("The queue is paused since {}.", time(situation.paused_at)),
+            Self::ClockWentBack => format!(
+                "The database's clock went back and is {} s behind the newest order; a worker takes this order all the \
+                 same, within seconds.",
+                situation.clock_behind.as_secs()
+            ),
+            Self::WaitsForRetry => format!(
+                "It is tried again at {}, after {}; the last one failed: {last_error}",
+                time(order.available_at),
+                attempts(order.attempt)
+            ),
+            Self::QueuePaused => format!("The queue has been paused since {}.", time(situation.paused_at)),
             Self::NoLiveWorker => "It is due, but no worker is alive.".to_owned(),
             Self::OthersAhead if situation.ahead >= Situation::AHEAD_MAX => {
                 format!("It is due, and at least {} orders are due before it.", Situation::AHEAD_MAX)
             }
             Self::OthersAhead => format!("It is due; orders due before it: {}.", situation.ahead),
-            Self::Next if order.is_suspect() => {
-                format!(
-                    "It is due, but {} workers were lost with it: it waits for one with nothing else under way.",
-                    order.rescues
-                )
-            }
+            Self::Next if order.is_suspect() => format!(
+                "It is due, but {} workers were lost with it: it waits for one with nothing else under way.",
+                order.rescues
+            ),
             Self::Next => "It is due, and the next to be claimed once a worker has a free slot.".to_owned(),
         }
     }

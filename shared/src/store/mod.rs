@@ -1,45 +1,29 @@
-//! All SQL of the project. Each public function is one transaction; it takes and returns domain values.
+//! All SQL of the project. Each public function is one transaction; it takes and returns domain values, and fails with a
+//! [`StoreError`] when the database is away; other reasons are named.
+//!
+//! Invariant: the rooms know only what stands before them: `sql`, `connection`, `orders`, `queue`, `doctor`.
 
-mod claim;
-mod claims;
-mod clock;
-mod complete;
 mod connection;
-mod control;
-mod counts;
 mod doctor;
-mod ended;
-mod events;
-mod external_ids;
-mod held;
-mod keys;
-mod leave;
-mod list;
-mod page;
-mod page_sql;
-mod place;
+mod orders;
 mod queue;
-mod row;
-mod script;
-mod wakeup;
-mod workers;
+mod sql;
 
 use std::sync::Arc;
 
 use sqlx::Executor;
 
 #[cfg(feature = "bench")]
-pub use place::bench;
+pub use orders::place::bench;
 
-pub use claim::{ClaimError, Claimed};
-pub use complete::{Finished, Partly};
 pub use connection::{ErrorKind, SchemaState, StoreError, StoreSettings};
-pub use control::Change;
 pub use doctor::{Finding, Severity};
-pub use keys::PRUNE_MAX;
-pub use leave::{Rescued, Settled};
-pub use page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};
-pub use place::weight_bytes;
+pub use orders::keys::PRUNE_MAX;
+pub use orders::page::{ORDER_BYTES_MAX, PAGE_BYTES_MAX};
+pub use orders::place::weight_bytes;
+pub use queue::claim::{ClaimError, Claimed};
+pub use queue::control::Change;
+pub use queue::outcome::{Finished, Partly, Rescued, Settled};
 
 use connection::{Lane, Pool, Writes};
 
@@ -55,8 +39,8 @@ pub struct Store {
     pool: Pool,
     lane: Lane,
     writes: Arc<Writes>,
-    clock: Arc<clock::Clock>,
-    batches: Arc<claims::Batches>,
+    clock: Arc<queue::clock::Clock>,
+    batches: Arc<queue::claims::Batches>,
 }
 
 impl Store {
@@ -77,18 +61,22 @@ impl Store {
     }
 
     /// Asks the database for an answer.
-    ///
-    /// # Errors
-    ///
-    /// When it gives none.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.call("reach the database", async {
-            let mut line = self.line().await?;
-            line.execute("select 1").await?;
-            line.done();
-            Ok(())
-        })
-        .await
+        self.call("reach the database", async |connection| connection.execute("select 1").await.map(drop)).await
+    }
+
+    /// Brings the schema to what this binary knows, the counts of orders to what a full count gives, and writes the claims
+    /// that are missing: it reads the whole table. Several at once wait for one another. Fails too when the schema is newer,
+    /// or a migration fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.migrate_schema().await?;
+        // On the same connection, which the server would close, and the lock with it, if it were silent for long.
+        if let Err(error) = self.correct_counts(&mut connection).await {
+            // They are for reports, and no reason to keep the programs from their work.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the counts of orders may be wrong; run this again");
+        }
+        self.restore_claims(&mut connection).await
     }
 
     /// Bytes that one statement may have, so that the server accepts it.

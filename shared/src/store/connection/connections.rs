@@ -17,18 +17,17 @@ use super::lane::Lane;
 use super::open::{GIVEN_UP_AFTER, Opener, Opening, UnderWay, may_take_one_soon};
 use super::settings::StoreSettings;
 
-/// How long the answer of a connection is waited for that is tried. A line that carries nothing any more is best given up at
-/// once.
-const TRIED_FOR: Duration = Duration::from_millis(500);
+/// How long the answer to a ping is waited for. A connection that carries nothing any more is best given up at once.
+const PING_LIMIT: Duration = Duration::from_millis(500);
 
-/// A connection that has rested for so long is closed, before the server does that, after `wait_timeout`.
-const KEPT_IDLE: Duration = Duration::from_secs(10);
+/// A connection that was idle for so long is closed, before the server does that, after `wait_timeout`.
+const IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// A connection is closed at this age, however busy: the address may have come to mean another server, and sessions grow.
-const KEPT: Duration = Duration::from_mins(30);
+const AGE_MAX: Duration = Duration::from_mins(30);
 
-/// Between two looks for such connections.
-const LOOK: Duration = Duration::from_secs(5);
+/// Between two sweeps for such connections.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// How long a server may take to be told goodbye.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
@@ -43,7 +42,7 @@ pub(super) struct Connections {
 }
 
 struct State {
-    /// The one used last is used next, so that there are no more than it takes.
+    /// The one used last is used next, so that no more stay open than are needed.
     idle: Vec<Pooled>,
     waiting: [VecDeque<oneshot::Sender<Arrival>>; Lane::COUNT],
     opening: Opening,
@@ -55,9 +54,8 @@ struct State {
 /// A connection for somebody who waits, or why there is none.
 type Arrival = Result<Pooled, Unconnected>;
 
-/// A connection for who asks.
 pub(super) enum Next {
-    Rested(Pooled),
+    Idle(Pooled),
     Awaited(oneshot::Receiver<Arrival>),
 }
 
@@ -66,7 +64,7 @@ pub(super) struct Pooled {
     pub(super) connection: MySqlConnection,
     generation: u64,
     opened_at: Instant,
-    rests_since: Instant,
+    idle_since: Instant,
     _counted: Counted,
 }
 
@@ -105,15 +103,15 @@ impl Connections {
         connections
     }
 
-    /// One that rests, or else the next one, and has it opened. Where there is none at all, and openings fail for a reason that
-    /// does not pass by itself, that is told at once.
+    /// An idle connection, or else the next one, which it has opened. Fails at once where there is none at all, and openings
+    /// fail for a reason that does not pass by itself.
     pub(super) fn next(self: &Arc<Self>, lane: Lane) -> Result<Next, Unconnected> {
         let mut state = self.state();
         if state.is_closed {
             return Err(closed());
         }
-        if let Some(rested) = state.idle.pop() {
-            return Ok(Next::Rested(rested));
+        if let Some(idle) = state.idle.pop() {
+            return Ok(Next::Idle(idle));
         }
         if let Some(why) = state.opening.rests_because().filter(|_| self.has_none()) {
             return Err(why);
@@ -124,33 +122,26 @@ impl Connections {
         Ok(Next::Awaited(arrival))
     }
 
-    /// Whether no connection is open, so that none can come back.
+    /// No connection is open, so that none can come back.
     fn has_none(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
     }
 
-    /// A new connection: for somebody who waits, or to rest.
-    fn arrived(self: &Arc<Self>, connection: MySqlConnection, generation: u64) {
-        let now = Instant::now();
-        let counted = Counted::new(&self.open);
-        self.keep(Pooled { connection, generation, opened_at: now, rests_since: now, _counted: counted });
-    }
-
-    /// Tells all who wait that there is no connection.
+    /// Tells all waiting callers that there is no connection.
     fn failed(&self, why: &Unconnected) {
         let waiting = mem::take(&mut self.state().waiting);
         for sender in waiting.into_iter().flatten() {
-            // It may have gone away.
             let _ = sender.send(Err(why.clone()));
         }
     }
 
     /// Gives it to somebody who waits, or keeps it until it is asked for.
     pub(super) fn keep(self: &Arc<Self>, mut pooled: Pooled) {
+        pooled.idle_since = Instant::now();
         let mut state = self.state();
         let is_kept = !state.is_closed
             && pooled.generation == state.generation
-            && pooled.opened_at.elapsed() < KEPT
+            && pooled.opened_at.elapsed() < AGE_MAX
             && self.open.load(Ordering::Relaxed) <= self.max;
         if !is_kept {
             self.open_for_those_who_wait(&mut state);
@@ -158,15 +149,12 @@ impl Connections {
             tokio::spawn(say_goodbye(vec![pooled]));
             return;
         }
-        for line in &mut state.waiting {
-            while let Some(sender) = line.pop_front() {
+        for queue in &mut state.waiting {
+            while let Some(sender) = queue.pop_front() {
                 match sender.send(Ok(pooled)) {
-                    Ok(()) => return,
                     // It has gone away: the next one may be there still.
-                    Err(back) => match back {
-                        Ok(back) => pooled = back,
-                        Err(_) => return,
-                    },
+                    Err(Ok(back)) => pooled = back,
+                    Ok(()) | Err(Err(_)) => return,
                 }
             }
         }
@@ -186,7 +174,8 @@ impl Connections {
             None => drop(under_way),
             Some(Ok(connection)) => {
                 self.state().opening.succeeded();
-                self.arrived(connection, generation);
+                let (now, counted) = (Instant::now(), Counted::new(&self.open));
+                self.keep(Pooled { connection, generation, opened_at: now, idle_since: now, _counted: counted });
                 drop(under_way);
             }
             Some(Err(error)) => {
@@ -228,14 +217,14 @@ impl Connections {
 
     /// Why none has come in time.
     pub(super) fn why_late(&self, lane: Lane) -> Unconnected {
-        let patience = lane.patience();
+        let limit = lane.wait_limit();
         match self.state().opening.trouble() {
             Some(Unconnected { kind, why }) => {
-                Unconnected { kind, why: format!("no connection within {patience:?}: {why}") }
+                Unconnected { kind, why: format!("no connection within {limit:?}: {why}") }
             }
             None => Unconnected {
                 kind: ErrorKind::Busy,
-                why: format!("no connection within {patience:?}: of {}, those for this use are busy", self.max),
+                why: format!("no connection within {limit:?}: of {}, those for this use are busy", self.max),
             },
         }
     }
@@ -268,40 +257,34 @@ impl Connections {
 impl State {
     /// How many wait for a connection and are still there.
     fn waiting(&mut self) -> usize {
-        for line in &mut self.waiting {
-            line.retain(|sender| !sender.is_closed());
+        for queue in &mut self.waiting {
+            queue.retain(|sender| !sender.is_closed());
         }
         if self.is_closed { 0 } else { self.waiting.iter().map(VecDeque::len).sum() }
     }
 }
 
 impl Pooled {
-    /// The same, used until now.
-    pub(super) fn used(self) -> Self {
-        Self { rests_since: Instant::now(), ..self }
-    }
-
-    /// How long nobody has used it.
     pub(super) fn idle_for(&self) -> Duration {
-        self.rests_since.elapsed()
+        self.idle_since.elapsed()
     }
 
     pub(super) async fn answers(&mut self) -> bool {
-        matches!(timeout(TRIED_FOR, self.connection.ping()).await, Ok(Ok(())))
+        timeout(PING_LIMIT, self.connection.ping()).await.is_ok_and(|answer| answer.is_ok())
     }
 }
 
-/// Why there are no more.
+/// Why there are no more connections.
 pub(super) fn closed() -> Unconnected {
     Unconnected { kind: ErrorKind::Away, why: "this program is about to end".to_owned() }
 }
 
-/// Closes connections that nobody has used for a while, or that are old, as long as there is the pool.
+/// Closes connections that are idle or old, for as long as there is the pool.
 async fn close_unused(connections: Weak<Connections>) {
     loop {
-        sleep(LOOK).await;
+        sleep(SWEEP_EVERY).await;
         let Some(connections) = connections.upgrade() else { return };
-        let is_unused = |pooled: &mut Pooled| pooled.idle_for() >= KEPT_IDLE || pooled.opened_at.elapsed() >= KEPT;
+        let is_unused = |pooled: &mut Pooled| pooled.idle_for() >= IDLE_MAX || pooled.opened_at.elapsed() >= AGE_MAX;
         let unused: Vec<_> = connections.state().idle.extract_if(.., is_unused).collect();
         drop(connections);
         say_goodbye(unused).await;

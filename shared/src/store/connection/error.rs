@@ -1,6 +1,11 @@
+//! What failures of the database mean. Every method of the store fails with a [`StoreError`] when the database is away; other
+//! reasons are named where they matter.
+
 use std::{fmt, io};
 
 use sqlx::mysql::MySqlDatabaseError;
+
+use crate::store::sql::Oversized;
 
 /// A database operation that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +38,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Whether the same call may succeed later without anybody changing it.
+    /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_passing(self) -> bool {
         matches!(self, Self::Away | Self::Busy | Self::Locked | Self::ReadOnly | Self::Full)
@@ -41,7 +46,7 @@ impl ErrorKind {
 }
 
 impl StoreError {
-    /// Says what was tried; made for `map_err`.
+    /// An error that says what was tried; made for `map_err`.
     pub(in crate::store) fn when(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |cause| Self { doing, cause }
     }
@@ -63,7 +68,8 @@ impl StoreError {
     pub fn had_no_effect(&self) -> bool {
         match &self.cause {
             sqlx::Error::Io(error) if unconnected(error).is_some() => true,
-            cause => number_of(cause).is_some_and(|number| row_of(number).is_none_or(|row| row.effect == Effect::None)),
+            cause => number_of(cause)
+                .is_some_and(|number| meaning_of(number).is_none_or(|meaning| meaning.effect == Effect::None)),
         }
     }
 }
@@ -100,20 +106,6 @@ impl From<Unconnected> for sqlx::Error {
     }
 }
 
-/// A statement was not sent, since the server would not accept it.
-#[derive(Debug, thiserror::Error)]
-#[error("the statement has {bytes} bytes, and the server accepts {bytes_max} at once (max_allowed_packet)")]
-pub(in crate::store) struct Oversized {
-    pub(in crate::store) bytes: usize,
-    pub(in crate::store) bytes_max: usize,
-}
-
-impl From<Oversized> for sqlx::Error {
-    fn from(oversized: Oversized) -> Self {
-        Self::Encode(Box::new(oversized))
-    }
-}
-
 /// What a driver's error means.
 pub(in crate::store) fn kind_of(error: &sqlx::Error) -> ErrorKind {
     match error {
@@ -124,7 +116,7 @@ pub(in crate::store) fn kind_of(error: &sqlx::Error) -> ErrorKind {
         }
         sqlx::Error::Encode(error) if error.is::<Oversized>() => ErrorKind::TooLarge,
         error if number_of(error) == Some(STORAGE_ENGINE) && !is_out_of_room(error) => ErrorKind::Refused,
-        error => number_of(error).and_then(row_of).map_or(ErrorKind::Refused, |row| row.kind),
+        error => number_of(error).and_then(meaning_of).map_or(ErrorKind::Refused, |meaning| meaning.kind),
     }
 }
 
@@ -158,26 +150,26 @@ enum Effect {
 }
 
 /// What an error number of MySQL or MariaDB means.
-struct Row {
+struct Meaning {
     number: u16,
     kind: ErrorKind,
     effect: Effect,
 }
 
-fn row_of(number: u16) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.number == number)
+fn meaning_of(number: u16) -> Option<&'static Meaning> {
+    MEANINGS.iter().find(|meaning| meaning.number == number)
 }
 
-const fn refused(number: u16, kind: ErrorKind) -> Row {
-    Row { number, kind, effect: Effect::None }
+const fn refused(number: u16, kind: ErrorKind) -> Meaning {
+    Meaning { number, kind, effect: Effect::None }
 }
 
-const fn ended(number: u16, kind: ErrorKind) -> Row {
-    Row { number, kind, effect: Effect::Unknown }
+const fn ended(number: u16, kind: ErrorKind) -> Meaning {
+    Meaning { number, kind, effect: Effect::Unknown }
 }
 
 /// Every error number that means more than "refused".
-const TABLE: &[Row] = &[
+const MEANINGS: &[Meaning] = &[
     refused(1020, ErrorKind::Busy),      // the record has changed since it was read (MariaDB)
     refused(1037, ErrorKind::Busy),      // the server is out of memory
     refused(1038, ErrorKind::Busy),      // the server is out of memory for sorting
@@ -270,34 +262,24 @@ mod tests {
 
     #[test]
     fn each_number_stands_in_the_table_once() {
-        for (index, row) in TABLE.iter().enumerate() {
-            assert!(TABLE[..index].iter().all(|before| before.number != row.number), "{}", row.number);
+        for (index, meaning) in MEANINGS.iter().enumerate() {
+            assert!(MEANINGS[..index].iter().all(|before| before.number != meaning.number), "{}", meaning.number);
         }
     }
 
     #[test]
-    fn what_was_never_sent_had_no_effect() {
-        let late = Unconnected { kind: ErrorKind::Busy, why: "all are in use".to_owned() };
+    fn an_error_tells_whether_it_passes_and_whether_the_call_may_have_had_an_effect() {
+        let never_sent = Unconnected { kind: ErrorKind::Busy, why: "all are in use".to_owned() };
+        let lost = io::Error::from(io::ErrorKind::ConnectionReset);
+        let oversized = Oversized { bytes: 2, bytes_max: 1 };
+        for (cause, kind, is_passing, had_no_effect) in [
+            (sqlx::Error::from(never_sent), ErrorKind::Busy, true, true),
+            (lost.into(), ErrorKind::Away, true, false),
+            (oversized.into(), ErrorKind::TooLarge, false, false),
+        ] {
+            let error = StoreError::when("place orders")(cause);
 
-        let error = StoreError::when("list orders")(late.into());
-
-        assert_eq!(error.kind(), ErrorKind::Busy);
-        assert!(error.is_passing() && error.had_no_effect());
-    }
-
-    #[test]
-    fn what_a_lost_connection_did_is_not_known() {
-        let error = StoreError::when("place orders")(io::Error::from(io::ErrorKind::ConnectionReset).into());
-
-        assert_eq!(error.kind(), ErrorKind::Away);
-        assert!(!error.had_no_effect());
-    }
-
-    #[test]
-    fn a_statement_that_is_too_large_stays_so() {
-        let error = StoreError::when("place orders")(Oversized { bytes: 2, bytes_max: 1 }.into());
-
-        assert_eq!(error.kind(), ErrorKind::TooLarge);
-        assert!(!error.is_passing());
+            assert_eq!((error.kind(), error.is_passing(), error.had_no_effect()), (kind, is_passing, had_no_effect));
+        }
     }
 }

@@ -1,9 +1,11 @@
+//! How the connections are shared out among the uses of them.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// Whom a connection is for. Each has connections of its own, so that none holds another up.
+/// What a connection is for. Each lane has connections of its own, so that none holds another up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Lane {
     /// What the program paces itself: the intake's commits; in a worker claims, outcomes and rescues.
@@ -27,7 +29,7 @@ impl Lane {
     }
 
     /// How long a connection is waited for. Work has nothing better to do; a caller is better told soon to come again.
-    pub(super) const fn patience(self) -> Duration {
+    pub(super) const fn wait_limit(self) -> Duration {
         match self {
             Self::Work => Duration::from_secs(3),
             Self::Watch | Self::Callers => Duration::from_secs(1),
@@ -74,26 +76,22 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    fn shares(max: usize, work: usize) -> [usize; Lane::COUNT] {
-        Lanes::sharing(max, work).0.map(|permits| permits.available_permits())
-    }
-
     #[test]
-    fn work_has_what_it_can_use_and_callers_have_the_rest() {
-        assert_eq!(shares(10, 2), [2, 2, 6]);
-        assert_eq!(shares(10, 5), [5, 1, 4]);
-        assert_eq!(shares(4, 2), [2, 1, 1]);
-    }
+    fn work_has_what_it_can_use_and_few_connections_are_shared_within_the_maximum() {
+        for (max, work, permits) in [
+            (10, 2, vec![2, 2, 6]),
+            (10, 5, vec![5, 1, 4]),
+            (4, 2, vec![2, 1, 1]),
+            (3, 2, vec![2, 1]),
+            (3, 5, vec![2, 1]),
+            (2, 2, vec![1, 1]),
+            (2, 5, vec![1, 1]),
+            (1, 1, vec![1]),
+        ] {
+            let mut lanes = Lanes::sharing(max, work).0.to_vec();
+            lanes.dedup_by(|one, other| Arc::ptr_eq(one, other));
 
-    #[test]
-    fn with_few_connections_some_share_and_there_are_never_more_than_allowed() {
-        for (max, work) in [(1, 1), (2, 2), (2, 5), (3, 2), (3, 5)] {
-            let [work, watch, callers] = &Lanes::sharing(max, work).0;
-            let apart = |one: &Arc<Semaphore>, other| if Arc::ptr_eq(one, other) { 0 } else { one.available_permits() };
-
-            let total = apart(work, watch) + apart(watch, callers) + callers.available_permits();
-
-            assert_eq!(total, max);
+            assert_eq!(lanes.iter().map(|lane| lane.available_permits()).collect::<Vec<_>>(), permits, "{max} {work}");
         }
     }
 }

@@ -12,12 +12,13 @@ mod settings;
 mod skip_locked;
 mod writes;
 
+pub(super) use self::call::FULL_COUNT_LIMIT;
+pub(super) use self::error::number_of;
 pub use self::error::{ErrorKind, StoreError};
-pub(super) use self::error::{Oversized, number_of};
 pub(super) use self::lane::Lane;
 pub(super) use self::pool::Pool;
 pub use self::schema::SchemaState;
-pub(super) use self::session::{Long, PINNED, Pinned, is_as_pinned};
+pub(super) use self::session::{PINNED, Pinned, is_as_pinned};
 pub use self::settings::StoreSettings;
 pub(super) use self::settings::Tls;
 pub(super) use self::writes::Writes;

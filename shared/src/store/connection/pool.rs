@@ -1,8 +1,8 @@
 //! The connections of one process to its database.
 //!
-//! Connections are opened in tasks of their own, few at once, which outlive those who asked for them: a handshake that is
-//! broken off counts against this host, and after `max_connect_errors` of them in a row the server shuts it out until an
-//! administrator lets it in again. So a server that is frozen is waited out, and a caller that goes away ends no handshake.
+//! Connections are opened in tasks of their own, few at once, which outlive the callers that asked for them: a handshake that
+//! is broken off counts against this host, and after `max_connect_errors` of them in a row the server shuts it out until an
+//! administrator lets it in again. So a frozen server is waited out, and a caller that goes away ends no handshake.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use super::error::Unconnected;
 use super::lane::{Lane, Lanes};
 use super::settings::{StoreSettings, Tls};
 
-/// A connection that has rested for longer is tried before it is used: the server may have closed it or been restarted.
-const TRIED_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is pinged before it is used: the server may have closed it or been restarted.
+const PINGED_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// The connections of one process. Cheap to clone.
 #[derive(Clone)]
@@ -27,8 +27,8 @@ pub(in crate::store) struct Pool {
     connections: Arc<Connections>,
 }
 
-/// A connection in use. Dropping it closes it; [`Taken::give_back`] keeps it.
-pub(in crate::store) struct Taken {
+/// A connection in use. Dropping it closes it; [`InUse::give_back`] keeps it.
+pub(super) struct InUse {
     pooled: Pooled,
     connections: Arc<Connections>,
     _permit: OwnedSemaphorePermit,
@@ -41,9 +41,9 @@ impl Pool {
         Self { lanes: Arc::new(lanes), connections: Connections::new(settings) }
     }
 
-    /// A connection that rests, or a new one.
-    pub(in crate::store) async fn take(&self, lane: Lane) -> Result<Taken, Unconnected> {
-        let deadline = Instant::now() + lane.patience();
+    /// An idle connection, or a new one.
+    pub(super) async fn take(&self, lane: Lane) -> Result<InUse, Unconnected> {
+        let deadline = Instant::now() + lane.wait_limit();
         let too_late = || self.connections.why_late(lane);
         let permits = Arc::clone(self.lanes.permits(lane));
         let permit = match timeout_at(deadline, permits.acquire_owned()).await {
@@ -52,20 +52,20 @@ impl Pool {
         };
         while Instant::now() < deadline {
             let mut pooled = match self.connections.next(lane)? {
-                Next::Rested(pooled) => pooled,
+                Next::Idle(pooled) => pooled,
                 Next::Awaited(arrival) => {
                     timeout_at(deadline, arrival).await.map_err(|_| too_late())?.map_err(|_| closed())??
                 }
             };
-            if pooled.idle_for() <= TRIED_AFTER_IDLE || pooled.answers().await {
-                return Ok(Taken { pooled, connections: Arc::clone(&self.connections), _permit: permit });
+            if pooled.idle_for() <= PINGED_AFTER_IDLE || pooled.answers().await {
+                return Ok(InUse { pooled, connections: Arc::clone(&self.connections), _permit: permit });
             }
         }
         Err(too_late())
     }
 
     /// Closes all connections: those in use when they come back.
-    pub(in crate::store) fn renew(&self) {
+    pub(super) fn renew(&self) {
         self.connections.renew();
     }
 
@@ -93,29 +93,19 @@ impl fmt::Debug for Pool {
     }
 }
 
-impl Taken {
+impl InUse {
     /// Gives the connection back, fit for the next call.
-    pub(in crate::store) fn give_back(self) {
+    pub(super) fn give_back(self) {
         let Self { pooled, connections, _permit } = self;
-        connections.keep(pooled.used());
+        connections.keep(pooled);
     }
 
     /// Takes the connection out of the pool for good.
-    pub(in crate::store) fn detach(self) -> MySqlConnection {
+    pub(super) fn detach(self) -> MySqlConnection {
         self.pooled.connection
-    }
-
-    pub(super) fn connection(&self) -> &MySqlConnection {
-        &self.pooled.connection
     }
 
     pub(super) fn connection_mut(&mut self) -> &mut MySqlConnection {
         &mut self.pooled.connection
-    }
-}
-
-impl fmt::Debug for Taken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Taken").finish_non_exhaustive()
     }
 }

@@ -1,3 +1,5 @@
+//! The migrations, and how a database stands to them.
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -60,14 +62,16 @@ impl fmt::Display for SchemaState {
 }
 
 impl Store {
-    /// Brings the schema to what this binary knows, the counts of orders to what a full count gives, and writes the claims
-    /// that are missing: it reads the whole table. Several at once wait for one another.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away, the schema is newer, or a migration fails.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        let mut connection = self.migrate_alone().await.map_err(|error| {
+    /// Brings the schema to what this binary knows, alone: several at once wait for one another. Gives the connection that
+    /// keeps the others waiting until it is closed.
+    pub(in crate::store) async fn migrate_schema(&self) -> Result<MySqlConnection, StoreError> {
+        let migrated = async {
+            let mut connection = self.long_connection(Long::Migration).await?;
+            lock(&mut connection).await?;
+            MIGRATIONS.run_direct(None, connection.acquire().await?, false).await?;
+            Ok(connection)
+        };
+        migrated.await.map_err(|error| {
             let cause = match error {
                 MigrateError::Execute(cause) => cause,
                 MigrateError::VersionMissing(version) if version < FIRST_MIGRATION => {
@@ -78,38 +82,15 @@ impl Store {
                 other => sqlx::Error::Migrate(Box::new(other)),
             };
             StoreError::when("migrate the database")(cause)
-        })?;
-        // On the same connection, which the server would close, and the lock with it, if it were silent for long.
-        if let Err(error) = self.correct_counts(&mut connection).await {
-            // They are for reports, and no reason to keep the programs from their work.
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the counts of orders may be wrong; run this again"
-            );
-        }
-        self.restore_claims(&mut connection).await
-    }
-
-    /// Gives the connection that keeps others from it. Closing that one, not returning it, gives the lock back in every case.
-    async fn migrate_alone(&self) -> Result<MySqlConnection, MigrateError> {
-        let mut connection = self.long_connection(Long::Migration).await?;
-        lock(&mut connection).await?;
-        MIGRATIONS.run_direct(None, connection.acquire().await?, false).await?;
-        Ok(connection)
+        })
     }
 
     /// Compares the database's schema with what this binary knows.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
-        self.call("check the schema", async {
-            let mut line = self.line().await?;
-            let tables: i64 = sqlx::query_scalar(MIGRATIONS_TABLE).fetch_one(&mut *line).await?;
+        self.call("check the schema", async |connection| {
+            let tables: i64 = sqlx::query_scalar(MIGRATIONS_TABLE).fetch_one(&mut *connection).await?;
             let applied: Vec<(i64, bool)> =
-                if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(&mut *line).await? };
-            line.done();
+                if tables == 0 { Vec::new() } else { sqlx::query_as(APPLIED).fetch_all(&mut *connection).await? };
             Ok(compare(&applied))
         })
         .await

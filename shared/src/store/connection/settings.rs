@@ -44,23 +44,15 @@ impl StoreSettings {
         if let Some(password) = url.password() {
             options = options.password(&decoded(password, "password")?);
         }
-        let is_near = match url.host() {
+        let host = match url.host() {
             // The driver takes an address of version 6 without its brackets.
-            Some(Host::Ipv4(address)) => {
-                options = options.host(&address.to_string());
-                address.is_loopback()
-            }
-            Some(Host::Ipv6(address)) => {
-                options = options.host(&address.to_string());
-                address.is_loopback()
-            }
-            Some(Host::Domain(name)) => {
-                let name = decoded(name, "host")?;
-                options = options.host(&name);
-                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            Some(Host::Domain(name)) => decoded(name, "host")?,
             None => return Err(invalid("it names no host")),
         };
+        options = options.host(&host);
+        let is_near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if let Some(port) = url.port() {
             options = options.port(port);
         }

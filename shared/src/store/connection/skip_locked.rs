@@ -16,22 +16,23 @@ impl Store {
     ///
     /// When the database is away, does not know the words, or has no row of that worker.
     pub async fn skips_locked_rows(&self, registered: WorkerId) -> Result<bool, StoreError> {
-        self.call("try SKIP LOCKED", async {
-            // Of the work's few connections it takes one alone.
-            let (mut holder, mut other) = (self.line().await?, self.for_callers().line().await?);
+        // Of the work's few connections it takes one alone.
+        let others = self.for_callers();
+        self.call("try SKIP LOCKED", async |holder| {
             let mut holding = holder.begin().await?;
             let _: (i32,) = sqlx::query_as(HOLD).bind(registered.uuid()).fetch_one(&mut *holding).await?;
-            let mut trying = other.begin().await?;
-            let got: Result<Vec<(i32,)>, _> = sqlx::query_as(TRY).bind(registered.uuid()).fetch_all(&mut *trying).await;
+            let got = others.on_connection(async |other| {
+                let mut trying = other.begin().await?;
+                let got: Vec<(i32,)> = sqlx::query_as(TRY).bind(registered.uuid()).fetch_all(&mut *trying).await?;
+                trying.rollback().await?;
+                Ok(got)
+            });
             // A server that waits for the row instead gives up at last, with an error for a lock wait.
-            let skipped = match got {
+            let skipped = match got.await {
                 Err(error) if kind_of(&error) == ErrorKind::Locked => false,
                 got => got?.is_empty(),
             };
-            trying.rollback().await?;
             holding.rollback().await?;
-            holder.done();
-            other.done();
             Ok(skipped)
         })
         .await

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::Executor;
+use sqlx::{Executor, MySqlConnection};
 use tokio::time::Instant;
 
 use super::error::{ErrorKind, StoreError};
@@ -76,19 +76,9 @@ impl Writes {
 
 impl Store {
     /// Why the server would not take a write now; `None` where it would, as far as can be told without writing.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn write_obstacle(&self) -> Result<Option<&'static str>, StoreError> {
-        let tried = self
-            .call("see whether writes go through", async {
-                let mut line = self.line().await?;
-                line.execute(WRITE_NOTHING).await?;
-                line.done();
-                Ok(())
-            })
-            .await;
+        let nothing = async |connection: &mut MySqlConnection| connection.execute(WRITE_NOTHING).await.map(drop);
+        let tried = self.call("see whether writes go through", nothing).await;
         Ok(match tried {
             Ok(()) => match self.writes.last_failure() {
                 Some(ErrorKind::Full) => Some("the database has no room left to write to"),

@@ -1,6 +1,6 @@
 //! Whether a database can be relied on: what `orders-api doctor` prints.
 
-mod judge;
+mod plan;
 mod plans;
 mod privileges;
 mod server;
@@ -10,10 +10,10 @@ use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
-use super::counts::CountDelta;
-use super::script::Script;
-use super::{SchemaState, Store, StoreError};
 use crate::domain::{Registration, WorkerId};
+use crate::store::orders::counts::CountDelta;
+use crate::store::sql::Script;
+use crate::store::{SchemaState, Store, StoreError};
 
 /// How long the row of the SKIP LOCKED check may stay if its deletion fails: ten times as long as the check takes.
 const PROBE_LIFE: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ impl Store {
     /// It takes two connections at once.
     pub async fn diagnose(&self) -> Vec<Finding> {
         let mut findings = vec![self.reachable().await];
-        if findings.iter().all(Finding::is_ok) {
+        if findings.iter().all(|finding| finding.severity == Severity::Ok) {
             findings.extend(self.server().await);
             let needed = [self.schema().await, self.privileges().await];
             let goes_on = needed.iter().all(|finding| finding.severity != Severity::Failed);
@@ -76,11 +76,10 @@ impl Store {
 
     async fn schema(&self) -> Finding {
         let check = Check("schema");
-        match self.schema_state().await {
-            Ok(SchemaState::Current) => check.ok(SchemaState::Current),
-            Ok(state) => check.failed(state),
-            Err(error) => check.failed(Causes(&error)),
-        }
+        check.of(self.schema_state().await, |state| match state {
+            SchemaState::Current => check.ok(state),
+            state => check.failed(state),
+        })
     }
 
     async fn skip_locked(&self) -> Finding {
@@ -99,25 +98,24 @@ impl Store {
             Ok(()) => self.skips_locked_rows(worker_id).await,
             Err(error) => Err(error),
         };
-        // Also after an error, which may have come behind the insert. What stays is buried as a dead worker.
+        // Also after an error, which may have come after the insert. A row that stays expires as a dead worker's.
         let _ = self.unregister(worker_id).await;
-        match skips {
-            Ok(true) => check.ok("one connection locked a row, and another one passed over it"),
-            Ok(false) => check.failed(
-                "a locked row was not passed over, so several workers would get the same order or wait for one \
-                 another: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node",
-            ),
-            Err(error) => check.failed(Causes(&error)),
-        }
+        check.of(skips, |skips| {
+            if skips {
+                check.ok("one connection locked a row, and another one passed over it")
+            } else {
+                check.failed(
+                    "a locked row was not passed over, so several workers would get the same order or wait for one \
+                     another: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node",
+                )
+            }
+        })
     }
 
     async fn scripts(&self) -> Finding {
         let check = Check("scripts");
-        let answered = self.call("send several statements in one message", async {
-            let mut line = self.line().await?;
-            let ran = Script::begin().then("select now(6)").rollback().run(&mut line).await?;
-            line.done();
-            ran.time()
+        let answered = self.call("send several statements in one message", async |connection| {
+            Script::begin().then("select now(6)").rollback().run(connection).await?.time()
         });
         match answered.await {
             Ok(_) => check.ok("several statements travel in one message"),
@@ -130,32 +128,26 @@ impl Store {
 
     async fn claims(&self) -> Finding {
         let check = Check("claims");
-        match self.lost().await {
-            Ok(lost) if lost > 0 => check.failed(format!(
-                "in no row of claims, so that nobody would rescue them: {lost} of the orders that are PROCESSING, as after \
-                 changes by SQL of one's own, or where the database lost what it had committed: run `orders-api migrate`"
+        check.of(self.unlisted().await, |unlisted| match unlisted {
+            0 => check.ok("every order in work stands in the row of its claim"),
+            _ => check.failed(format!(
+                "in no row of claims, so that nobody would rescue them: {unlisted} of the orders that are PROCESSING, as \
+                 after changes by SQL of one's own, or where the database lost what it had committed: run `orders-api migrate`"
             )),
-            Ok(_) => check.ok("every order in work stands in the row of its claim"),
-            Err(error) => check.failed(Causes(&error)),
-        }
+        })
     }
 
     async fn counts(&self) -> Finding {
         let check = Check("counts");
-        match self.miscounted().await {
-            Ok(by) if by == CountDelta::default() => check.ok("the counts that are kept equal a full count"),
-            Ok(by) => check.warning(format!(
+        check.of(self.miscounted().await, |by| {
+            if by == CountDelta::default() {
+                return check.ok("the counts that are kept equal a full count");
+            }
+            check.warning(format!(
                 "the counts that are kept are wrong, {by}, as after changes by SQL of one's own or beside a release that \
                  kept none: run `orders-api migrate`"
-            )),
-            Err(error) => check.failed(Causes(&error)),
-        }
-    }
-}
-
-impl Finding {
-    fn is_ok(&self) -> bool {
-        self.severity == Severity::Ok
+            ))
+        })
     }
 }
 
@@ -174,6 +166,11 @@ impl Check {
 
     fn failed(self, detail: impl fmt::Display) -> Finding {
         Finding { severity: Severity::Failed, ..self.ok(detail) }
+    }
+
+    /// The finding that an answer leads to; failed where there is none.
+    fn of<T>(self, answer: Result<T, StoreError>, find: impl FnOnce(T) -> Finding) -> Finding {
+        answer.map_or_else(|error| self.failed(Causes(&error)), find)
     }
 }
 

@@ -8,146 +8,148 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection};
 use uuid::Uuid;
 
-use super::judge::{Hot, Reads, Step, judge};
+use self::Value::{Id, Number, Text, Time};
+use super::plan::{Plan, Reads, Step};
 use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
-use crate::store::claim::{LOCK_DUE, claim, front};
-use crate::store::claims::ORPHANED;
-use crate::store::complete::complete;
-use crate::store::ended::ENDED;
-use crate::store::events::EVENTS;
-use crate::store::external_ids::TAKEN;
-use crate::store::held::LOCK_LISTED;
-use crate::store::keys::{PRUNE, USED};
-use crate::store::leave::{LEAVE, NOTE};
-use crate::store::list::{COUNT_UP_TO, ONE, WITH_EXTERNAL_ID};
-use crate::store::page_sql::{END_OF_USERS_WALK, END_OF_WALK, FULL};
-use crate::store::place::PLACED_ALREADY;
-use crate::store::queue::{AHEAD, ANY_DUE, OLDEST_DUE};
+use crate::store::orders::events::EVENTS;
+use crate::store::orders::external_ids::TAKEN;
+use crate::store::orders::keys::{PRUNE, USED};
+use crate::store::orders::list::{COUNT_UP_TO, ENDED, ONE, WITH_EXTERNAL_ID};
+use crate::store::orders::page_sql::{END_OF_USERS_WALK, END_OF_WALK, FULL};
+use crate::store::orders::place::PLACED_ALREADY;
+use crate::store::queue::claim::{LOCK_DUE, claim};
+use crate::store::queue::claims::ORPHANED;
+use crate::store::queue::clock::earliest;
+use crate::store::queue::complete::complete;
+use crate::store::queue::locked::LOCK_CLAIMED;
+use crate::store::queue::look::{AHEAD, ANY_DUE, OLDEST_DUE};
+use crate::store::queue::settle::{NOTE_SETTLED, SETTLE};
 use crate::store::{Store, StoreError};
 
 /// Rows that a statement with a limit is run for: a page's, and few enough to be locked for a moment beside workers.
 const LIMIT: u32 = 100;
 
 /// A worker that claims in a plan, and never did.
-const JUDGE: Uuid = Uuid::nil();
+const NOBODY: Uuid = Uuid::nil();
 
 const ENLIST: &str = r"
     insert into workers (worker_id, host, pid, version, slots, expires_at)
     values (?, 'doctor', 0, '', 0, now(6) + interval 1 minute)
 ";
 
+/// A statement that runs all the time.
+struct Statement {
+    check: &'static str,
+    sql: Cow<'static, str>,
+    values: Vec<Value>,
+    plan: Plan,
+    /// Rows that it may give; `None` where it is not run, as it changes something or reads by other measures.
+    limit: Option<u32>,
+}
+
 /// A value for a placeholder.
 enum Value {
     None,
     Number(i64),
-    Limit(u32),
     Time(NaiveDateTime),
     Id(Uuid),
     Text(&'static str),
 }
 
 /// The batch of a statement that takes one. Its size does not change the plan.
-const EMPTY: Value = Value::Text("[]");
+const EMPTY: Value = Text("[]");
 
-const BY_STATUS: Hot = Hot {
-    check: "",
-    sql: Cow::Borrowed(""),
-    table: "orders",
-    key: "orders_by_status",
-    access: &["range", "ref"],
-    limit: Some(LIMIT),
-};
+/// A statement that reads orders by an index, up to [`LIMIT`].
+fn by(key: &'static str, check: &'static str, sql: &'static str, values: Vec<Value>) -> Statement {
+    let plan = Plan { table: "orders", key, access: &["range", "ref"] };
+    Statement { check, sql: sql.into(), values, plan, limit: Some(LIMIT) }
+}
 
-const BY_ID: Hot = Hot { key: "PRIMARY", access: &["eq_ref"], limit: None, ..BY_STATUS };
+fn by_status(check: &'static str, sql: &'static str, values: Vec<Value>) -> Statement {
+    by("orders_by_status", check, sql, values)
+}
+
+/// A statement that reads a row of `table` for each of a batch.
+fn of_batch(check: &'static str, table: &'static str, sql: &'static str) -> Statement {
+    let plan = Plan { table, key: "PRIMARY", access: &["eq_ref"] };
+    Statement { check, sql: sql.into(), values: vec![EMPTY], plan, limit: None }
+}
+
+/// A statement that reads one row of `table` by its whole primary key.
+fn of_one(check: &'static str, table: &'static str, sql: &'static str, value: Value) -> Statement {
+    let plan = Plan { table, key: "PRIMARY", access: &["const"] };
+    Statement { check, sql: sql.into(), values: vec![value], plan, limit: Some(1) }
+}
+
+/// A statement whose text holds the ids: two, as one alone would be looked up while the plan is made.
+fn of_ids(check: &'static str, sql: String) -> Statement {
+    let plan = Plan { table: "orders", key: "PRIMARY", access: &["range"] };
+    Statement { check, sql: sql.into(), values: vec![], plan, limit: None }
+}
 
 /// Each statement with its values; `sample` is the id of an order, if there is one.
-fn statements(sample: Uuid) -> Vec<(Hot, Vec<Value>)> {
-    let now = || Value::Time(Utc::now().naive_utc());
-    let (first, last) = (PageKey::start(), PageKey::end());
-    let user_id = || Value::Number(1);
-    let page = |mut values: Vec<Value>, limit| {
-        for place in [first, last] {
-            let time = || Value::Time(place.created_at.naive_utc());
-            values.extend([time(), time(), Value::Id(place.order_id.uuid())]);
+fn statements(sample: Uuid) -> Vec<Statement> {
+    let (newest, oldest) = (PageKey::start(), PageKey::end());
+    let (now, limit) = (Utc::now().naive_utc(), || Number(LIMIT.into()));
+    let since = oldest.created_at.naive_utc();
+    let page = |mut values: Vec<Value>| {
+        for key in [newest, oldest] {
+            let at = key.created_at.naive_utc();
+            values.extend([Time(at), Time(at), Id(key.order_id.uuid())]);
         }
-        values.push(limit);
+        values.push(limit());
         values
     };
-    let limit = || Value::Limit(LIMIT);
-    let earliest = || Value::Time(last.created_at.naive_utc());
-    let by_status = |check, sql| Hot { check, sql: Cow::Borrowed(sql), ..BY_STATUS };
-    let by_time = |check, sql| Hot { key: "orders_by_time", ..by_status(check, sql) };
-    let by_user = |check, sql| Hot { key: "orders_by_user", ..by_status(check, sql) };
-    let by_id = |check, sql| Hot { check, sql: Cow::Borrowed(sql), ..BY_ID };
-    // One id alone would be looked up while the plan is made.
-    let of_ids = |check, sql: String| Hot { check, sql: sql.into(), access: &["range"], ..BY_ID };
-    let (token, worker_id, order_ids) = (JUDGE.into(), JUDGE.into(), [sample, JUDGE]);
+    let (token, worker_id, order_ids) = (NOBODY.into(), NOBODY.into(), [sample, NOBODY]);
+    let due = vec![Time(earliest()), Number(0), Number(RESCUES_MAX.into()), Id(NOBODY), limit()];
+    let completed = || Text("COMPLETED");
+    let events = vec![Id(sample), Time(since), Time(since), Id(Uuid::nil()), limit()];
+    let ahead = vec![Time(now), Time(now), Time(now), Time(now), Id(oldest.order_id.uuid()), limit()];
     vec![
-        (
-            by_status("plan: lock due orders", LOCK_DUE),
-            vec![
-                Value::Time(front().naive_utc()),
-                Value::Number(0),
-                Value::Limit(u32::from(RESCUES_MAX)),
-                Value::Id(JUDGE),
-                limit(),
-            ],
+        by_status("plan: lock due orders", LOCK_DUE, due),
+        of_ids("plan: claim orders", claim(token, worker_id, order_ids)),
+        of_ids("plan: complete orders", complete(order_ids.map(|order_id| (order_id.into(), token)))),
+        of_batch("plan: lock held orders", "orders", LOCK_CLAIMED),
+        of_batch("plan: note events", "orders", NOTE_SETTLED),
+        of_batch("plan: leave PROCESSING", "orders", SETTLE),
+        Statement {
+            plan: Plan { table: "claims", key: "PRIMARY", access: &["range", "index"] },
+            values: vec![Id(Uuid::nil()), limit()],
+            ..of_batch("plan: find orphans", "claims", ORPHANED)
+        },
+        by_status(
+            "plan: list a status",
+            FULL.in_status,
+            page(vec![Value::None, Value::None, completed(), completed()]),
         ),
-        (of_ids("plan: claim orders", claim(token, worker_id, order_ids)), vec![]),
-        (of_ids("plan: complete orders", complete(order_ids.map(|order_id| (order_id.into(), token)))), vec![]),
-        (by_id("plan: lock held orders", LOCK_LISTED), vec![EMPTY]),
-        (by_id("plan: note events", NOTE), vec![EMPTY]),
-        (by_id("plan: leave PROCESSING", LEAVE), vec![EMPTY]),
-        (
-            Hot { table: "claims", access: &["range", "index"], ..by_id("plan: find orphans", ORPHANED) },
-            vec![Value::Id(Uuid::nil()), limit()],
-        ),
-        (
-            by_status("plan: list a status", FULL.in_status),
-            page(vec![Value::None, Value::None, Value::Text("COMPLETED"), Value::Text("COMPLETED")], limit()),
-        ),
-        (by_time("plan: list all", FULL.newest), page(vec![Value::None, Value::None], limit())),
-        (by_user("plan: list a user's", FULL.of_user), page(vec![Value::None, Value::None, user_id()], limit())),
-        (by_status("plan: count a few", COUNT_UP_TO), vec![Value::Text("COMPLETED"), limit()]),
-        (
-            Hot {
-                table: "external_ids",
-                access: &["const"],
-                limit: Some(1),
-                ..by_id("plan: find an external id", WITH_EXTERNAL_ID)
-            },
-            vec![Value::Text("")],
-        ),
-        (by_time("plan: end a walk", END_OF_WALK), page(vec![], limit())),
-        (by_user("plan: end a walk of a user's", END_OF_USERS_WALK), page(vec![user_id()], limit())),
-        (Hot { access: &["const"], limit: Some(1), ..by_id("plan: read an order", ONE) }, vec![Value::Id(sample)]),
-        (
-            Hot { table: "order_events", access: &["ref", "range"], ..by_id("plan: read events", EVENTS) },
-            vec![Value::Id(sample), earliest(), earliest(), Value::Id(Uuid::nil()), limit()],
-        ),
-        (by_id("plan: see which orders ended", ENDED), vec![EMPTY]),
-        (by_id("plan: find orders placed already", PLACED_ALREADY), vec![EMPTY]),
-        (Hot { table: "external_ids", ..by_id("plan: find external ids", TAKEN) }, vec![EMPTY]),
-        (Hot { table: "idempotency_keys", ..by_id("plan: find idempotency keys", USED) }, vec![EMPTY]),
-        (
-            Hot {
-                table: "idempotency_keys",
-                key: "idempotency_keys_by_age",
-                access: &["range"],
-                ..by_id("plan: prune idempotency keys", PRUNE)
-            },
-            vec![limit()],
-        ),
-        (
-            by_status("plan: count orders ahead", AHEAD),
-            vec![now(), now(), now(), now(), Value::Id(last.order_id.uuid()), limit()],
-        ),
-        (Hot { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE) }, vec![]),
-        (
-            Hot { limit: Some(1), ..by_status("plan: see whether any is due", ANY_DUE) },
-            vec![Value::Time(front().naive_utc()), Value::Number(0)],
-        ),
+        by("orders_by_time", "plan: list all", FULL.newest, page(vec![Value::None, Value::None])),
+        by("orders_by_user", "plan: list a user's", FULL.of_user, page(vec![Value::None, Value::None, Number(1)])),
+        by_status("plan: count a few", COUNT_UP_TO, vec![completed(), limit()]),
+        of_one("plan: find an external id", "external_ids", WITH_EXTERNAL_ID, Text("")),
+        by("orders_by_time", "plan: end a walk", END_OF_WALK, page(vec![])),
+        by("orders_by_user", "plan: end a walk of a user's", END_OF_USERS_WALK, page(vec![Number(1)])),
+        of_one("plan: read an order", "orders", ONE, Id(sample)),
+        Statement {
+            plan: Plan { table: "order_events", key: "PRIMARY", access: &["ref", "range"] },
+            values: events,
+            ..of_batch("plan: read events", "order_events", EVENTS)
+        },
+        of_batch("plan: see which orders ended", "orders", ENDED),
+        of_batch("plan: find orders placed already", "orders", PLACED_ALREADY),
+        of_batch("plan: find external ids", "external_ids", TAKEN),
+        of_batch("plan: find idempotency keys", "idempotency_keys", USED),
+        Statement {
+            plan: Plan { table: "idempotency_keys", key: "idempotency_keys_by_age", access: &["range"] },
+            values: vec![limit()],
+            ..of_batch("plan: prune idempotency keys", "idempotency_keys", PRUNE)
+        },
+        by_status("plan: count orders ahead", AHEAD, ahead),
+        Statement { limit: Some(1), ..by_status("plan: find the oldest due", OLDEST_DUE, vec![]) },
+        Statement {
+            limit: Some(1),
+            ..by_status("plan: see whether any is due", ANY_DUE, vec![Time(earliest()), Number(0)])
+        },
     ]
 }
 
@@ -158,63 +160,57 @@ impl Store {
             Err(error) => return vec![Check("plans").failed(Causes(&error))],
         };
         let mut findings = Vec::new();
-        for (hot, values) in statements(sample) {
-            let check = Check(hot.check);
+        for statement in statements(sample) {
+            let check = Check(statement.check);
             let advice = "compare `show create table` with the migrations, and run `analyze table orders`";
-            findings.push(match self.plan(&hot, &values).await {
-                Ok((steps, reads)) => match judge(&hot, &steps, reads) {
-                    Ok(right) => check.ok(right),
-                    Err(wrong) => check.failed(format!("{wrong}: {advice}")),
-                },
-                Err(error) => {
-                    findings.push(check.failed(format!("{}: {advice}", Causes(&error))));
-                    if self.ping().await.is_err() {
-                        break;
-                    }
-                    continue;
-                }
+            let explained = self.explain(&statement).await;
+            let may_be_away = explained.is_err();
+            findings.push(match explained.map(|(steps, reads)| statement.plan.compare(&steps, reads)) {
+                Ok(Ok(right)) => check.ok(right),
+                Ok(Err(wrong)) => check.failed(format!("{wrong}: {advice}")),
+                Err(error) => check.failed(format!("{}: {advice}", Causes(&error))),
             });
+            if may_be_away && self.ping().await.is_err() {
+                break;
+            }
         }
         findings
     }
 
     /// The newest order's id, to be found again; some other id where there is no order.
     async fn sample(&self) -> Result<Uuid, StoreError> {
-        self.call("find an order", async {
-            let mut line = self.line().await?;
+        self.call("find an order", async |connection| {
             let newest = "select order_id from orders order by order_id desc limit 1";
-            let sample = sqlx::query_scalar(newest).fetch_optional(&mut *line).await?;
-            line.done();
+            let sample = sqlx::query_scalar(newest).fetch_optional(connection).await?;
             Ok(sample.unwrap_or_else(Uuid::now_v7))
         })
         .await
     }
 
     /// A statement's plan and, where it has a limit, what a run of it read. All is rolled back.
-    async fn plan(&self, hot: &Hot, values: &[Value]) -> Result<(Vec<Step>, Option<Reads>), StoreError> {
+    async fn explain(&self, statement: &Statement) -> Result<(Vec<Step>, Option<Reads>), StoreError> {
+        let Statement { sql, values, limit, .. } = statement;
         // Without the word, MySQL tells a plan as a tree.
-        let explain = format!("explain format=traditional {}", hot.sql);
-        self.call("look at a plan", async {
-            let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
+        let explain = format!("explain format=traditional {sql}");
+        self.call("look at a plan", async |connection| {
+            let mut transaction = connection.begin().await?;
             // While the queue is paused, a claim reads nothing, and would show no plan.
             transaction.execute("delete from queue_pauses").await?;
             // Nor does it where the worker is not on the list.
-            transaction.execute(sqlx::query(ENLIST).bind(JUDGE)).await?;
+            transaction.execute(sqlx::query(ENLIST).bind(NOBODY)).await?;
             let rows = bind(sqlx::query(AssertSqlSafe(explain)), values).fetch_all(&mut *transaction).await?;
             let steps = rows.into_iter().map(Step::try_from).collect::<Result<Vec<_>, _>>()?;
-            let reads = match hot.limit {
+            let reads = match *limit {
                 Some(limit) => {
                     let before = reads(&mut transaction).await?;
-                    let _: Vec<MySqlRow> =
-                        bind(sqlx::query(AssertSqlSafe(hot.sql.as_ref())), values).fetch_all(&mut *transaction).await?;
+                    let query = bind(sqlx::query(AssertSqlSafe(sql.as_ref())), values);
+                    let _: Vec<MySqlRow> = query.fetch_all(&mut *transaction).await?;
                     let read = reads(&mut transaction).await?.saturating_sub(before);
                     Some(Reads { read, limit: limit.into() })
                 }
                 None => None,
             };
             transaction.rollback().await?;
-            line.done();
             Ok((steps, reads))
         })
         .await
@@ -224,11 +220,10 @@ impl Store {
 fn bind<'q>(query: Query<'q, MySql, MySqlArguments>, values: &'q [Value]) -> Query<'q, MySql, MySqlArguments> {
     values.iter().fold(query, |query, value| match value {
         Value::None => query.bind(None::<i64>),
-        Value::Number(number) => query.bind(number),
-        Value::Limit(limit) => query.bind(limit),
-        Value::Time(time) => query.bind(time),
-        Value::Id(id) => query.bind(id),
-        Value::Text(text) => query.bind(text),
+        Number(number) => query.bind(number),
+        Time(time) => query.bind(time),
+        Id(id) => query.bind(id),
+        Text(text) => query.bind(text),
     })
 }
 

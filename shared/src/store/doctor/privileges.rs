@@ -1,65 +1,54 @@
 //! What the user may do, tried: grants come by way of roles, patterns and levels that only the server adds up.
 
-use sqlx::{Executor, MySqlConnection};
+use sqlx::{AssertSqlSafe, Executor, MySqlConnection};
 
-use super::{Causes, Check, Finding};
+use super::{Check, Finding};
 use crate::store::connection::number_of;
 use crate::store::{Store, StoreError};
 
-/// What the programs do, done to no row.
-const NEEDED: [(&str, &str); 24] = [
-    ("select on orders", "select 1 from orders limit 0"),
-    (
-        "insert on orders",
-        "insert into orders (order_id, user_id, item_ids, total_amount) select '', 1, '[]', 1 from dual where false",
+/// What the programs do with a table; each of them is read and written to.
+struct Table {
+    name: &'static str,
+    /// Its columns that have no default, and values for them.
+    columns: &'static str,
+    values: &'static str,
+    update: Option<&'static str>,
+    is_deleted_from: bool,
+}
+
+const fn table(
+    name: &'static str,
+    [columns, values]: [&'static str; 2],
+    update: Option<&'static str>,
+    is_deleted_from: bool,
+) -> Table {
+    Table { name, columns, values, update, is_deleted_from }
+}
+
+const TABLES: [Table; 8] = [
+    table(
+        "orders",
+        ["order_id, user_id, item_ids, total_amount", "'', 1, '[]', 1"],
+        Some("updated_at = now(6)"),
+        false,
     ),
-    ("update on orders", "update orders set updated_at = now(6) where false"),
-    ("select on workers", "select 1 from workers limit 0"),
-    (
-        "insert on workers",
-        r"
-        insert into workers (worker_id, host, pid, version, slots, expires_at)
-        select '', '', 0, '', 0, now(6)
-        from dual
-        where false
-        ",
+    table(
+        "workers",
+        ["worker_id, host, pid, version, slots, expires_at", "'', '', 0, '', 0, now(6)"],
+        Some("heartbeat_at = now(6)"),
+        true,
     ),
-    ("update on workers", "update workers set heartbeat_at = now(6) where false"),
-    ("delete on workers", "delete from workers where false"),
-    ("select on claims", "select 1 from claims limit 0"),
-    (
-        "insert on claims",
-        "insert into claims (claim_token, worker_id, order_ids) select '', '', '[]' from dual where false",
+    table("claims", ["claim_token, worker_id, order_ids", "'', '', '[]'"], None, true),
+    table("order_events", ["order_id, event_id, event", "'', '', 'FAILED'"], None, false),
+    table("queue_pauses", ["pause_id", "1"], Some("paused_at = now(6)"), true),
+    table("idempotency_keys", ["key_hash, fingerprint, order_ids", "'', '', ''"], None, true),
+    table(
+        "order_counts",
+        ["shard, pending, processing, completed, failed, canceled, processing_us", "0, 0, 0, 0, 0, 0, 0"],
+        Some("pending = 0"),
+        false,
     ),
-    ("delete on claims", "delete from claims where false"),
-    ("select on order_events", "select 1 from order_events limit 0"),
-    (
-        "insert on order_events",
-        "insert into order_events (order_id, event_id, event) select '', '', 'FAILED' from dual where false",
-    ),
-    ("select on queue_pauses", "select 1 from queue_pauses limit 0"),
-    ("insert on queue_pauses", "insert into queue_pauses (pause_id) select 1 from dual where false"),
-    ("update on queue_pauses", "update queue_pauses set paused_at = now(6) where false"),
-    ("delete on queue_pauses", "delete from queue_pauses where false"),
-    ("select on idempotency_keys", "select 1 from idempotency_keys limit 0"),
-    (
-        "insert on idempotency_keys",
-        "insert into idempotency_keys (key_hash, fingerprint, order_ids) select '', '', '' from dual where false",
-    ),
-    ("delete on idempotency_keys", "delete from idempotency_keys where false"),
-    ("select on order_counts", "select 1 from order_counts limit 0"),
-    (
-        "insert on order_counts",
-        r"
-        insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
-        select 0, 0, 0, 0, 0, 0, 0
-        from dual
-        where false
-        ",
-    ),
-    ("update on order_counts", "update order_counts set pending = 0 where false"),
-    ("select on external_ids", "select 1 from external_ids limit 0"),
-    ("insert on external_ids", "insert into external_ids (external_id, order_id) select '', '' from dual where false"),
+    table("external_ids", ["external_id, order_id", "'', ''"], None, false),
 ];
 
 /// What `orders-api migrate` does, done to tables that are not there: the server looks at privileges first.
@@ -76,44 +65,52 @@ const DENIED: [u16; 3] = [1142, 1143, 1044];
 /// The numbers for a table that is not there.
 const NO_TABLE: [u16; 2] = [1146, 1051];
 
+impl Table {
+    /// Privileges on the table, each with a statement that needs it and touches no row.
+    fn tries(&self) -> Vec<(String, String)> {
+        let Self { name, columns, values, update, is_deleted_from } = self;
+        let mut tries = vec![
+            ("select", format!("select 1 from {name} limit 0")),
+            ("insert", format!("insert into {name} ({columns}) select {values} from dual where false")),
+        ];
+        tries.extend(update.map(|update| ("update", format!("update {name} set {update} where false"))));
+        tries.extend(is_deleted_from.then(|| ("delete", format!("delete from {name} where false"))));
+        tries.into_iter().map(|(privilege, sql)| (format!("{privilege} on {name}"), sql)).collect()
+    }
+}
+
 impl Store {
     pub(super) async fn privileges(&self) -> Finding {
         let check = Check("privileges");
-        let (needed, for_migrations) = match self.denied().await {
-            Ok(denied) => denied,
-            Err(error) => return check.failed(Causes(&error)),
-        };
-        if !needed.is_empty() {
-            check.failed(format!("the user has no {}: grant it", needed.join(", ")))
-        } else if !for_migrations.is_empty() {
-            check.warning(format!(
-                "the user may do all that the programs do, but has no {} on the database: run `orders-api migrate` as \
-                 another user",
-                for_migrations.join(", ")
-            ))
-        } else {
-            check.ok("the user may do all that the programs and their migrations do")
-        }
+        check.of(self.denied().await, |[needed, for_migrations]| {
+            if !needed.is_empty() {
+                check.failed(format!("the user has no {}: grant it", needed.join(", ")))
+            } else if !for_migrations.is_empty() {
+                check.warning(format!(
+                    "the user may do all that the programs do, but has no {} on the database: run `orders-api migrate` as \
+                     another user",
+                    for_migrations.join(", ")
+                ))
+            } else {
+                check.ok("the user may do all that the programs and their migrations do")
+            }
+        })
     }
 
-    async fn denied(&self) -> Result<(Vec<&'static str>, Vec<&'static str>), StoreError> {
-        self.call("try what the user may do", async {
-            let mut line = self.line().await?;
-            let denied = (denied(&mut line, &NEEDED).await?, denied(&mut line, &FOR_MIGRATIONS).await?);
-            line.done();
-            Ok(denied)
+    async fn denied(&self) -> Result<[Vec<String>; 2], StoreError> {
+        self.call("try what the user may do", async |connection| {
+            let needed = TABLES.iter().flat_map(Table::tries);
+            let for_migrations = FOR_MIGRATIONS.iter().map(|(privilege, sql)| ((*privilege).into(), (*sql).into()));
+            Ok([denied(connection, needed.collect()).await?, denied(connection, for_migrations.collect()).await?])
         })
         .await
     }
 }
 
-async fn denied(
-    connection: &mut MySqlConnection,
-    tries: &[(&'static str, &'static str)],
-) -> Result<Vec<&'static str>, sqlx::Error> {
+async fn denied(connection: &mut MySqlConnection, tries: Vec<(String, String)>) -> Result<Vec<String>, sqlx::Error> {
     let mut denied = Vec::new();
-    for &(privilege, sql) in tries {
-        match connection.execute(sql).await {
+    for (privilege, sql) in tries {
+        match connection.execute(AssertSqlSafe(sql)).await {
             Err(error) if number_of(&error).is_some_and(|number| DENIED.contains(&number)) => denied.push(privilege),
             Err(error) if number_of(&error).is_some_and(|number| NO_TABLE.contains(&number)) => {}
             other => other.map(drop)?,

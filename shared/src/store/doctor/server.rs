@@ -21,24 +21,31 @@ const PACKET_MIN: u64 = 16 << 20;
 /// The servers' default. Programs that open and drop connections, such as health checks by TCP, reach less in a minute.
 const CONNECT_ERRORS_MIN: u64 = 100;
 
+/// What cures a session that is not as we set it.
+const NO_PROXY: &str = "connect without a proxy that shares sessions or drops their settings";
+
 const CIPHER: &str = "show session status where variable_name = 'Ssl_cipher'";
 
-const IDENTITY: &str = "select version(), @@version_comment";
-
-/// By name, as no server knows all of them.
-const VARIABLES: &str = r"
-    show session variables
-    where variable_name in (
-        'binlog_format', 'innodb_flush_log_at_trx_commit', 'log_bin', 'max_allowed_packet', 'max_connect_errors',
-        'skip_name_resolve', 'sync_binlog', 'transaction_isolation', 'transaction_read_only', 'tx_isolation',
-        'tx_read_only', 'wsrep_on'
-    )
-";
+/// Read by name beside those of [`PINNED`], as no server knows all of them.
+const VARIABLES: [&str; 14] = [
+    "binlog_format",
+    "innodb_flush_log_at_trx_commit",
+    "log_bin",
+    "max_allowed_packet",
+    "max_connect_errors",
+    "skip_name_resolve",
+    "sync_binlog",
+    "transaction_isolation",
+    "transaction_read_only",
+    "tx_isolation",
+    "tx_read_only",
+    "version",
+    "version_comment",
+    "wsrep_on",
+];
 
 /// What the server says of itself.
 struct Server {
-    version: String,
-    comment: String,
     variables: Vec<(String, String)>,
     /// How far its clock is ahead of this machine's, give or take half of `answer_time`.
     ahead: TimeDelta,
@@ -46,64 +53,50 @@ struct Server {
     /// How far its clock is behind the newest order.
     behind_newest: Duration,
     tls: Tls,
-    /// The cipher of our connection; empty without TLS.
-    cipher: String,
 }
 
 impl Store {
     pub(super) async fn server(&self) -> Vec<Finding> {
-        match self.ask_server().await {
-            Ok(mut server) => {
-                // Where there are no tables yet, nothing is behind them.
-                server.behind_newest = self.read_clock().await.map(|(_, behind)| behind).unwrap_or_default();
-                vec![
-                    server.version(),
-                    server.tls(),
-                    server.isolation(),
-                    server.session(),
-                    server.binlog(),
-                    server.durability(),
-                    server.packet(),
-                    server.connect_errors(),
-                    server.clock(),
-                ]
-            }
-            Err(error) => vec![Check("server").failed(Causes(&error))],
-        }
+        let server = match self.ask_server().await {
+            Ok(server) => server,
+            Err(error) => return vec![Check("server").failed(Causes(&error))],
+        };
+        vec![
+            server.version(),
+            server.tls(),
+            server.isolation(),
+            server.session(),
+            server.binlog(),
+            server.durability(),
+            server.packet(),
+            server.connect_errors(),
+            server.clock(),
+        ]
     }
 
     async fn ask_server(&self) -> Result<Server, StoreError> {
-        self.call("ask the server how it is set", async {
-            let mut line = self.line().await?;
-            let (version, comment) = sqlx::query_as(IDENTITY).fetch_one(&mut *line).await?;
-            let mut variables: Vec<(String, String)> = sqlx::query_as(VARIABLES).fetch_all(&mut *line).await?;
-            let names: Vec<_> = PINNED.iter().map(|pinned| format!("'{}'", pinned.name)).collect();
-            let pinned = format!("show session variables where variable_name in ({})", names.join(", "));
-            let pinned: Vec<(String, String)> = sqlx::query_as(AssertSqlSafe(pinned)).fetch_all(&mut *line).await?;
-            variables.extend(pinned);
-            let cipher: Option<(String, String)> = sqlx::query_as(CIPHER).fetch_optional(&mut *line).await?;
+        let names = VARIABLES.iter().copied().chain(PINNED.iter().map(|pinned| pinned.name));
+        let names = names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+        let show = format!("show session variables where variable_name in ({names})");
+        let asking = self.call("ask the server how it is set", async |connection| {
+            let mut variables: Vec<(String, String)> =
+                sqlx::query_as(AssertSqlSafe(show)).fetch_all(&mut *connection).await?;
+            variables.extend(sqlx::query_as(CIPHER).fetch_optional(&mut *connection).await?);
             let asked = Utc::now();
-            let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(&mut *line).await?;
+            let now: DateTime<Utc> = sqlx::query_scalar("select now(6)").fetch_one(connection).await?;
             let answer_time = Utc::now() - asked;
-            line.done();
-            Ok(Server {
-                version,
-                comment,
-                variables,
-                ahead: now - (asked + answer_time / 2),
-                answer_time,
-                behind_newest: Duration::ZERO,
-                tls: self.pool.tls(),
-                cipher: cipher.map(|(_, cipher)| cipher).unwrap_or_default(),
-            })
-        })
-        .await
+            Ok((variables, now - (asked + answer_time / 2), answer_time))
+        });
+        let (variables, ahead, answer_time) = asking.await?;
+        // Where there are no tables yet, nothing is behind them.
+        let behind_newest = self.read_clock().await.map(|(_, behind)| behind).unwrap_or_default();
+        Ok(Server { variables, ahead, answer_time, behind_newest, tls: self.pool.tls() })
     }
 }
 
 impl Server {
     fn version(&self) -> Finding {
-        let Self { version, comment, .. } = self;
+        let (version, comment) = (self.variable("version"), self.variable("version_comment"));
         let check = Check("server");
         let wanted = "run on MySQL 8.0 or later, or MariaDB 10.6 or later";
         let says = format!("{version} {comment}").to_lowercase();
@@ -125,17 +118,16 @@ impl Server {
 
     fn tls(&self) -> Finding {
         let check = Check("tls");
-        let verify = "set ssl-mode=VERIFY_CA and ssl-ca in DATABASE_URL";
-        match (self.tls, self.cipher.as_str()) {
-            (Tls::Unverified, "") => check.warning(format!(
-                "the connection is not encrypted, and the server is on another machine: {verify}, or spell out the \
-                 ssl-mode that is meant"
-            )),
+        let advice = "set ssl-mode=VERIFY_CA and ssl-ca in DATABASE_URL, or spell out the ssl-mode that is meant";
+        match (self.tls, self.variable("Ssl_cipher")) {
+            (Tls::Unverified, "") => check
+                .warning(format!("the connection is not encrypted, and the server is on another machine: {advice}")),
             (Tls::Unverified, cipher) => check.warning(format!(
-                "the connection is encrypted ({cipher}), but the server's certificate is not verified: {verify}, or spell \
-                 out the ssl-mode that is meant"
+                "the connection is encrypted ({cipher}), but the server's certificate is not verified: {advice}"
             )),
-            (Tls::Accepted, "") => check.ok("the connection is not encrypted, as was chosen or as it is on this machine"),
+            (Tls::Accepted, "") => {
+                check.ok("the connection is not encrypted, as was chosen or as it is on this machine")
+            }
             (Tls::Accepted, cipher) => check.ok(format!("the connection is encrypted ({cipher})")),
             (Tls::Verified, cipher) => {
                 check.ok(format!("the connection is encrypted ({cipher}), and the server's certificate is verified"))
@@ -145,22 +137,15 @@ impl Server {
 
     fn session(&self) -> Finding {
         let check = Check("session");
-        let differs = |pinned: &&Pinned| {
-            let shown = self.variables.iter().find(|(name, _)| name.eq_ignore_ascii_case(pinned.name));
-            shown.is_some_and(|(_, value)| !is_as_pinned(pinned, value))
+        let difference = |pinned: &Pinned| {
+            let shown = self.find(pinned.name).filter(|shown| !is_as_pinned(pinned, shown))?;
+            Some(format!("{} is {shown:?} and not {:?}", pinned.name, pinned.shown))
         };
-        let different: Vec<_> = PINNED
-            .iter()
-            .filter(differs)
-            .map(|pinned| format!("{} is {:?} and not {:?}", pinned.name, self.variable(pinned.name), pinned.shown))
-            .collect();
-        if different.is_empty() {
+        let differences: Vec<_> = PINNED.iter().filter_map(difference).collect();
+        if differences.is_empty() {
             return check.ok("every variable that matters is as our sessions set it");
         }
-        check.failed(format!(
-            "{}, as our sessions set it: connect without a proxy that shares sessions or drops their settings",
-            different.join(", ")
-        ))
+        check.failed(format!("{}, as our sessions set it: {NO_PROXY}", differences.join(", ")))
     }
 
     fn packet(&self) -> Finding {
@@ -196,10 +181,7 @@ impl Server {
             return check.ok("our sessions are READ COMMITTED");
         }
         let mode = if reads_only { ", READ ONLY" } else { "" };
-        check.failed(format!(
-            "our sessions are {is:?}{mode} and not READ COMMITTED, as they were set: connect without a proxy that shares \
-             sessions or drops their settings"
-        ))
+        check.failed(format!("our sessions are {is:?}{mode} and not READ COMMITTED, as they were set: {NO_PROXY}"))
     }
 
     fn binlog(&self) -> Finding {
@@ -216,17 +198,17 @@ impl Server {
 
     fn durability(&self) -> Finding {
         let check = Check("durability");
-        let flush = ("innodb_flush_log_at_trx_commit", self.variable("innodb_flush_log_at_trx_commit"));
-        let sync = ("sync_binlog", self.variable("sync_binlog"));
-        let needed = if self.variable("log_bin") == "ON" { vec![flush, sync] } else { vec![flush] };
-        let lax: Vec<_> = needed.iter().filter(|(_, value)| *value != "1").collect();
+        let needed = ["innodb_flush_log_at_trx_commit", "sync_binlog"];
+        let needed = needed.into_iter().take(if self.variable("log_bin") == "ON" { 2 } else { 1 });
+        let lax: Vec<_> = needed.filter(|name| self.variable(name) != "1").collect();
         if lax.is_empty() {
             return check.ok("a commit is on disk when it is answered");
         }
-        let are = lax.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ");
-        let names = lax.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" and ");
+        let are: Vec<_> = lax.iter().map(|name| format!("{name}={}", self.variable(name))).collect();
         check.warning(format!(
-            "{are}: an order that was answered with 201 may be lost in a power cut; where that matters, set {names} to 1"
+            "{}: an order that was answered with 201 may be lost in a power cut; where that matters, set {} to 1",
+            are.join(", "),
+            lax.join(" and ")
         ))
     }
 
@@ -250,7 +232,12 @@ impl Server {
     }
 
     fn variable(&self, name: &str) -> &str {
-        self.variables.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+        self.find(name).unwrap_or_default()
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -262,95 +249,64 @@ fn numbers(version: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Severity;
+    use super::super::Severity::{self, Failed, Ok, Warning};
     use super::*;
 
-    fn server(version: &str, comment: &str, variables: &[(&str, &str)]) -> Server {
+    type Case = (fn(&Server) -> Finding, &'static str, Severity);
+
+    /// A server that shows these variables: `name=value`, one a line.
+    fn server(variables: &str) -> Server {
+        let variables = variables.lines().filter_map(|line| line.split_once('='));
         Server {
-            version: version.to_owned(),
-            comment: comment.to_owned(),
-            variables: variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             ahead: TimeDelta::zero(),
             answer_time: TimeDelta::zero(),
             behind_newest: Duration::ZERO,
             tls: Tls::Accepted,
-            cipher: String::new(),
         }
     }
 
     #[test]
-    fn servers_that_skip_locked_rows_are_told_from_others_by_their_version() {
-        for (version, comment, severity) in [
-            ("8.0.36", "MySQL Community Server - GPL", Severity::Ok),
-            ("8.0.mysql_aurora.3.04.0", "Source distribution", Severity::Ok),
-            ("10.11.6-MariaDB-log", "Debian 12", Severity::Ok),
-            ("5.7.44", "MySQL Community Server (GPL)", Severity::Failed),
-            ("10.5.9-MariaDB", "", Severity::Failed),
-            ("8.0.11-TiDB-v7.5.0", "TiDB Server (Apache License 2.0)", Severity::Failed),
-            ("no number", "", Severity::Failed),
-        ] {
-            assert_eq!(server(version, comment, &[]).version().severity, severity, "{version}");
-        }
-        let galera = server("10.11.6-MariaDB", "", &[("wsrep_on", "ON")]);
-        assert_eq!(galera.version().severity, Severity::Warning);
-    }
+    fn each_check_tells_good_settings_from_bad_ones() {
+        let cases: [Case; 22] = [
+            (Server::version, "version=8.0.36\nversion_comment=MySQL Community Server - GPL", Ok),
+            (Server::version, "version=8.0.mysql_aurora.3.04.0\nversion_comment=Source distribution", Ok),
+            (Server::version, "version=10.11.6-MariaDB-log\nversion_comment=Debian 12", Ok),
+            (Server::version, "version=10.11.6-MariaDB\nwsrep_on=ON", Warning),
+            (Server::version, "version=5.7.44\nversion_comment=MySQL Community Server (GPL)", Failed),
+            (Server::version, "version=10.5.9-MariaDB", Failed),
+            (Server::version, "version=8.0.11-TiDB-v7.5.0\nversion_comment=TiDB Server (Apache License 2.0)", Failed),
+            (Server::version, "version=no number", Failed),
+            (Server::binlog, "log_bin=OFF\nbinlog_format=STATEMENT", Ok),
+            (Server::binlog, "log_bin=ON\nbinlog_format=ROW", Ok),
+            (Server::binlog, "log_bin=ON\nbinlog_format=MIXED", Ok),
+            (Server::binlog, "log_bin=ON\nbinlog_format=STATEMENT", Failed),
+            (Server::session, "autocommit=ON", Ok),
+            (Server::session, "autocommit=OFF", Failed),
+            (Server::session, "sql_mode=NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES", Ok),
+            (Server::session, "sql_mode=ANSI_QUOTES", Failed),
+            (Server::session, "max_statement_time=0.000000", Failed),
+            (Server::connect_errors, "skip_name_resolve=OFF\nmax_connect_errors=10", Warning),
+            (Server::connect_errors, "skip_name_resolve=OFF\nmax_connect_errors=100", Ok),
+            (Server::connect_errors, "skip_name_resolve=ON\nmax_connect_errors=10", Ok),
+            (Server::packet, "max_allowed_packet=1048576", Warning),
+            (Server::packet, "max_allowed_packet=16777216", Ok),
+        ];
+        for (check, variables, severity) in cases {
+            let found = check(&server(variables));
 
-    #[test]
-    fn only_a_statement_binlog_is_refused() {
-        for (log_bin, format, severity) in [
-            ("OFF", "STATEMENT", Severity::Ok),
-            ("ON", "ROW", Severity::Ok),
-            ("ON", "MIXED", Severity::Ok),
-            ("ON", "STATEMENT", Severity::Failed),
-        ] {
-            let server = server("", "", &[("log_bin", log_bin), ("binlog_format", format)]);
-
-            assert_eq!(server.binlog().severity, severity, "{log_bin} {format}");
+            assert_eq!(found.severity, severity, "{variables}: {}", found.detail);
         }
     }
 
     #[test]
     fn a_clock_may_be_off_by_a_second_and_what_the_answer_took() {
-        for (ahead, took, severity) in [
-            (900, 0, Severity::Ok),
-            (-900, 0, Severity::Ok),
-            (1_100, 0, Severity::Warning),
-            (-1_100, 0, Severity::Warning),
-            (1_100, 400, Severity::Ok),
-        ] {
-            let mut server = server("", "", &[]);
-            (server.ahead, server.answer_time) = (TimeDelta::milliseconds(ahead), TimeDelta::milliseconds(took));
+        for (ahead, took, severity) in
+            [(900, 0, Ok), (-900, 0, Ok), (1_100, 0, Warning), (-1_100, 0, Warning), (1_100, 400, Ok)]
+        {
+            let (ahead, answer_time) = (TimeDelta::milliseconds(ahead), TimeDelta::milliseconds(took));
 
-            assert_eq!(server.clock().severity, severity, "{ahead} {took}");
+            assert_eq!(Server { ahead, answer_time, ..server("") }.clock().severity, severity, "{ahead} {took}");
         }
-    }
-
-    #[test]
-    fn a_session_that_is_not_as_we_set_it_is_named() {
-        for (name, value, severity) in [
-            ("autocommit", "ON", Severity::Ok),
-            ("autocommit", "OFF", Severity::Failed),
-            ("sql_mode", "NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES", Severity::Ok),
-            ("sql_mode", "ANSI_QUOTES", Severity::Failed),
-            ("max_statement_time", "0.000000", Severity::Failed),
-        ] {
-            let found = server("", "", &[(name, value)]).session();
-
-            assert_eq!(found.severity, severity, "{name}={value}: {}", found.detail);
-            assert_eq!(found.detail.contains(name), severity == Severity::Failed, "{}", found.detail);
-        }
-    }
-
-    #[test]
-    fn a_server_that_soon_shuts_hosts_out_or_takes_little_at_once_is_told_of() {
-        let named = |errors| server("", "", &[("skip_name_resolve", "OFF"), ("max_connect_errors", errors)]);
-        assert_eq!(named("10").connect_errors().severity, Severity::Warning);
-        assert_eq!(named("100").connect_errors().severity, Severity::Ok);
-        let unnamed = server("", "", &[("skip_name_resolve", "ON"), ("max_connect_errors", "10")]);
-        assert_eq!(unnamed.connect_errors().severity, Severity::Ok);
-
-        let takes = |bytes| server("", "", &[("max_allowed_packet", bytes)]).packet().severity;
-        assert_eq!(takes("1048576"), Severity::Warning);
-        assert_eq!(takes("16777216"), Severity::Ok);
     }
 }

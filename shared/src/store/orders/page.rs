@@ -18,7 +18,7 @@ pub const PAGE_BYTES_MAX: usize = 1_536 << 10;
 pub const ORDER_BYTES_MAX: usize = 64 << 10;
 
 /// A view of orders that pages show.
-pub(super) trait ListRow: for<'r> sqlx::FromRow<'r, MySqlRow> + Send + Unpin {
+pub(in crate::store) trait ListRow: for<'r> sqlx::FromRow<'r, MySqlRow> + Send + Unpin {
     /// What it is read as.
     type Order: TryFrom<Self, Error = Unreadable> + Send;
 
@@ -69,16 +69,16 @@ impl ListRow for ListedRow {
 
 /// The part of an index that a page is read from: `from` is exclusive, `to` inclusive.
 #[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) from: PageKey,
-    pub(super) to: PageKey,
+pub(in crate::store) struct Span {
+    pub(in crate::store) from: PageKey,
+    pub(in crate::store) to: PageKey,
 }
 
-pub(super) type PageQuery<T> = QueryAs<'static, MySql, T, MySqlArguments>;
+pub(in crate::store) type PageQuery<T> = QueryAs<'static, MySql, T, MySqlArguments>;
 
 impl Span {
     /// The query with the ends of the span, and `limit`, as its last values.
-    pub(super) fn bind<T>(self, query: PageQuery<T>, limit: u32) -> PageQuery<T> {
+    pub(in crate::store) fn bind<T>(self, query: PageQuery<T>, limit: u32) -> PageQuery<T> {
         let Self { from, to } = self;
         // As DATETIMEs: bound as TIMESTAMPs, which end in 2038, the far ends of a list would be no times.
         let (latest, earliest) = (from.created_at.naive_utc(), to.created_at.naive_utc());
@@ -88,7 +88,7 @@ impl Span {
 
     /// Reads a page, statement by statement, row by row: of a row that the page has no room for, only that it is there stays in
     /// memory.
-    pub(super) async fn read<R: ListRow>(
+    pub(in crate::store) async fn read<R: ListRow>(
         mut self,
         connection: &mut MySqlConnection,
         limit: u16,

@@ -6,9 +6,10 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{ExternalId, OrderId, Placed, Placement};
+use crate::store::sql::insert_sorted;
 
 /// External ids travel in hexadecimal, so that their characters are the column's and its index serves.
-pub(super) const TAKEN: &str = r"
+pub(in crate::store) const TAKEN: &str = r"
     select external_ids.external_id, external_ids.order_id
     from (
         select convert(unhex(external_id) using utf8mb4) collate utf8mb4_bin as external_id
@@ -27,18 +28,15 @@ const INSERT: &str = r"
 ";
 
 /// External ids in use, those of the batch at hand included.
-pub(super) struct Taken(HashMap<String, OrderId>);
+pub(super) struct KnownIds(HashMap<String, OrderId>);
 
-impl Taken {
-    /// Takes all external ids of the placement; none when one of them is another order's, which is told.
-    pub(super) fn take(&mut self, placement: &Placement) -> Option<Placed> {
+impl KnownIds {
+    /// Adds all external ids of the placement; none when one of them is another order's, which is told.
+    pub(super) fn add(&mut self, placement: &Placement) -> Option<Placed> {
         for (index, order) in placement.orders.iter().enumerate() {
-            let Some(external_id) = &order.external_id else { continue };
-            match self.0.get(external_id.as_str()) {
-                Some(&order_id) if order_id != order.order_id => {
-                    return Some(Placed::ExternalIdTaken { index, order_id });
-                }
-                _ => {}
+            let known = order.external_id.as_ref().and_then(|external_id| self.0.get(external_id.as_str()));
+            if let Some(&order_id) = known.filter(|&&order_id| order_id != order.order_id) {
+                return Some(Placed::ExternalIdTaken { index, order_id });
             }
         }
         self.0.extend(wanted([placement]).map(|(external_id, order_id)| (external_id.as_str().to_owned(), order_id)));
@@ -46,15 +44,15 @@ impl Taken {
     }
 }
 
-/// Those of the placements' external ids that are taken.
-pub(super) async fn taken(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<Taken, sqlx::Error> {
+/// Those of the placements' external ids that are orders' already.
+pub(super) async fn known(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<KnownIds, sqlx::Error> {
     let wanted: Vec<_> = wanted(placements).map(|(external_id, _)| hex::encode(external_id.as_str())).collect();
     if wanted.is_empty() {
-        return Ok(Taken(HashMap::new()));
+        return Ok(KnownIds(HashMap::new()));
     }
     let rows: Vec<(String, Uuid)> =
         sqlx::query_as(TAKEN).bind(serde_json::json!(wanted).to_string()).fetch_all(connection).await?;
-    Ok(Taken(rows.into_iter().map(|(external_id, order_id)| (external_id, order_id.into())).collect()))
+    Ok(KnownIds(rows.into_iter().map(|(external_id, order_id)| (external_id, order_id.into())).collect()))
 }
 
 /// Writes the external ids of these placements.
@@ -62,16 +60,9 @@ pub(super) async fn insert<'a>(
     connection: &mut MySqlConnection,
     placements: impl IntoIterator<Item = &'a Placement>,
 ) -> Result<(), sqlx::Error> {
-    let mut rows: Vec<_> = wanted(placements)
-        .map(|(external_id, order_id)| [hex::encode(external_id.as_str()), order_id.uuid().simple().to_string()])
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    // Two writers of the same ids take them in the same order, so that one waits for the other and never both.
-    rows.sort_unstable();
-    sqlx::query(INSERT).bind(serde_json::json!(rows).to_string()).execute(connection).await?;
-    Ok(())
+    let rows = wanted(placements)
+        .map(|(external_id, order_id)| [hex::encode(external_id.as_str()), order_id.uuid().simple().to_string()]);
+    insert_sorted(connection, INSERT, rows.collect()).await
 }
 
 fn wanted<'a>(placements: impl IntoIterator<Item = &'a Placement>) -> impl Iterator<Item = (&'a ExternalId, OrderId)> {

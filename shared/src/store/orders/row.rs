@@ -13,7 +13,7 @@ macro_rules! order_columns {
          available_at, claimed_at, completed_at, created_at, updated_at"
     };
 }
-pub(super) use order_columns;
+pub(in crate::store) use order_columns;
 
 /// The columns of a [`ListedRow`].
 macro_rules! listed_columns {
@@ -22,57 +22,48 @@ macro_rules! listed_columns {
          created_at, updated_at"
     };
 }
-pub(super) use listed_columns;
-
-/// The time of what is not to come or has not been: when an order that does not wait is due, when one was claimed that never
-/// was. Not null, so that a row keeps its size, and is changed where it is, when its order is claimed and completed.
-macro_rules! never {
-    () => {
-        "timestamp '9999-12-31 00:00:00'"
-    };
-}
-pub(super) use never;
+pub(in crate::store) use listed_columns;
 
 /// One row of `orders` as the driver reads it: whatever is in the columns, even what is no order.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct OrderRow {
-    pub(super) order_id: Uuid,
+pub(in crate::store) struct OrderRow {
+    pub(in crate::store) order_id: Uuid,
     user_id: i64,
-    pub(super) item_ids: String,
+    pub(in crate::store) item_ids: String,
     total_amount: String,
     currency: Option<String>,
     external_id: Option<String>,
-    pub(super) metadata: Option<String>,
+    pub(in crate::store) metadata: Option<String>,
     status: String,
     process_after: Option<DateTime<Utc>>,
     attempt: u16,
     rescues: u8,
-    pub(super) last_error: Option<String>,
+    pub(in crate::store) last_error: Option<String>,
     worker_id: Uuid,
-    pub(super) available_at: DateTime<Utc>,
+    pub(in crate::store) available_at: DateTime<Utc>,
     claimed_at: DateTime<Utc>,
     completed_at: Option<DateTime<Utc>>,
-    pub(super) created_at: DateTime<Utc>,
+    pub(in crate::store) created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
 /// What a short list reads of a row of `orders`.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct ListedRow {
-    pub(super) order_id: Uuid,
+pub(in crate::store) struct ListedRow {
+    pub(in crate::store) order_id: Uuid,
     user_id: i64,
-    pub(super) item_ids: String,
+    pub(in crate::store) item_ids: String,
     total_amount: String,
     status: String,
-    pub(super) created_at: DateTime<Utc>,
+    pub(in crate::store) created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
 /// A row that is no order: something else than this store wrote it.
 #[derive(Debug, thiserror::Error)]
 #[error("{column} of order {order_id} is not readable: {why}")]
-pub(super) struct Unreadable {
-    pub(super) order_id: OrderId,
+pub(in crate::store) struct Unreadable {
+    pub(in crate::store) order_id: OrderId,
     column: &'static str,
     why: String,
 }
@@ -160,7 +151,7 @@ impl TryFrom<ListedRow> for ListedOrder {
 }
 
 /// The time, unless it is `never`.
-pub(super) fn unless_never(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+pub(in crate::store) fn unless_never(at: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(at).filter(|at| at.year() < 9999)
 }
 

@@ -1,13 +1,14 @@
 //! What people do to orders and to the queue.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::Executor;
 use uuid::Uuid;
 
-use super::counts::CountDelta;
-use super::row::never;
-use super::{Store, StoreError, list};
 use crate::domain::{Order, OrderId, OrderStatus, RESCUES_MAX};
+use crate::store::orders::counts::CountDelta;
+use crate::store::orders::list;
+use crate::store::sql::never;
+use crate::store::{Store, StoreError};
 
 const LOCK_STATUS: &str = "select status, rescues from orders where order_id = ? for update";
 
@@ -53,30 +54,23 @@ struct Transition {
     from: OrderStatus,
     to: OrderStatus,
     sql: &'static str,
+    event: &'static str,
     /// Whether it leaves an order alone that is poison.
     spares_poison: bool,
 }
 
 impl Store {
-    /// Takes a PENDING order back. One that is CANCELED already stays so.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
+    /// Cancels a PENDING order. One that is CANCELED already stays so.
     pub async fn cancel(&self, order_id: OrderId) -> Result<Change, StoreError> {
-        let canceling =
-            Transition { from: OrderStatus::Pending, to: OrderStatus::Canceled, sql: CANCEL, spares_poison: false };
+        let (from, to) = (OrderStatus::Pending, OrderStatus::Canceled);
+        let canceling = Transition { from, to, sql: CANCEL, event: "CANCELED", spares_poison: false };
         self.change("cancel an order", order_id, canceling).await
     }
 
     /// Gives a FAILED order all its attempts anew, due at once; one that is poison only where that is `force`d.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn retry(&self, order_id: OrderId, force: bool) -> Result<Change, StoreError> {
-        let retrying =
-            Transition { from: OrderStatus::Failed, to: OrderStatus::Pending, sql: RETRY, spares_poison: !force };
+        let (from, to) = (OrderStatus::Failed, OrderStatus::Pending);
+        let retrying = Transition { from, to, sql: RETRY, event: "RETRIED", spares_poison: !force };
         self.change("retry an order", order_id, retrying).await
     }
 
@@ -84,31 +78,27 @@ impl Store {
         &self,
         doing: &'static str,
         order_id: OrderId,
-        Transition { from, to, sql, spares_poison }: Transition,
+        Transition { from, to, sql, event, spares_poison }: Transition,
     ) -> Result<Change, StoreError> {
-        self.call(doing, async {
-            let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
-            let locked = lock_status(&mut transaction, order_id).await?;
-            let fits = locked.is_some_and(|(status, _)| status == from);
-            let is_spared = spares_poison && locked.is_some_and(|(_, rescues)| rescues >= RESCUES_MAX);
+        self.transaction(doing, async |connection| {
+            let locked: Option<(String, u8)> =
+                sqlx::query_as(LOCK_STATUS).bind(order_id.uuid()).fetch_optional(&mut *connection).await?;
+            let fits = locked.as_ref().is_some_and(|(status, _)| status == from.name());
+            let is_spared = fits && spares_poison && locked.is_some_and(|(_, rescues)| rescues >= RESCUES_MAX);
             let changes = fits && !is_spared;
             if changes {
-                sqlx::query(sql).bind(order_id.uuid()).execute(&mut *transaction).await?;
-                let event = if to == OrderStatus::Canceled { "CANCELED" } else { "RETRIED" };
+                sqlx::query(sql).bind(order_id.uuid()).execute(&mut *connection).await?;
                 let note = sqlx::query(NOTE).bind(Uuid::now_v7()).bind(event).bind(order_id.uuid());
-                note.execute(&mut *transaction).await?;
+                note.execute(&mut *connection).await?;
             }
-            let order = list::read(&mut transaction, order_id).await?;
+            let order = list::read(connection, order_id).await?;
             if changes {
-                CountDelta::default().moved(from, to, 1).count(&mut transaction).await?;
+                CountDelta::default().moved(from, to, 1).count(connection).await?;
             }
-            transaction.commit().await?;
-            line.done();
             Ok(match order {
                 None => Change::NotFound,
-                Some(order) if fits && is_spared => Change::Poison(order),
-                Some(order) if changes || (order.status == to && order.status.is_final()) => Change::Made(order),
+                Some(order) if is_spared => Change::Poison(order),
+                Some(order) if changes || (order.status == to && to.is_final()) => Change::Made(order),
                 Some(order) => Change::Conflict(order),
             })
         })
@@ -116,48 +106,19 @@ impl Store {
     }
 
     /// Stops all claims until [`Store::resume`]. Orders under way are finished. Returns since when it is paused.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn pause(&self) -> Result<DateTime<Utc>, StoreError> {
-        self.call("pause the queue", async {
-            let mut line = self.line().await?;
-            let mut transaction = line.begin().await?;
+        self.transaction("pause the queue", async |connection| {
             // The first pause counts. The row is locked until it was read, so that nobody resumes in between.
             let pause = "insert into queue_pauses (pause_id) values (1) on duplicate key update pause_id = 1";
-            transaction.execute(pause).await?;
-            let paused_at =
-                sqlx::query_scalar("select paused_at from queue_pauses").fetch_one(&mut *transaction).await?;
-            transaction.commit().await?;
-            line.done();
-            Ok(paused_at)
+            connection.execute(pause).await?;
+            sqlx::query_scalar("select paused_at from queue_pauses").fetch_one(connection).await
         })
         .await
     }
 
     /// Lets claims go on.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn resume(&self) -> Result<(), StoreError> {
-        self.call("resume the queue", async {
-            let mut line = self.line().await?;
-            line.execute("delete from queue_pauses").await?;
-            line.done();
-            Ok(())
-        })
-        .await
+        let resume = "delete from queue_pauses";
+        self.call("resume the queue", async |connection| connection.execute(resume).await.map(drop)).await
     }
-}
-
-/// The order's status, which stays so, and its rescues.
-async fn lock_status(
-    connection: &mut MySqlConnection,
-    order_id: OrderId,
-) -> Result<Option<(OrderStatus, u8)>, sqlx::Error> {
-    let found: Option<(String, u8)> =
-        sqlx::query_as(LOCK_STATUS).bind(order_id.uuid()).fetch_optional(connection).await?;
-    Ok(found.and_then(|(status, rescues)| Some((status.parse().ok()?, rescues))))
 }

@@ -1,19 +1,21 @@
+//! What is seen of the queue without a claim: whether anything is due, the queue as a whole, and why an order is not done.
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::claim::{front, is_due};
-use super::leave::micros;
-use super::{Store, StoreError, list};
+use super::claim::is_due;
 use crate::domain::{Order, OrderId, Queue, Situation};
+use crate::store::orders::list;
+use crate::store::{Store, StoreError};
 
 const PAUSED: &str = "select paused_at from queue_pauses";
 
 /// The first of all that wait, if it is due: by one value of the index, and not by a range of it, for which MySQL may take
 /// the index as a whole (see [`ANY_DUE`]).
-pub(super) const OLDEST_DUE: &str = r"
+pub(in crate::store) const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
     from (
         select order_id, available_at
@@ -27,7 +29,7 @@ pub(super) const OLDEST_DUE: &str = r"
 
 /// Asks for columns that `orders_by_status` does not have. Of a table that it believes to be empty, as its statistics say
 /// of one that has just been loaded from a dump, MySQL reads an index that has all columns from end to end.
-pub(super) const ANY_DUE: &str = concat!(
+pub(in crate::store) const ANY_DUE: &str = concat!(
     r"
     select exists (
         select 1
@@ -42,7 +44,7 @@ pub(super) const ANY_DUE: &str = concat!(
 );
 
 /// Reads the index entries in front of the order, up to the limit.
-pub(super) const AHEAD: &str = r"
+pub(in crate::store) const AHEAD: &str = r"
     select count(*)
     from (
         select 1
@@ -54,40 +56,25 @@ pub(super) const AHEAD: &str = r"
 ";
 
 impl Store {
-    /// Whether any order is due, be it locked or not, and the queue not paused; of those only that are due since `from`, if
-    /// that is given, as for [`Store::claim`]. Locks nothing.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
-    pub async fn is_any_due(&self, from: Option<DateTime<Utc>>) -> Result<bool, StoreError> {
-        self.call("see whether orders are due", async {
-            let mut line = self.line().await?;
-            let looks_ahead = self.clock.looks_ahead();
-            let from = from.filter(|_| looks_ahead.is_zero()).unwrap_or_else(front).naive_utc();
-            let any_due = sqlx::query_scalar(ANY_DUE).bind(from).bind(micros(looks_ahead));
-            let is_any_due = any_due.fetch_one(&mut *line).await?;
-            line.done();
-            Ok(is_any_due)
+    /// Whether any order is due, be it locked or not, and the queue not paused; of those only that are due since
+    /// `cursor`, if that is given, as for [`Store::claim`]. Locks nothing.
+    pub async fn is_any_due(&self, cursor: Option<DateTime<Utc>>) -> Result<bool, StoreError> {
+        self.call("see whether orders are due", async |connection| {
+            let scan = self.clock.scan(cursor);
+            sqlx::query_scalar(ANY_DUE).bind(scan.from).bind(scan.ahead_us).fetch_one(connection).await
         })
         .await
     }
 
     /// The queue now. Its parts are read one right after the other.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn queue(&self) -> Result<Queue, StoreError> {
         let counts = self.order_counts().await?;
         let workers = self.live_workers().await?;
         let (_, clock_behind) = self.read_clock().await?;
-        self.call("read the queue", async {
-            let mut line = self.line().await?;
-            let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
+        self.call("read the queue", async |connection| {
+            let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *connection).await?;
             let oldest: Option<(Uuid, DateTime<Utc>, i64)> =
-                sqlx::query_as(OLDEST_DUE).fetch_optional(&mut *line).await?;
-            line.done();
+                sqlx::query_as(OLDEST_DUE).fetch_optional(&mut *connection).await?;
             let oldest_due = oldest.map(|(order_id, since, late_us)| {
                 (OrderId::from(order_id), since, Duration::from_micros(u64::try_from(late_us).unwrap_or_default()))
             });
@@ -97,22 +84,16 @@ impl Store {
     }
 
     /// An order and what surrounds it; `None` when there is no such order.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn situation(&self, order_id: OrderId) -> Result<Option<(Order, Situation)>, StoreError> {
         let workers = self.live_workers().await?;
         let (now, clock_behind) = self.read_clock().await?;
-        self.call("see why an order is not done", async {
-            let mut line = self.line().await?;
-            let order = list::read(&mut line, order_id).await?;
-            let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *line).await?;
+        self.call("see why an order is not done", async |connection| {
+            let order = list::read(connection, order_id).await?;
+            let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *connection).await?;
             let ahead = match &order {
-                Some(order) if order.available_at.is_some_and(|at| at <= now) => ahead(&mut line, order).await?,
+                Some(order) if order.available_at.is_some_and(|at| at <= now) => ahead(connection, order).await?,
                 _ => 0,
             };
-            line.done();
             Ok(order.map(|order| {
                 let live_workers = workers.len() as u64;
                 let holder = workers.into_iter().find(|worker| Some(worker.worker_id) == order.worker_id);

@@ -1,3 +1,5 @@
+//! Orders read: one by its id, or a page of a list. Each page costs what it holds, wherever it is.
+
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
@@ -5,38 +7,43 @@ use uuid::Uuid;
 use super::page::{ListRow, Span};
 use super::page_sql::{END_OF_USERS_WALK, END_OF_WALK};
 use super::row::{ListedRow, OrderRow, order_columns};
-use super::{Store, StoreError};
 use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
+use crate::store::sql::{json_of_ids, orders_by_id};
+use crate::store::{Store, StoreError};
 
 /// Orders that are read for one page at most, where no index knows all that the page asks for. More would make such a page
 /// dearer than another, fewer would make more pages come back short.
 const WALK_MAX: u32 = 5_000;
 
-pub(super) const COUNT_UP_TO: &str = r"
+pub(in crate::store) const COUNT_UP_TO: &str = r"
     select count(*)
     from (select 1 from orders force index (orders_by_status) where listed_as = ? limit ?) as counted
 ";
 
-pub(super) const WITH_EXTERNAL_ID: &str = concat!(
+pub(in crate::store) const WITH_EXTERNAL_ID: &str = concat!(
     "select ",
     order_columns!(),
     " from orders where order_id = (select order_id from external_ids where external_id = ?)"
 );
 
-pub(super) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
+/// Those of a list with which nothing more will happen by itself.
+pub(in crate::store) const ENDED: &str =
+    concat!("select orders.order_id", orders_by_id!(), "where orders.status in ('COMPLETED', 'FAILED', 'CANCELED')");
+
+pub(in crate::store) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
 
 impl Store {
     /// The order with this id, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreError> {
-        self.call("read an order", async {
-            let mut line = self.line().await?;
-            let found = read(&mut line, order_id).await?;
-            line.done();
-            Ok(found)
+        self.call("read an order", async |connection| read(connection, order_id).await).await
+    }
+
+    /// Those of the orders with which nothing more will happen by itself: COMPLETED, FAILED or CANCELED.
+    pub async fn ended(&self, order_ids: &[OrderId]) -> Result<Vec<OrderId>, StoreError> {
+        let json = json_of_ids(order_ids.iter().copied());
+        self.call("see which orders ended", async |connection| {
+            let ended: Vec<Uuid> = sqlx::query_scalar(ENDED).bind(json).fetch_all(connection).await?;
+            Ok(ended.into_iter().map(OrderId::from).collect())
         })
         .await
     }
@@ -46,28 +53,15 @@ impl Store {
     ///
     /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
     /// is looked through, so that a page may come back short, or empty, with a next page all the same.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn orders(&self, filter: &OrderFilter, after: Option<PageKey>, limit: u16) -> Result<Page, StoreError> {
-        self.call("list orders", async {
-            let mut line = self.line().await?;
-            let page = match &filter.external_id {
-                Some(external_id) => the_one(&mut line, filter, external_id, after).await?,
-                None => page::<OrderRow>(&mut line, filter, after, limit).await?,
-            };
-            line.done();
-            Ok(page)
+        self.call("list orders", async |connection| match &filter.external_id {
+            Some(external_id) => the_one(connection, filter, external_id, after).await,
+            None => page::<OrderRow>(connection, filter, after, limit).await,
         })
         .await
     }
 
     /// The same, of the orders in a status, with what a short list shows of them.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn listed_orders(
         &self,
         status: OrderStatus,
@@ -75,11 +69,8 @@ impl Store {
         limit: u16,
     ) -> Result<Page<ListedOrder>, StoreError> {
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
-        self.call("list orders in a status", async {
-            let mut line = self.line().await?;
-            let page = page::<ListedRow>(&mut line, &filter, after, limit).await?;
-            line.done();
-            Ok(page)
+        self.call("list orders in a status", async |connection| {
+            page::<ListedRow>(connection, &filter, after, limit).await
         })
         .await
     }
@@ -94,22 +85,22 @@ async fn page<R: ListRow>(
     let (from, to) = filter.bounds(after);
     let span = Span { from, to };
     let user_id = filter.user_id.map(UserId::get);
-    match (filter.status, user_id) {
-        (Some(OrderStatus::Pending), user_id) if are_few(connection, OrderStatus::Pending).await? => {
+    let name = filter.status.map(OrderStatus::name);
+    match filter.status {
+        Some(OrderStatus::Pending) if are_few(connection, OrderStatus::Pending).await? => {
             let query = || match user_id {
                 None => sqlx::query_as(R::QUERIES.waiting),
                 Some(user_id) => sqlx::query_as(R::QUERIES.users_waiting).bind(user_id),
             };
             return span.read::<R>(connection, limit, query).await;
         }
-        (Some(OrderStatus::Processing), user_id) => {
+        Some(OrderStatus::Processing) => {
             let query = || sqlx::query_as(R::QUERIES.in_work).bind(user_id).bind(user_id);
             return span.read::<R>(connection, limit, query).await;
         }
-        (Some(status), user_id)
+        Some(status)
             if status != OrderStatus::Pending && (user_id.is_none() || are_few(connection, status).await?) =>
         {
-            let name = status.name();
             let query = || sqlx::query_as(R::QUERIES.in_status).bind(user_id).bind(user_id).bind(name).bind(name);
             return span.read::<R>(connection, limit, query).await;
         }
@@ -117,10 +108,9 @@ async fn page<R: ListRow>(
     }
     let end = if filter.status.is_some() { end_of_walk(connection, user_id, span).await? } else { None };
     let span = Span { to: end.unwrap_or(to), ..span };
-    let status = filter.status.map(OrderStatus::name);
     let query = || match user_id {
-        None => sqlx::query_as(R::QUERIES.newest).bind(status).bind(status),
-        Some(user_id) => sqlx::query_as(R::QUERIES.of_user).bind(status).bind(status).bind(user_id),
+        None => sqlx::query_as(R::QUERIES.newest).bind(name).bind(name),
+        Some(user_id) => sqlx::query_as(R::QUERIES.of_user).bind(name).bind(name).bind(user_id),
     };
     let page = span.read::<R>(connection, limit, query).await?;
     Ok(Page { next: page.next.or(end), ..page })
@@ -152,9 +142,8 @@ async fn the_one(
     external_id: &ExternalId,
     after: Option<PageKey>,
 ) -> Result<Page, sqlx::Error> {
-    let row: Option<OrderRow> =
-        sqlx::query_as(WITH_EXTERNAL_ID).bind(external_id.as_str()).fetch_optional(connection).await?;
-    let order = row.map(Order::try_from).transpose();
+    let query = sqlx::query_as::<_, OrderRow>(WITH_EXTERNAL_ID).bind(external_id.as_str());
+    let order = query.fetch_optional(connection).await?.map(Order::try_from).transpose();
     let order = order.inspect_err(|unreadable| tracing::error!(%unreadable, "an order is left out of its list"));
     let order = order.ok().flatten().filter(|order| {
         let place = PageKey { created_at: order.created_at, order_id: order.order_id };
@@ -164,7 +153,10 @@ async fn the_one(
 }
 
 /// One order, on a connection that its caller holds.
-pub(super) async fn read(connection: &mut MySqlConnection, order_id: OrderId) -> Result<Option<Order>, sqlx::Error> {
+pub(in crate::store) async fn read(
+    connection: &mut MySqlConnection,
+    order_id: OrderId,
+) -> Result<Option<Order>, sqlx::Error> {
     let found: Option<OrderRow> = sqlx::query_as(ONE).bind(order_id.uuid()).fetch_optional(connection).await?;
     found.map(Order::try_from).transpose().map_err(sqlx::Error::from)
 }

@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::page::PAGE_BYTES_MAX;
 use super::row::unless_never;
-use super::{Store, StoreError};
 use crate::domain::{
     Course, Event, EventKind, OrderId, OrderStatus, StoredEvent, Story, StoryKey, StoryPage, WorkerId,
 };
+use crate::store::{Store, StoreError};
 
 /// In the order of the primary key, from one event on.
-pub(super) const EVENTS: &str = r"
+pub(in crate::store) const EVENTS: &str = r"
     select at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at
     from order_events
     where order_id = ? and (at > ? or at = ? and event_id >= ?)
@@ -36,24 +36,18 @@ impl Store {
     /// [`PAGE_BYTES_MAX`], going on behind `after`. `None` when there is no such order.
     ///
     /// Each event comes once, on whatever pages the story is told.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn story(
         &self,
         order_id: OrderId,
         after: Option<StoryKey>,
         limit: u16,
     ) -> Result<Option<StoryPage>, StoreError> {
-        self.call("read the events of an order", async {
-            let mut line = self.line().await?;
+        self.call("read the events of an order", async |connection| {
             // All reads at one moment: what happens between them would be told twice, or not at all.
-            line.execute("set transaction isolation level repeatable read").await?;
-            let mut transaction = line.begin().await?;
+            connection.execute("set transaction isolation level repeatable read").await?;
+            let mut transaction = connection.begin().await?;
             let page = page(&mut transaction, order_id, after, limit).await?;
             transaction.commit().await?;
-            line.done();
             Ok(page)
         })
         .await

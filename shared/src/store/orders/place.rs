@@ -1,36 +1,26 @@
+//! Orders placed: many in one commit, with their keys and external ids, each exactly once.
+
 use std::collections::HashMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use sqlx::{Connection, MySqlConnection};
+use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::counts::CountDelta;
-use super::keys::Outcome;
-use super::script::{Id, Items, Script, Text, Time, json_of_ids};
-use super::{ErrorKind, Store, StoreError, external_ids, keys};
+use super::external_ids;
+use super::keys;
+use super::keys::PlaceResult;
 use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
+use crate::store::sql::{Id, Script, Text, Time, json_of_ids, orders_by_id};
+use crate::store::{ErrorKind, Store, StoreError};
 
 /// How often a batch is tried in which somebody else wrote the same key or external id at the same moment. Each try ends one
 /// such race, so that more are needed only while others keep on winning them.
 const RACES_MAX: usize = 5;
 
-/// Each order of a list of ids, read by its primary key.
-macro_rules! orders_by_id {
-    () => {
-        r"
-        from (
-            select unhex(order_id) as order_id
-            from json_table(?, '$[*]' columns (order_id char(32) path '$')) as ids
-        ) as listed
-        straight_join orders force index (primary) on orders.order_id = listed.order_id
-        "
-    };
-}
-pub(super) use orders_by_id;
-
-pub(super) const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
+pub(in crate::store) const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
 
 impl Store {
     /// Places the orders of all `placements` in one commit, those apart whose key or external id is in use already. They
@@ -56,20 +46,15 @@ impl Store {
 
     /// `again`: whether some of the orders may be on disk, by an earlier try whose answer was lost.
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
-        self.call("place orders", async {
-            let mut line = self.line().await?;
-            let placed = if again || placements.iter().any(Placement::needs_lookup) {
-                let mut transaction = line.begin().await?;
-                let placed = sort_out(&mut transaction, placements, again, self.statement_bytes_max()).await?;
-                transaction.commit().await?;
-                placed
-            } else {
-                let script = insert(Script::begin(), placements.iter()).commit().within(self.statement_bytes_max())?;
-                let created_at = script.run(&mut line).await?.time()?;
-                placements.iter().map(|_| Placed::New { created_at }).collect()
-            };
-            line.done();
-            Ok(placed)
+        let bytes_max = self.statement_bytes_max();
+        if again || placements.iter().any(Placement::needs_lookup) {
+            let doing = "place orders";
+            return self.transaction(doing, async |tx| sort_out(tx, placements, again, bytes_max).await).await;
+        }
+        self.call("place orders", async |connection| {
+            let script = insert(Script::begin(), placements.iter()).commit().within(bytes_max)?;
+            let created_at = script.run(connection).await?.time()?;
+            Ok(placements.iter().map(|_| Placed::New { created_at }).collect())
         })
         .await
     }
@@ -80,41 +65,40 @@ async fn sort_out(
     connection: &mut MySqlConnection,
     placements: &[Placement],
     again: bool,
-    statement_bytes_max: usize,
+    bytes_max: usize,
 ) -> Result<Vec<Placed>, sqlx::Error> {
     let own = if again { placed_already(connection, placements).await? } else { HashMap::new() };
-    let mut used = keys::used(connection, placements).await?;
-    let mut taken = external_ids::taken(connection, placements).await?;
-    let mut outcomes = Vec::with_capacity(placements.len());
+    let mut known_keys = keys::known(connection, placements).await?;
+    let mut known_ids = external_ids::known(connection, placements).await?;
+    let mut results = Vec::with_capacity(placements.len());
     for placement in placements {
         let first = first_id(placement);
         let before = match own.get(&first) {
-            Some(&created_at) => Some(Outcome::Known(Placed::New { created_at })),
-            None => placement.key.as_ref().and_then(|key_use| used.of(key_use, first)),
+            Some(&created_at) => Some(PlaceResult::Known(Placed::New { created_at })),
+            None => placement.key.as_ref().and_then(|key_use| known_keys.find(key_use, first)),
         };
-        let outcome = before.or_else(|| taken.take(placement).map(Outcome::Known)).unwrap_or(Outcome::New);
-        if let (Outcome::New, Some(key_use)) = (&outcome, &placement.key) {
-            used.add(key_use, placement);
+        let result = before.or_else(|| known_ids.add(placement).map(PlaceResult::Known)).unwrap_or(PlaceResult::New);
+        if let (PlaceResult::New, Some(key_use)) = (&result, &placement.key) {
+            known_keys.add(key_use, placement);
         }
-        outcomes.push(outcome);
+        results.push(result);
     }
-    let is_new = |outcome: &Outcome| matches!(outcome, Outcome::New);
-    let new =
-        || placements.iter().zip(&outcomes).filter(|(_, outcome)| is_new(outcome)).map(|(placement, _)| placement);
-    let created_at = if outcomes.iter().any(is_new) {
-        let script = insert(Script::default(), new()).within(statement_bytes_max)?;
+    let is_new = |result: &PlaceResult| matches!(result, PlaceResult::New);
+    let new = || placements.iter().zip(&results).filter(|(_, result)| is_new(result)).map(|(placement, _)| placement);
+    let created_at = if results.iter().any(is_new) {
+        let script = insert(Script::default(), new()).within(bytes_max)?;
         keys::insert(connection, new()).await?;
         external_ids::insert(connection, new()).await?;
         Some(script.run(connection).await?.time()?)
     } else {
         None
     };
-    let placed = |outcome| match outcome {
-        Outcome::Known(placed) => Some(placed),
-        Outcome::New => created_at.map(|created_at| Placed::New { created_at }),
-        Outcome::Twin(order_ids) => created_at.map(|created_at| Placed::Before { order_ids, created_at }),
+    let placed = |result| match result {
+        PlaceResult::Known(placed) => Some(placed),
+        PlaceResult::New => created_at.map(|created_at| Placed::New { created_at }),
+        PlaceResult::SameBatch(order_ids) => created_at.map(|created_at| Placed::Before { order_ids, created_at }),
     };
-    Ok(outcomes.into_iter().filter_map(placed).collect())
+    Ok(results.into_iter().filter_map(placed).collect())
 }
 
 /// Inserts the orders, reads when that was, and counts them.
@@ -166,7 +150,7 @@ fn write_row(sql: &mut String, separator: &str, order: &NewOrder, is_plain: bool
 
     let NewOrder { order_id, user_id, item_ids, total_amount, currency, external_id, metadata, process_after } = order;
     let (order_id, user_id) = (Id(order_id.uuid()), user_id.get());
-    write!(sql, "{separator}\n({order_id},{user_id},{},{total_amount}", Items(item_ids))?;
+    write!(sql, "{separator}\n({order_id},{user_id},'{item_ids}',{total_amount}")?;
     if !is_plain {
         let currency = Text(currency.as_ref().map(Currency::code));
         let external_id = Text(external_id.as_ref().map(ExternalId::as_str));

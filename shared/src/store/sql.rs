@@ -4,6 +4,7 @@
 //! end it: hexadecimal digits, those of a time, those of a list of numbers.
 
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
@@ -11,35 +12,71 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
-use super::connection::Oversized;
-use crate::domain::{ItemIds, OrderId};
+use crate::domain::OrderId;
 
 /// Bytes of a script from which on the driver gives its copy back. Left alone, each connection keeps room for the largest
 /// statement that it ever sent; for small ones that saves work.
 const LARGE: usize = 64 << 10;
 
+/// The time of what is not to come or has not been: when an order that does not wait is due, when one was claimed that never
+/// was. Not null, so that a row keeps its size, and is changed where it is, when its order is claimed and completed.
+macro_rules! never {
+    () => {
+        "timestamp '9999-12-31 00:00:00'"
+    };
+}
+pub(in crate::store) use never;
+
+/// Each order of a list of ids, read by its primary key.
+macro_rules! orders_by_id {
+    () => {
+        r"
+        from (
+            select unhex(order_id) as order_id
+            from json_table(?, '$[*]' columns (order_id char(32) path '$')) as ids
+        ) as listed
+        straight_join orders force index (primary) on orders.order_id = listed.order_id
+        "
+    };
+}
+pub(in crate::store) use orders_by_id;
+
+/// A statement was not sent, since the server would not accept it.
+#[derive(Debug, thiserror::Error)]
+#[error("the statement has {bytes} bytes, and the server accepts {bytes_max} at once (max_allowed_packet)")]
+pub(in crate::store) struct Oversized {
+    pub(in crate::store) bytes: usize,
+    pub(in crate::store) bytes_max: usize,
+}
+
+impl From<Oversized> for sqlx::Error {
+    fn from(oversized: Oversized) -> Self {
+        Self::Encode(Box::new(oversized))
+    }
+}
+
 /// Statements, run one after the other until one fails. What callers wrote is in them, so that they cannot be printed.
 #[derive(Default)]
 #[must_use]
-pub(super) struct Script(String);
+pub(in crate::store) struct Script(String);
 
 /// What the statements of a script came to.
 #[derive(Default)]
-pub(super) struct Ran {
+pub(in crate::store) struct ScriptResult {
     /// Rows that were found and changed.
-    pub(super) changed: u64,
+    pub(in crate::store) changed: u64,
     /// Rows that were read, in the order of the statements.
     rows: Vec<MySqlRow>,
 }
 
 impl Script {
     /// The beginning of a transaction. One that is never committed is rolled back when its connection closes.
-    pub(super) fn begin() -> Self {
+    pub(in crate::store) fn begin() -> Self {
         Self::default().then("begin")
     }
 
     /// Adds a statement.
-    pub(super) fn then(mut self, statement: impl fmt::Display) -> Self {
+    pub(in crate::store) fn then(mut self, statement: impl fmt::Display) -> Self {
         use fmt::Write;
 
         let separator = if self.0.is_empty() { "" } else { ";\n" };
@@ -49,49 +86,49 @@ impl Script {
     }
 
     /// The end of a transaction.
-    pub(super) fn commit(self) -> Self {
+    pub(in crate::store) fn commit(self) -> Self {
         self.then("commit")
     }
 
     /// The end of a transaction that is to have no effect.
-    pub(super) fn rollback(self) -> Self {
+    pub(in crate::store) fn rollback(self) -> Self {
         self.then("rollback")
     }
 
     /// The same, unless the server would not accept it as one message: then nothing of it may be sent.
-    pub(super) fn within(self, bytes_max: usize) -> Result<Self, Oversized> {
+    pub(in crate::store) fn within(self, bytes_max: usize) -> Result<Self, Oversized> {
         let bytes = self.0.len();
         if bytes > bytes_max { Err(Oversized { bytes, bytes_max }) } else { Ok(self) }
     }
 
     /// Has the server run them all.
-    pub(super) async fn run(self, connection: &mut MySqlConnection) -> Result<Ran, sqlx::Error> {
-        let mut ran = Ran::default();
+    pub(in crate::store) async fn run(self, connection: &mut MySqlConnection) -> Result<ScriptResult, sqlx::Error> {
+        let mut result = ScriptResult::default();
         let is_large = self.0.len() > LARGE;
         let mut answers = sqlx::raw_sql(AssertSqlSafe(self.0)).fetch_many(&mut *connection);
         while let Some(answer) = answers.try_next().await? {
             match answer {
-                Either::Left(done) => ran.changed += done.rows_affected(),
-                Either::Right(row) => ran.rows.push(row),
+                Either::Left(done) => result.changed += done.rows_affected(),
+                Either::Right(row) => result.rows.push(row),
             }
         }
         drop(answers);
         if is_large {
             connection.shrink_buffers();
         }
-        Ok(ran)
+        Ok(result)
     }
 }
 
-impl Ran {
+impl ScriptResult {
     /// The moment that was asked for, by a statement of one row and column.
-    pub(super) fn time(&self) -> Result<DateTime<Utc>, sqlx::Error> {
+    pub(in crate::store) fn time(&self) -> Result<DateTime<Utc>, sqlx::Error> {
         self.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
     }
 }
 
 /// Sixteen bytes, in hexadecimal.
-pub(super) struct Id(pub(super) Uuid);
+pub(in crate::store) struct Id(pub(in crate::store) Uuid);
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +137,7 @@ impl fmt::Display for Id {
 }
 
 /// A list of ids, for `in (…)`.
-pub(super) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
+pub(in crate::store) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
     use fmt::Write;
 
     let mut list = String::new();
@@ -112,26 +149,8 @@ pub(super) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
     list
 }
 
-/// Ids as the text of a JSON array, in hexadecimal.
-pub(super) struct JsonIds<'a>(pub(super) &'a [OrderId]);
-
-impl fmt::Display for JsonIds<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", json_of_ids(self.0.iter().copied()))
-    }
-}
-
-/// What was ordered, as the text of a JSON array.
-pub(super) struct Items<'a>(pub(super) &'a ItemIds);
-
-impl fmt::Display for Items<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}'", self.0)
-    }
-}
-
 /// Whatever somebody wrote, in hexadecimal; null where nobody wrote anything.
-pub(super) struct Text<'a>(pub(super) Option<&'a str>);
+pub(in crate::store) struct Text<'a>(pub(in crate::store) Option<&'a str>);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -143,7 +162,7 @@ impl fmt::Display for Text<'_> {
 }
 
 /// A moment, to the microsecond.
-pub(super) struct Time(pub(super) DateTime<Utc>);
+pub(in crate::store) struct Time(pub(in crate::store) DateTime<Utc>);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,8 +171,31 @@ impl fmt::Display for Time {
 }
 
 /// Ids as they travel to the server, for `orders_by_id`.
-pub(super) fn json_of_ids(ids: impl Iterator<Item = OrderId>) -> String {
+pub(in crate::store) fn json_of_ids(ids: impl Iterator<Item = OrderId>) -> String {
     ids.map(|id| id.uuid().simple().to_string()).collect::<serde_json::Value>().to_string()
+}
+
+pub(in crate::store) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// As much of an error as its column holds.
+pub(in crate::store) fn short(error: &str) -> String {
+    error.chars().take(1_000).collect()
+}
+
+/// Inserts rows by a statement that takes them as JSON. Sorted: two writers of the same rows take them in the same order, so
+/// that one waits for the other and never both.
+pub(in crate::store) async fn insert_sorted<R: Ord + serde::Serialize>(
+    connection: &mut MySqlConnection,
+    statement: &'static str,
+    mut rows: Vec<R>,
+) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    rows.sort_unstable();
+    sqlx::query(statement).bind(serde_json::json!(rows).to_string()).execute(connection).await.map(drop)
 }
 
 #[cfg(test)]
@@ -178,7 +220,7 @@ mod tests {
 
         assert_eq!(Time(at).to_string(), "'1970-01-01 00:00:01.000005'");
         assert_eq!(ids([Uuid::nil(), Uuid::max()]), format!("x'{}',x'{}'", "0".repeat(32), "f".repeat(32)));
-        assert_eq!(JsonIds(&[Uuid::nil().into()]).to_string(), format!("'[\"{}\"]'", "0".repeat(32)));
+        assert_eq!(json_of_ids([Uuid::nil().into()].into_iter()), format!("[\"{}\"]", "0".repeat(32)));
     }
 
     #[test]

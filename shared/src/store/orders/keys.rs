@@ -7,14 +7,15 @@ use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::{Store, StoreError};
 use crate::domain::{Fingerprint, IdempotencyKey, KeyUse, OrderId, Placed, Placement};
+use crate::store::sql::insert_sorted;
+use crate::store::{Store, StoreError};
 
 /// Keys that one statement prunes at most: few enough to hold nobody up.
 pub const PRUNE_MAX: u32 = 1_000;
 
-/// The keys of a batch that were used before, and when their first orders were placed.
-pub(super) const USED: &str = r"
+/// Reads the keys of a batch that were used before, and when their first orders were placed.
+pub(in crate::store) const USED: &str = r"
     select
         idempotency_keys.key_hash,
         idempotency_keys.fingerprint,
@@ -39,7 +40,7 @@ const INSERT: &str = r"
 ";
 
 /// 24 hours is what callers are told; the hour more is for their clocks and for requests under way.
-pub(super) const PRUNE: &str = r"
+pub(in crate::store) const PRUNE: &str = r"
     delete from idempotency_keys
     where created_at < now(6) - interval 25 hour
     order by created_at
@@ -47,27 +48,20 @@ pub(super) const PRUNE: &str = r"
 ";
 
 /// What becomes of a placement in its batch.
-pub(super) enum Outcome {
-    /// It is placed by the batch.
+pub(super) enum PlaceResult {
+    /// The batch places it.
     New,
-    /// It is an equal request of the batch that places these orders.
-    Twin(Vec<OrderId>),
-    /// This was clear before.
+    /// It equals a request of the same batch, which places these orders.
+    SameBatch(Vec<OrderId>),
+    /// This was known before.
     Known(Placed),
 }
 
 impl Store {
     /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away.
     pub async fn prune_idempotency_keys(&self) -> Result<u64, StoreError> {
-        self.call("prune idempotency keys", async {
-            let mut line = self.line().await?;
-            let pruned = sqlx::query(PRUNE).bind(PRUNE_MAX).execute(&mut *line).await?.rows_affected();
-            line.done();
-            Ok(pruned)
+        self.call("prune idempotency keys", async |connection| {
+            Ok(sqlx::query(PRUNE).bind(PRUNE_MAX).execute(connection).await?.rows_affected())
         })
         .await
     }
@@ -75,47 +69,58 @@ impl Store {
 
 type Hash = [u8; 32];
 
-/// Keys in use, those of the batch at hand included.
-pub(super) struct Used(HashMap<Hash, Before>);
+/// Hash, fingerprint and order ids of a key, and since when it is used.
+type KeyRow = (Vec<u8>, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
-struct Before {
+/// Keys in use, those of the batch at hand included.
+pub(super) struct KnownKeys(HashMap<Hash, Known>);
+
+/// The request that a key was first sent with.
+struct Known {
     fingerprint: Fingerprint,
     order_ids: Vec<OrderId>,
     /// `None` for an order of the batch at hand.
     created_at: Option<DateTime<Utc>>,
 }
 
-impl Used {
+impl KnownKeys {
     /// What became of an earlier request with this key; `None` when there was none.
-    pub(super) fn of(&self, key_use: &KeyUse, own: OrderId) -> Option<Outcome> {
-        let before = self.0.get(&hash(&key_use.key))?;
-        if before.fingerprint != key_use.fingerprint {
-            return Some(Outcome::Known(Placed::KeyReused));
-        }
-        Some(match before.created_at {
-            Some(created_at) if before.order_ids.first() == Some(&own) => Outcome::Known(Placed::New { created_at }),
-            Some(created_at) => Outcome::Known(Placed::Before { order_ids: before.order_ids.clone(), created_at }),
-            None => Outcome::Twin(before.order_ids.clone()),
+    pub(super) fn find(&self, key_use: &KeyUse, own: OrderId) -> Option<PlaceResult> {
+        let Known { fingerprint, order_ids, created_at } = self.0.get(&hash(&key_use.key))?;
+        Some(match *created_at {
+            _ if *fingerprint != key_use.fingerprint => PlaceResult::Known(Placed::KeyReused),
+            Some(created_at) if order_ids.first() == Some(&own) => PlaceResult::Known(Placed::New { created_at }),
+            Some(created_at) => PlaceResult::Known(Placed::Before { order_ids: order_ids.clone(), created_at }),
+            None => PlaceResult::SameBatch(order_ids.clone()),
         })
     }
 
-    /// The key is used now.
     pub(super) fn add(&mut self, key_use: &KeyUse, placement: &Placement) {
         let order_ids = placement.orders.iter().map(|order| order.order_id).collect();
-        let before = Before { fingerprint: key_use.fingerprint, order_ids, created_at: None };
-        self.0.insert(hash(&key_use.key), before);
+        let known = Known { fingerprint: key_use.fingerprint, order_ids, created_at: None };
+        self.0.insert(hash(&key_use.key), known);
     }
 }
 
 /// The keys of these placements that were used before.
-pub(super) async fn used(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<Used, sqlx::Error> {
+pub(super) async fn known(
+    connection: &mut MySqlConnection,
+    placements: &[Placement],
+) -> Result<KnownKeys, sqlx::Error> {
     let hashes: Vec<_> = key_uses(placements.iter()).map(|(key_use, _)| hex::encode(hash(&key_use.key))).collect();
     if hashes.is_empty() {
-        return Ok(Used(HashMap::new()));
+        return Ok(KnownKeys(HashMap::new()));
     }
-    let rows: Vec<UsedRow> =
+    let rows: Vec<KeyRow> =
         sqlx::query_as(USED).bind(serde_json::json!(hashes).to_string()).fetch_all(connection).await?;
-    Ok(Used(rows.into_iter().filter_map(UsedRow::parts).collect()))
+    // A row that something else wrote may be no key.
+    let parts = rows.into_iter().filter_map(|(hash, fingerprint, order_ids, created_at)| {
+        let fingerprint = Fingerprint(fingerprint.try_into().ok()?);
+        let order_ids = order_ids.chunks(16).map(|id| Uuid::from_slice(id).map(OrderId::from));
+        let order_ids = order_ids.collect::<Result<_, _>>().ok()?;
+        Some((hash.try_into().ok()?, Known { fingerprint, order_ids, created_at: Some(created_at) }))
+    });
+    Ok(KnownKeys(parts.collect()))
 }
 
 /// Writes the keys of these placements.
@@ -123,45 +128,15 @@ pub(super) async fn insert<'a>(
     connection: &mut MySqlConnection,
     placements: impl Iterator<Item = &'a Placement>,
 ) -> Result<(), sqlx::Error> {
-    let mut rows: Vec<_> = key_uses(placements)
-        .map(|(key_use, placement)| {
-            let order_ids: String =
-                placement.orders.iter().map(|order| order.order_id.uuid().simple().to_string()).collect();
-            [hex::encode(hash(&key_use.key)), hex::encode(key_use.fingerprint.0), order_ids]
-        })
-        .collect();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    // Two writers of the same keys take them in the same order, so that one waits for the other and never both.
-    rows.sort_unstable();
-    sqlx::query(INSERT).bind(serde_json::json!(rows).to_string()).execute(connection).await?;
-    Ok(())
+    let rows = key_uses(placements).map(|(key_use, placement)| {
+        let order_ids = placement.orders.iter().map(|order| order.order_id.uuid().simple().to_string());
+        [hex::encode(hash(&key_use.key)), hex::encode(key_use.fingerprint.0), order_ids.collect()]
+    });
+    insert_sorted(connection, INSERT, rows.collect()).await
 }
 
 fn key_uses<'a>(placements: impl Iterator<Item = &'a Placement>) -> impl Iterator<Item = (&'a KeyUse, &'a Placement)> {
     placements.filter_map(|placement| placement.key.as_ref().map(|key_use| (key_use, placement)))
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct UsedRow {
-    key_hash: Vec<u8>,
-    fingerprint: Vec<u8>,
-    order_ids: Vec<u8>,
-    created_at: DateTime<Utc>,
-}
-
-impl UsedRow {
-    /// `None` for a row that something else wrote.
-    fn parts(self) -> Option<(Hash, Before)> {
-        let ids = self.order_ids.chunks(16).map(|id| Uuid::from_slice(id).map(OrderId::from));
-        let before = Before {
-            fingerprint: Fingerprint(self.fingerprint.try_into().ok()?),
-            order_ids: ids.collect::<Result<_, _>>().ok()?,
-            created_at: Some(self.created_at),
-        };
-        Some((self.key_hash.try_into().ok()?, before))
-    }
 }
 
 fn hash(key: &IdempotencyKey) -> Hash {

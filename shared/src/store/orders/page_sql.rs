@@ -1,6 +1,7 @@
 //! The statements that read a page of orders.
 
-use super::row::{listed_columns, never, order_columns};
+use super::row::{listed_columns, order_columns};
+use crate::store::sql::never;
 
 /// A page of the index `$index`, read backwards from one place to another: the first is exclusive, the second inclusive.
 macro_rules! page {
@@ -23,22 +24,22 @@ macro_rules! page {
 }
 
 /// The statements that read a page, for one view of orders.
-pub(super) struct Queries {
+pub(in crate::store) struct Queries {
     /// All orders, or those of them in one status.
-    pub(super) newest: &'static str,
+    pub(in crate::store) newest: &'static str,
     /// A user's orders, or those of them in one status.
-    pub(super) of_user: &'static str,
+    pub(in crate::store) of_user: &'static str,
     /// The orders with which nothing more will happen by itself, in one such status, or those of them that are a user's. Those
     /// that are claimed are listed beside the COMPLETED ones, and passed over.
-    pub(super) in_status: &'static str,
+    pub(in crate::store) in_status: &'static str,
     /// The orders that are claimed, or those of them that are a user's. No index leads to them, so that none changes when they are
     /// completed: all orders of all `claims` are looked at.
-    pub(super) in_work: &'static str,
+    pub(in crate::store) in_work: &'static str,
     /// The orders that wait, for a few of them only: their index has them in the order of claiming, so that all are sorted, by
     /// what stands in the index itself.
-    pub(super) waiting: &'static str,
+    pub(in crate::store) waiting: &'static str,
     /// The orders of a user that wait, where few orders wait at all: all of those are looked at.
-    pub(super) users_waiting: &'static str,
+    pub(in crate::store) users_waiting: &'static str,
 }
 
 macro_rules! queries {
@@ -91,12 +92,12 @@ macro_rules! queries {
 }
 
 /// Orders whole.
-pub(super) const FULL: Queries = queries!(order_columns!());
+pub(in crate::store) const FULL: Queries = queries!(order_columns!());
 
 /// Orders without what a short list does not show, their metadata above all.
-pub(super) const LISTED: Queries = queries!(listed_columns!());
+pub(in crate::store) const LISTED: Queries = queries!(listed_columns!());
 
 /// Where a walk of so many orders ends.
-pub(super) const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
-pub(super) const END_OF_USERS_WALK: &str =
+pub(in crate::store) const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
+pub(in crate::store) const END_OF_USERS_WALK: &str =
     page!("created_at, order_id", "orders_by_user", "user_id = ? and ", "limit 1 offset ?");

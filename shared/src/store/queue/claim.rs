@@ -1,15 +1,17 @@
+//! The claim: locks due orders, oldest first, and makes them a batch of one worker.
+
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::counts::CountDelta;
-use super::leave::{micros, short};
-use super::row::{OrderRow, Unreadable, never, order_columns};
-use super::script::{Id, Script, ids};
-use super::{Store, StoreError, claims};
+use super::claims;
 use crate::domain::{
     Claim, ClaimToken, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
 };
+use crate::store::orders::counts::CountDelta;
+use crate::store::orders::row::{OrderRow, Unreadable, order_columns};
+use crate::store::sql::{Id, Script, ids, never, short};
+use crate::store::{Store, StoreError};
 
 /// Of an order that waits: it is due, also where the clock went back. Then what was placed or changed before lies in the
 /// future, and a statement looks so far ahead (`clock.rs`). There an order is due unless its client wants it later: it was
@@ -22,12 +24,12 @@ macro_rules! is_due {
         )"
     };
 }
-pub(super) use is_due;
+pub(in crate::store) use is_due;
 
 /// The oldest orders due since a certain time that nobody else is claiming, unless the queue is paused or the worker
 /// was declared dead. `orders_by_status` ends in exactly this order, so that no row beyond the limit is read, sorted
 /// or locked, but for the few suspects that are passed over.
-pub(super) const LOCK_DUE: &str = concat!(
+pub(in crate::store) const LOCK_DUE: &str = concat!(
     "select ",
     order_columns!(),
     r"
@@ -46,7 +48,11 @@ pub(super) const LOCK_DUE: &str = concat!(
 );
 
 /// Claims orders that this transaction has locked.
-pub(super) fn claim(token: ClaimToken, worker_id: WorkerId, order_ids: impl IntoIterator<Item = Uuid>) -> String {
+pub(in crate::store) fn claim(
+    token: ClaimToken,
+    worker_id: WorkerId,
+    order_ids: impl IntoIterator<Item = Uuid>,
+) -> String {
     let (token, worker_id, order_ids) = (Id(token.uuid()), Id(worker_id.uuid()), ids(order_ids));
     format!(
         r"
@@ -101,7 +107,7 @@ impl Claimed {
     pub const NONE: Self = Self::Orders { claims: Vec::new(), since: None };
 }
 
-/// A claim that did not succeed, as far as one knows.
+/// A claim that failed, or whose outcome is unknown.
 #[derive(Debug)]
 pub struct ClaimError {
     /// Why.
@@ -112,42 +118,29 @@ pub struct ClaimError {
 
 impl Store {
     /// Claims up to `limit` due orders for a worker, the longest due first; fewer, or none, when no more are due. Of those
-    /// only that are due since `from`, if that is given: the index entries of orders claimed before are read too, as long
+    /// only that are due since `cursor`, if that is given: the index entries of orders claimed before are read too, as long
     /// as anybody's read view may need them, and this passes over the older ones.
     ///
     /// No other claimer gets these orders, and none waits for this one. A suspect (see [`Order::is_suspect`]) is claimed
     /// alone, and only by a worker that is idle; others pass over it or wait, as `suspects` says. A row that is no order is
     /// FAILED on the way, so that it stands in nobody's way.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away or refuses, with the orders that may be claimed nevertheless.
     pub async fn claim(
         &self,
         worker_id: WorkerId,
         limit: u32,
         suspects: Suspects,
-        from: Option<DateTime<Utc>>,
+        cursor: Option<DateTime<Utc>>,
     ) -> Result<Claimed, ClaimError> {
         let rescues_below = if suspects == Suspects::PassOver { SUSPECT_FROM } else { RESCUES_MAX };
-        let looks_ahead = self.clock.looks_ahead();
-        // What came before the clock went back is behind what was found since.
-        let from = from.filter(|_| looks_ahead.is_zero()).unwrap_or_else(front);
-        let mut doubtful = Vec::new();
+        let scan = self.clock.scan(cursor);
         let ended = self.batches.take_ended();
-        let claimed = self.call("claim orders", async {
-            let mut line = self.line().await?;
-            Script::begin().run(&mut line).await?;
-            let rows: Vec<OrderRow> = sqlx::query_as(LOCK_DUE)
-                .bind(from.naive_utc())
-                .bind(micros(looks_ahead))
-                .bind(rescues_below)
-                .bind(worker_id.uuid())
-                .bind(limit)
-                .fetch_all(&mut *line)
-                .await?;
+        let mut doubtful = Vec::new();
+        let claimed = self.call("claim orders", async |connection| {
+            Script::begin().run(connection).await?;
+            let lock = sqlx::query_as(LOCK_DUE).bind(scan.from).bind(scan.ahead_us).bind(rescues_below);
+            let rows: Vec<OrderRow> = lock.bind(worker_id.uuid()).bind(limit).fetch_all(&mut *connection).await?;
             let (locked, since) = (rows.len(), rows.first().map(|row| row.available_at));
-            let mut due = readable(&mut line, rows).await?;
+            let mut due = readable(connection, rows).await?;
             let set_aside = locked - due.len();
             let share = share(&due, suspects == Suspects::Take);
             due.truncate(if let Share::Take(count) = share { count } else { 0 });
@@ -169,12 +162,10 @@ impl Store {
             } else {
                 script.rollback()
             };
-            end.run(&mut line).await?;
-            line.done();
+            end.run(connection).await?;
             Ok((share != Share::WaitUntilIdle).then_some(since))
         });
         let claimed = claimed.await;
-        // What the server has refused did not happen.
         if claimed.as_ref().is_err_and(StoreError::had_no_effect) {
             doubtful.clear();
         }
@@ -190,11 +181,6 @@ impl Store {
             Err(error) => Err(ClaimError { error, doubtful }),
         }
     }
-}
-
-/// In front of every order: the earliest time that there is for the database.
-pub(super) fn front() -> DateTime<Utc> {
-    DateTime::from_timestamp(-30_610_224_000, 0).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 /// The rows as orders; those that are none are set aside as FAILED.

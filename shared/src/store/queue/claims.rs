@@ -1,29 +1,28 @@
-//! The table `claims`: which orders a worker may hold. The row of a batch is written by its claim, and taken away after the
-//! last of its orders has left the worker's hands: by the worker's next claim, or by whoever rescues what a dead one held.
-//! Whether a claim still holds, the order itself says.
+//! The table `claims`: which orders a worker may hold. A claim writes the row of its batch; the worker's next claim deletes it
+//! after the last of the orders has left its hands, and the rescue does so for a dead worker. Whether a claim still holds, the
+//! order itself says.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::{Connection, Executor, MySqlConnection};
+use sqlx::{Executor, MySqlConnection};
 use uuid::Uuid;
 
-use super::connection::Long;
-use super::counts::FULL_COUNT_LIMIT;
-use super::script::{Id, JsonIds, Script};
-use super::{Store, StoreError};
 use crate::domain::{ClaimToken, OrderId, WorkerId};
+use crate::store::connection::FULL_COUNT_LIMIT;
+use crate::store::sql::{Id, Script, json_of_ids};
+use crate::store::{Store, StoreError};
 
 /// Batches that are read at once in search of orders to rescue.
 const READ_MAX: u32 = 100;
 
-/// Rows that one claim takes away at most.
+/// Rows that one claim deletes at most.
 const ENDED_MAX: usize = 100;
 
-/// How many orders in work stand in no row: none, unless somebody has changed the tables by hand, or the database forgot what
-/// it had committed. Reads every order.
-const LOST: &str = r"
+/// Counts the orders in work that stand in no row: none, unless somebody has changed the tables by hand, or the database forgot
+/// what it had committed. Reads every order.
+const UNLISTED: &str = r"
     select count(*)
     from orders
     where status = 'PROCESSING' and not exists (
@@ -45,7 +44,7 @@ const RESTORE: &str = r"
 ";
 
 /// Batches of workers that are not alive, behind one that was seen before. The table has a row for each batch under way.
-pub(super) const ORPHANED: &str = r"
+pub(in crate::store) const ORPHANED: &str = r"
     select claims.claim_token, cast(claims.order_ids as char)
     from claims force index (primary)
     left join workers on workers.worker_id = claims.worker_id
@@ -56,7 +55,7 @@ pub(super) const ORPHANED: &str = r"
 
 /// Batches of which this process holds orders.
 #[derive(Debug, Default)]
-pub(super) struct Batches(Mutex<InHand>);
+pub(in crate::store) struct Batches(Mutex<InHand>);
 
 #[derive(Debug, Default)]
 struct InHand {
@@ -68,12 +67,12 @@ struct InHand {
 
 impl Batches {
     /// So many orders of a batch are in this process's hands.
-    pub(super) fn begin(&self, token: ClaimToken, orders: usize) {
+    pub(in crate::store) fn begin(&self, token: ClaimToken, orders: usize) {
         self.with(|in_hand| in_hand.orders.insert(token, orders));
     }
 
     /// One order of each of these batches is in them no longer: its outcome is stored, or it is somebody else's.
-    pub(super) fn let_go(&self, tokens: impl Iterator<Item = ClaimToken>) {
+    pub(in crate::store) fn let_go(&self, tokens: impl Iterator<Item = ClaimToken>) {
         self.with(|in_hand| {
             for token in tokens {
                 let Entry::Occupied(mut orders) = in_hand.orders.entry(token) else { continue };
@@ -87,12 +86,12 @@ impl Batches {
     }
 
     /// Some of those whose rows are to be taken away.
-    pub(super) fn take_ended(&self) -> Vec<ClaimToken> {
+    pub(in crate::store) fn take_ended(&self) -> Vec<ClaimToken> {
         self.with(|in_hand| in_hand.ended.split_off(in_hand.ended.len().saturating_sub(ENDED_MAX)))
     }
 
     /// Their rows may be there still.
-    pub(super) fn put_back(&self, mut ended: Vec<ClaimToken>) {
+    pub(in crate::store) fn put_back(&self, mut ended: Vec<ClaimToken>) {
         self.with(|in_hand| in_hand.ended.append(&mut ended));
     }
 
@@ -102,37 +101,37 @@ impl Batches {
 }
 
 /// Writes the row of a batch.
-pub(super) fn insert(token: ClaimToken, worker_id: WorkerId, order_ids: &[OrderId]) -> String {
+pub(in crate::store) fn insert(token: ClaimToken, worker_id: WorkerId, order_ids: &[OrderId]) -> String {
     format!(
-        "insert into claims (claim_token, worker_id, order_ids) values ({}, {}, {})",
+        "insert into claims (claim_token, worker_id, order_ids) values ({}, {}, '{}')",
         Id(token.uuid()),
         Id(worker_id.uuid()),
-        JsonIds(order_ids)
+        json_of_ids(order_ids.iter().copied())
     )
 }
 
-/// Takes the rows of batches away, each by itself: for a list of them the server may scan the table, which locks the rows of
-/// others. In the order of tokens, so that no two wait for one another.
-pub(super) fn delete(script: Script, tokens: &[ClaimToken]) -> Script {
+/// Deletes one row a statement: with an IN list MySQL may scan the table and lock other workers' rows. In the order of tokens,
+/// so that no two wait for one another.
+pub(in crate::store) fn delete(script: Script, tokens: &[ClaimToken]) -> Script {
     let mut tokens: Vec<_> = tokens.iter().map(|token| token.uuid()).collect();
     tokens.sort_unstable();
-    let delete =
-        |script: Script, token| script.then(format_args!("delete from claims where claim_token = {}", Id(token)));
-    tokens.into_iter().fold(script, delete)
+    tokens
+        .into_iter()
+        .fold(script, |script, token| script.then(format_args!("delete from claims where claim_token = {}", Id(token))))
 }
 
 /// A batch of a worker that is not alive.
-pub(super) struct Orphaned {
-    pub(super) token: ClaimToken,
+pub(in crate::store) struct OrphanedBatch {
+    pub(in crate::store) token: ClaimToken,
     /// `None` where something else wrote the row, which names no orders.
-    pub(super) order_ids: Option<Vec<OrderId>>,
+    pub(in crate::store) order_ids: Option<Vec<OrderId>>,
 }
 
 /// The next such batches behind `after`.
-pub(super) async fn orphaned(
+pub(in crate::store) async fn orphaned(
     connection: &mut MySqlConnection,
     after: Option<ClaimToken>,
-) -> Result<Vec<Orphaned>, sqlx::Error> {
+) -> Result<Vec<OrphanedBatch>, sqlx::Error> {
     let after = after.map_or(Uuid::nil(), ClaimToken::uuid);
     let rows: Vec<(Uuid, String)> = sqlx::query_as(ORPHANED).bind(after).bind(READ_MAX).fetch_all(connection).await?;
     let batch = |(token, order_ids): (Uuid, String)| {
@@ -141,25 +140,22 @@ pub(super) async fn orphaned(
             tracing::error!(%token, %error, "a claim names no orders; {advice}");
         });
         let order_ids = order_ids.ok().map(|order_ids| order_ids.into_iter().map(OrderId::from).collect());
-        Orphaned { token: token.into(), order_ids }
+        OrphanedBatch { token: token.into(), order_ids }
     };
     Ok(rows.into_iter().map(batch).collect())
 }
 
 impl Store {
     /// How many orders in work stand in no row. Reads the whole table and locks nothing.
-    pub(super) async fn lost(&self) -> Result<i64, StoreError> {
-        self.long_call("look for orders that nobody would rescue", FULL_COUNT_LIMIT, async {
-            let mut connection = self.long_connection(Long::FullCount).await?;
-            let lost = sqlx::query_scalar(LOST).fetch_one(&mut connection).await?;
-            let _ = connection.close().await;
-            Ok(lost)
+    pub(in crate::store) async fn unlisted(&self) -> Result<i64, StoreError> {
+        self.full_count("look for orders that nobody would rescue", async |connection| {
+            sqlx::query_scalar(UNLISTED).fetch_one(connection).await
         })
         .await
     }
 
     /// Writes the rows that are missing, or name other orders, while others go on claiming.
-    pub(super) async fn restore_claims(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+    pub(in crate::store) async fn restore_claims(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let restoring = async { connection.execute(RESTORE).await.map(drop) };
         self.long_call("restore the claims of orders in work", FULL_COUNT_LIMIT, restoring).await
     }

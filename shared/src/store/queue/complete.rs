@@ -1,0 +1,93 @@
+//! The way of almost every order out of PROCESSING: many at once, in place, without an event.
+
+use std::collections::{BTreeMap, HashSet};
+
+use sqlx::MySqlConnection;
+use uuid::Uuid;
+
+use super::locked::{self, ClaimedOrder, claimed_order};
+use super::outcome::{Finished, Partly};
+use crate::domain::{Claim, OrderId};
+use crate::store::orders::counts::CountDelta;
+use crate::store::sql::{Id, Script, ids};
+use crate::store::{ErrorKind, Store, StoreError};
+
+/// Completes those of the orders whose claims hold, at the same moment. One statement for all claims, so that it takes its
+/// locks in the order of ids.
+pub(in crate::store) fn complete(claims: impl IntoIterator<Item = ClaimedOrder>) -> String {
+    let mut claimed_by: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    for (order_id, token) in claims {
+        claimed_by.entry(token.uuid()).or_default().push(order_id.uuid());
+    }
+    let claims = claimed_by.into_iter().map(|(token, order_ids)| {
+        format!("claim_token = {token} and order_id in ({order_ids})", token = Id(token), order_ids = ids(order_ids))
+    });
+    let hold = claims.collect::<Vec<_>>().join(" or ");
+    format!(
+        r"
+        update orders force index (primary)
+        set status = 'COMPLETED', updated_at = now(6)
+        where status = 'PROCESSING' and ({hold})
+        "
+    )
+}
+
+impl Store {
+    /// Completes every claimed order whose claim still holds, in one commit, but for those that somebody else keeps
+    /// locked.
+    ///
+    /// An error gives the claims back. Trying again is safe: an order that was completed after all counts as stale then.
+    pub async fn complete(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+        let all = self.call("complete orders", async |connection| {
+            let counts = complete_all(connection, Script::begin(), &claims.iter().collect::<Vec<_>>()).await?;
+            let end = match &counts {
+                Some(counts) => Script::default().then(counts.statement()).commit(),
+                None => Script::default().rollback(),
+            };
+            end.run(connection).await?;
+            Ok(counts.is_some())
+        });
+        let stored = match all.await {
+            Ok(true) => Ok((claims.len() as u64, HashSet::new())),
+            Ok(false) => self.complete_lockable(&claims).await,
+            Err(error) if error.kind() == ErrorKind::Locked => self.complete_lockable(&claims).await,
+            Err(error) => Err(error),
+        };
+        self.finished(claims, stored)
+    }
+
+    /// Completes those whose claim holds and that nobody else has locked. Gives how many, and the locked ones.
+    async fn complete_lockable(&self, claims: &[Claim]) -> Result<(u64, HashSet<OrderId>), StoreError> {
+        self.transaction("complete orders", async |connection| {
+            let pairs: Vec<_> = claims.iter().map(claimed_order).collect();
+            let (locked, busy) = locked::lock(connection, &pairs).await?;
+            let locked: HashSet<OrderId> = locked.into_iter().map(|locked| locked.order_id.into()).collect();
+            let held: Vec<&Claim> = claims.iter().filter(|claim| locked.contains(&claim.order_id())).collect();
+            if !held.is_empty() {
+                let counts = complete_all(connection, Script::default(), &held).await?;
+                // If not all could be, two claims of one order are among them: apart, each is told.
+                counts.ok_or(sqlx::Error::RowNotFound)?.count(connection).await?;
+            }
+            Ok((held.len() as u64, busy))
+        })
+        .await
+    }
+}
+
+/// Completes these claims, at least one, and gives what is to be counted; `None` where not all of them hold.
+async fn complete_all(
+    connection: &mut MySqlConnection,
+    script: Script,
+    claims: &[&Claim],
+) -> Result<Option<CountDelta>, sqlx::Error> {
+    let first = Id(claims.first().ok_or(sqlx::Error::RowNotFound)?.order_id().uuid());
+    let script = script
+        .then(complete(claims.iter().copied().map(claimed_order)))
+        .then(format_args!("select updated_at from orders where order_id = {first}"));
+    let result = script.run(connection).await?;
+    if result.changed != claims.len() as u64 {
+        return Ok(None);
+    }
+    let placed: Vec<_> = claims.iter().map(|claim| claim.order().created_at).collect();
+    Ok(Some(CountDelta::completed(&placed, result.time()?)))
+}

@@ -1,0 +1,13 @@
+//! The table of orders as a queue: claims and every way out of them, the workers that hold claims, and what people do to it.
+
+pub(super) mod claim;
+pub(super) mod claims;
+pub(super) mod clock;
+pub(super) mod complete;
+pub(super) mod control;
+pub(super) mod locked;
+pub(super) mod look;
+pub(super) mod outcome;
+pub(super) mod rescue;
+pub(super) mod settle;
+pub(super) mod workers;

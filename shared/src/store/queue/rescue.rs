@@ -1,0 +1,84 @@
+//! What dead workers held goes back to the queue.
+
+use std::collections::HashSet;
+use std::error::Error;
+
+use super::claims::{self, OrphanedBatch};
+use super::locked::{ClaimedOrder, still_claimed};
+use super::outcome::Rescued;
+use crate::domain::{ClaimToken, OrderId};
+use crate::store::sql::Script;
+use crate::store::{Store, StoreError};
+
+/// Orders that one commit rescues at most.
+const RESCUE_MAX: usize = 500;
+
+impl Store {
+    /// Takes orders back from dead workers, some of the batches that they claimed after `after`. Returns the last batch that
+    /// was looked at, unless there are no more. What the database does not take as a whole is rescued order by order.
+    ///
+    /// After an error, nothing of this may have been rescued.
+    pub async fn rescue_orphans(&self, after: Option<ClaimToken>) -> Result<(Rescued, Option<ClaimToken>), StoreError> {
+        let (batches, orphans) = self.orphans(after).await?;
+        let Some(last) = batches.last().map(|batch| batch.token) else { return Ok((Rescued::default(), None)) };
+        let (rescued, left) = if orphans.is_empty() {
+            Default::default()
+        } else {
+            match self.take_back(orphans.clone()).await {
+                Err(error) if !error.is_passing() => self.rescue_one_by_one(orphans).await?,
+                other => other?,
+            }
+        };
+        let is_rescued = |order_ids: &Vec<OrderId>| order_ids.iter().all(|order_id| !left.contains(order_id));
+        let rescued_batches = batches.iter().filter(|batch| batch.order_ids.as_ref().is_some_and(is_rescued));
+        let tokens: Vec<_> = rescued_batches.map(|batch| batch.token).collect();
+        let forgotten = self.call("forget claims", async |connection| {
+            claims::delete(Script::begin(), &tokens).commit().run(connection).await.map(drop)
+        });
+        if let Err(error) = forgotten.await {
+            // They are found again, and nothing is left to be rescued.
+            tracing::warn!(error = &error as &dyn Error, "claims of dead workers stay on the list");
+        }
+        Ok((rescued, Some(last)))
+    }
+
+    /// Rescues what can be rescued, and gives what is left.
+    async fn rescue_one_by_one(&self, orphans: Vec<ClaimedOrder>) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
+        let (mut total, mut left) = (Rescued::default(), HashSet::new());
+        for orphan in orphans {
+            match self.take_back(vec![orphan]).await {
+                Ok((one, busy)) => {
+                    total.rescued += one.rescued;
+                    total.poisonous += one.poisonous;
+                    left.extend(busy);
+                }
+                Err(error) if error.is_passing() => return Err(error),
+                Err(error) => {
+                    let error = &error as &dyn Error;
+                    tracing::error!(order_id = %orphan.0, error, "an order of a dead worker cannot be rescued");
+                    left.insert(orphan.0);
+                }
+            }
+        }
+        Ok((total, left))
+    }
+
+    /// As many batches of dead workers as one commit takes back, and those of their orders that are still in work.
+    async fn orphans(&self, after: Option<ClaimToken>) -> Result<(Vec<OrphanedBatch>, Vec<ClaimedOrder>), StoreError> {
+        self.call("look for orders of dead workers", async |connection| {
+            let mut batches = claims::orphaned(connection, after).await?;
+            let mut orders = 0;
+            batches.retain(|batch| {
+                let is_first = orders == 0;
+                orders += batch.order_ids.as_ref().map_or(0, Vec::len);
+                is_first || orders <= RESCUE_MAX
+            });
+            let named = batches
+                .iter()
+                .flat_map(|batch| batch.order_ids.iter().flatten().map(|&order_id| (order_id, batch.token)));
+            let orphans = still_claimed(connection, &named.collect::<Vec<_>>()).await?;
+            Ok((batches, orphans))
+        })
+        .await
+    }
+}

@@ -1,0 +1,215 @@
+//! Every way out of PROCESSING but completion: rare, and each leaves an event behind.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::Serialize;
+use sqlx::MySqlConnection;
+use uuid::Uuid;
+
+use super::locked::{self, ClaimedOrder, LockedClaim, claimed_order};
+use super::outcome::{Finished, Partly, Rescued, Settled};
+use crate::domain::{Claim, FailedAttempt, NextStep, OrderId, OrderStatus, RESCUES_MAX};
+use crate::store::orders::counts::CountDelta;
+use crate::store::sql::{Oversized, micros, never, short};
+use crate::store::{Store, StoreError};
+
+macro_rules! settlements {
+    () => {
+        r"
+        json_table(?, '$[*]' columns (
+            order_id char(32) path '$.order_id',
+            event_id char(32) path '$.event_id',
+            event varchar(20) path '$.event',
+            status varchar(20) path '$.status',
+            ended smallint unsigned path '$.ended_attempt',
+            attempt smallint unsigned path '$.attempt',
+            rescues tinyint unsigned path '$.rescues',
+            delay_us bigint unsigned path '$.delay_us',
+            duration_us bigint unsigned path '$.duration_us',
+            error varchar(1000) character set utf8mb4 path '$.error'
+        )) as settled
+        straight_join orders force index (primary) on orders.order_id = unhex(settled.order_id)
+        "
+    };
+}
+
+/// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue. It keeps its
+/// token, which says nothing of an order that is not PROCESSING.
+pub(in crate::store) const SETTLE: &str = concat!(
+    "update ",
+    settlements!(),
+    r"
+    set orders.status = settled.status,
+        orders.attempt = settled.attempt,
+        orders.rescues = settled.rescues,
+        orders.last_error = coalesce(settled.error, orders.last_error),
+        orders.available_at = case
+            when settled.status <> 'PENDING' then ",
+    never!(),
+    r"
+            when settled.delay_us = 0 then coalesce(orders.process_after, orders.created_at)
+            else now(6) + interval settled.delay_us microsecond
+        end,
+        orders.updated_at = now(6)
+    where orders.status = 'PROCESSING'
+    "
+);
+
+/// After [`SETTLE`], whose time it takes over; that leaves the columns that tell of the claim as they were.
+pub(in crate::store) const NOTE_SETTLED: &str = concat!(
+    r"
+    insert into order_events
+        (order_id, at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
+    select orders.order_id, orders.updated_at, unhex(settled.event_id), settled.event, settled.ended, orders.worker_id,
+        orders.claimed_at, settled.duration_us, settled.error, if(orders.status = 'PENDING', orders.available_at, null)
+    from ",
+    settlements!()
+);
+
+/// What becomes of an order that leaves PROCESSING, as it travels to the server.
+#[derive(Serialize)]
+struct Settlement {
+    order_id: String,
+    event_id: String,
+    event: &'static str,
+    status: &'static str,
+    /// The attempt that ended.
+    ended_attempt: u16,
+    /// The attempts that are used up.
+    attempt: u16,
+    rescues: u8,
+    delay_us: Option<u64>,
+    duration_us: Option<u64>,
+    error: Option<String>,
+}
+
+/// How many orders a batch of settlements made PENDING and FAILED, and those that somebody else has locked.
+struct Batch {
+    pending: u64,
+    failed: u64,
+    busy: HashSet<OrderId>,
+}
+
+impl Store {
+    /// Hands claimed orders back to the queue, at their old place, in one commit. The attempt does not count.
+    ///
+    /// An error gives the claims back. Trying again is safe.
+    pub async fn release(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+        let pairs = claims.iter().map(claimed_order).collect();
+        let settled = self.settle("release orders", pairs, LockedClaim::released).await;
+        self.finished(claims, settled.map(|batch| (batch.pending, batch.busy)))
+    }
+
+    /// Stores failed attempts and what follows each, in one commit.
+    ///
+    /// An error gives the attempts back. Trying again is safe.
+    pub async fn fail(
+        &self,
+        attempts: Vec<FailedAttempt>,
+    ) -> Result<Partly<FailedAttempt, Settled>, (Vec<FailedAttempt>, StoreError)> {
+        let pairs = attempts.iter().map(|failed| claimed_order(&failed.claim)).collect();
+        let of: HashMap<OrderId, &FailedAttempt> =
+            attempts.iter().map(|failed| (failed.claim.order_id(), failed)).collect();
+        let decide = |locked: &LockedClaim| {
+            of.get(&locked.order_id.into()).map_or_else(|| locked.released(), |it| locked.failed(it))
+        };
+        match self.settle("store failed attempts", pairs, decide).await {
+            Ok(Batch { pending: retried, failed, busy }) => {
+                let asked = attempts.len() as u64;
+                let busy = self.let_go(attempts, &busy, |failed| &failed.claim);
+                let stale = asked.saturating_sub(retried + failed + busy.len() as u64);
+                Ok(Partly { done: Settled { retried, failed, stale }, busy })
+            }
+            Err(error) => Err((attempts, error)),
+        }
+    }
+
+    /// Takes orders back from a dead worker, in one commit, and gives those that somebody else has locked.
+    pub(super) async fn take_back(&self, claims: Vec<ClaimedOrder>) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
+        let Batch { pending, failed, busy } = self.settle("rescue orders", claims, LockedClaim::rescued).await?;
+        Ok((Rescued { rescued: pending, poisonous: failed }, busy))
+    }
+
+    /// Lets those whose claim still holds leave PROCESSING as `decide` says.
+    async fn settle(
+        &self,
+        doing: &'static str,
+        claims: Vec<ClaimedOrder>,
+        decide: impl Fn(&LockedClaim) -> Settlement,
+    ) -> Result<Batch, StoreError> {
+        self.transaction(doing, async |connection| {
+            let (locked, busy) = locked::lock(connection, &claims).await?;
+            let settlements: Vec<Settlement> = locked.iter().map(decide).collect();
+            let failed = settlements.iter().filter(|settlement| settlement.status == "FAILED").count() as u64;
+            let pending = settlements.len() as u64 - failed;
+            if !settlements.is_empty() {
+                store(connection, &settlements, self.statement_bytes_max()).await?;
+                let counts = CountDelta::default().moved(OrderStatus::Processing, OrderStatus::Failed, failed).moved(
+                    OrderStatus::Processing,
+                    OrderStatus::Pending,
+                    pending,
+                );
+                counts.count(connection).await?;
+            }
+            Ok(Batch { pending, failed, busy })
+        })
+        .await
+    }
+}
+
+async fn store(
+    connection: &mut MySqlConnection,
+    settlements: &[Settlement],
+    bytes_max: usize,
+) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(settlements).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    if json.len() > bytes_max {
+        return Err(Oversized { bytes: json.len(), bytes_max }.into());
+    }
+    sqlx::query(SETTLE).bind(&json).execute(&mut *connection).await?;
+    sqlx::query(NOTE_SETTLED).bind(&json).execute(connection).await?;
+    Ok(())
+}
+
+impl LockedClaim {
+    fn settlement(&self, event: &'static str, status: &'static str) -> Settlement {
+        Settlement {
+            order_id: self.order_id.simple().to_string(),
+            event_id: Uuid::now_v7().simple().to_string(),
+            event,
+            status,
+            ended_attempt: self.attempt,
+            attempt: self.attempt,
+            rescues: self.rescues,
+            delay_us: None,
+            duration_us: None,
+            error: None,
+        }
+    }
+
+    fn released(&self) -> Settlement {
+        let attempt = self.attempt.saturating_sub(1);
+        Settlement { attempt, delay_us: Some(0), ..self.settlement("RELEASED", "PENDING") }
+    }
+
+    fn failed(&self, failed: &FailedAttempt) -> Settlement {
+        let settlement = match failed.next_step {
+            NextStep::RetryAfter(pause) => {
+                // No pause would put the order back at its old place.
+                let delay_us = Some(micros(pause).max(1));
+                Settlement { delay_us, ..self.settlement("ATTEMPT_FAILED", "PENDING") }
+            }
+            NextStep::Fail => self.settlement("FAILED", "FAILED"),
+        };
+        Settlement { duration_us: Some(micros(failed.duration)), error: Some(short(&failed.error)), ..settlement }
+    }
+
+    fn rescued(&self) -> Settlement {
+        let (attempt, rescues) = (self.attempt.saturating_sub(1), self.rescues.saturating_add(1));
+        if rescues >= RESCUES_MAX {
+            let error = Some(format!("poison: {rescues} workers were lost while they worked on it"));
+            return Settlement { rescues, error, ..self.settlement("FAILED", "FAILED") };
+        }
+        Settlement { attempt, rescues, delay_us: Some(0), ..self.settlement("RESCUED", "PENDING") }
+    }
+}
