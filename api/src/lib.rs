@@ -1,8 +1,6 @@
 //! The HTTP API: takes orders in, shows them, reports on them.
 
 mod bell;
-#[cfg(feature = "bench")]
-pub mod bench;
 pub mod config;
 mod doctor;
 mod document;

@@ -28,8 +28,6 @@ use std::sync::Arc;
 
 use sqlx::Executor;
 
-#[cfg(feature = "bench")]
-pub use place::bench;
 
 pub use claim::{ClaimError, Claimed};
 pub use complete::{Finished, Partly};
