@@ -1,11 +1,10 @@
 //! `orders-api`: takes orders in and shows where they stand.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
-use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, OpenApiVersion, ServeArgs};
-use orders_api::{Hosts, MemoryBudget, doctor, openapi_3_0_json, openapi_json, serve};
+use orders_api::cli::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, ServeArgs};
+use orders_api::{Hosts, MemoryBudget, doctor, serve};
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{metrics, shutdown, telemetry};
@@ -33,17 +32,8 @@ async fn command() -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => migrate(args).await?,
         Command::Doctor(args) => return diagnose(args).await,
         Command::Healthcheck(HealthcheckArgs { api_listen }) => healthcheck(api_listen).await?,
-        Command::Openapi(args) => print_document(args.openapi)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print_document(version: OpenApiVersion) -> anyhow::Result<()> {
-    let json = match version {
-        OpenApiVersion::V3_1 => openapi_json()?,
-        OpenApiVersion::V3_0 => openapi_3_0_json()?,
-    };
-    Ok(writeln!(std::io::stdout(), "{json}")?)
 }
 
 async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {

@@ -41,12 +41,12 @@ const CONNECTION_BYTES: usize = 20 << 10;
 /// slow page hold the others up.
 const PAGES_MAX: usize = 4;
 
-/// How long a page waits for its turn and its room. Longer would gather readers for whom there is no room, shorter would
+/// How long a page waits for its permit and its room. Longer would gather readers for whom there is no room, shorter would
 /// turn some away who only came at the same moment.
 const PAGE_WAITS: Duration = Duration::from_secs(1);
 
 /// The memory of one process.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MemoryBudget {
     bodies: Share,
     intake: Share,
@@ -97,26 +97,26 @@ impl MemoryBudget {
         &self.reads
     }
 
-    /// The turn and the room of a page that may have `limit` entries; `None` where there is none in time.
+    /// The permit and the room of a page that may have `limit` entries; `None` where there is none in time.
     pub(crate) async fn page(&self, limit: u16) -> Option<PageRoom> {
         let deadline = tokio::time::Instant::now() + PAGE_WAITS;
-        let turn = timeout_at(deadline, Arc::clone(&self.pages).acquire_owned()).await.ok()?.ok()?;
+        let permit = timeout_at(deadline, Arc::clone(&self.pages).acquire_owned()).await.ok()?.ok()?;
         // The rows, and the text that is made of them.
         let bytes = 2 * PAGE_BYTES_MAX.min(usize::from(limit) * ORDER_BYTES_MAX);
         let room = timeout_at(deadline, self.reads.wait(bytes)).await.ok()??;
-        Some(PageRoom { _turn: turn, room })
+        Some(PageRoom { _permit: permit, room })
     }
 }
 
 /// What a page needs while it is read.
 #[derive(Debug)]
 pub(crate) struct PageRoom {
-    _turn: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     room: Room,
 }
 
 impl PageRoom {
-    /// Its room, without which no answer is made of it; its turn is another page's.
+    /// Its room, without which no answer is made of it; its permit is another page's.
     pub(crate) fn into_room(self) -> Room {
         self.room
     }
@@ -231,15 +231,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_waits_for_a_turn_and_no_longer_than_a_second() {
+    async fn a_page_waits_for_a_permit_and_no_longer_than_a_second() {
         let budget = MemoryBudget::of_mb(192);
-        let mut turns = Vec::new();
+        let mut pages = Vec::new();
         for _ in 0..PAGES_MAX {
-            turns.push(budget.page(1).await.unwrap());
+            pages.push(budget.page(1).await.unwrap());
         }
 
         assert!(budget.page(1).await.is_none());
-        let (next, ()) = tokio::join!(budget.page(1), async { drop(turns.pop()) });
+        let (next, ()) = tokio::join!(budget.page(1), async { drop(pages.pop()) });
         assert!(next.is_some());
     }
 }

@@ -1,19 +1,20 @@
 use poem::http::{HeaderMap, Version, header};
 
-use crate::payload::Problem;
-use crate::problems::Kind;
+use crate::problems::{Kind, Problem};
 
 /// The one transfer coding that is understood.
 const CHUNKED: &str = "chunked";
 
-/// Refuses a request whose head HTTP/1.1 forbids although hyper reads it, whatever the request is about.
+/// Refuses a request whose head HTTP/1.1 forbids although hyper reads it. Where such a request ends is not certain, so that its
+/// connection must be closed.
 pub(super) fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = match () {
-        () if !is_host_sound(version, headers) => Kind::MalformedRequest,
-        () if is_coding_unknown(headers) => Kind::UnsupportedTransferCoding,
-        () => return Ok(()),
-    };
-    Err(Problem::new(kind, kind.facts().example))
+    if !is_host_sound(version, headers) {
+        return Err(Problem::plain(Kind::MalformedRequest));
+    }
+    if is_coding_unknown(headers) {
+        return Err(Problem::plain(Kind::UnsupportedTransferCoding));
+    }
+    Ok(())
 }
 
 /// RFC 9112, section 3.2: HTTP/1.1 has exactly one `Host`, other versions at most one, and its value is one of a URI.

@@ -1,7 +1,6 @@
 use poem::http::{HeaderMap, Method, header};
 
-use crate::payload::Problem;
-use crate::problems::Kind;
+use crate::problems::{Kind, Problem};
 
 /// Refuses headers that change what a request means, unless they are `known` to its operation: a client that sends one relies
 /// on it. All other headers may be ignored, since they only say who asks, or how to answer.

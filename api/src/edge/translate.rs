@@ -4,9 +4,8 @@ use poem::error::ParsePathError;
 use poem::http::StatusCode;
 use poem_openapi::error::{ContentTypeError, ParseParamError};
 
-use super::routes::Operation;
-use crate::payload::Problem;
-use crate::problems::Kind;
+use super::route_table::Operation;
+use crate::problems::{Kind, Problem};
 
 /// What a handler or a library said, as a problem. What a library says may repeat the caller's input, so it is not
 /// passed on.

@@ -28,7 +28,6 @@ use std::sync::Arc;
 
 use sqlx::Executor;
 
-
 pub use claim::{ClaimError, Claimed};
 pub use complete::{Finished, Partly};
 pub use connection::{ErrorKind, SchemaState, StoreError, StoreSettings};
