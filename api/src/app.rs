@@ -61,11 +61,11 @@ impl App {
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let room = limits.page(limit).await?;
+        let (permit, room) = limits.page(limit).await?;
         let reading = read(self.store.clone());
-        // The room goes along, so that it is taken for as long as the reading lasts.
-        let (page, room) = self.detached(async move { (reading.await, room) }).await?;
-        limits.keep(room.into_room());
+        // Both go along, so that they are taken for as long as the reading lasts.
+        let (page, _permit, room) = self.detached(async move { (reading.await, permit, room) }).await?;
+        limits.keep(room);
         Ok(page?)
     }
 }

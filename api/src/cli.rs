@@ -26,15 +26,28 @@ impl Cli {
 
 /// What to do.
 #[derive(Subcommand)]
+#[expect(missing_docs, reason = "flattened groups are documented where they are defined")]
 pub enum Command {
     /// Serve the API (the default).
     Serve(Box<ServeArgs>),
     /// Bring the database's schema up to date, then exit. Several at once do no harm.
-    Migrate(MigrateArgs),
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// Ask the API on this machine whether it is ready; exit 1 when it is not.
-    Healthcheck(HealthcheckArgs),
+    Healthcheck {
+        /// Address of the API.
+        #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
+        api_listen: SocketAddr,
+    },
     /// Check the database that the programs are to use, a verdict a line; exit 1 when a check fails.
-    Doctor(DoctorArgs),
+    Doctor {
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
 }
 
 /// Settings of `serve`.
@@ -73,31 +86,4 @@ pub struct ServeArgs {
 /// An address, of version 6 also in the brackets in which Docker wants it.
 fn address(text: &str) -> Result<IpAddr, AddrParseError> {
     text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse()
-}
-
-/// Settings of `migrate`.
-#[derive(Args)]
-#[expect(missing_docs, reason = "flattened groups are documented where they are defined")]
-pub struct MigrateArgs {
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-
-    #[command(flatten)]
-    pub log: LogArgs,
-}
-
-/// Settings of `doctor`.
-#[derive(Args)]
-#[expect(missing_docs, reason = "flattened groups are documented where they are defined")]
-pub struct DoctorArgs {
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-}
-
-/// Settings of `healthcheck`.
-#[derive(Args)]
-pub struct HealthcheckArgs {
-    /// Address of the API.
-    #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
-    pub api_listen: SocketAddr,
 }

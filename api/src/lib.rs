@@ -76,7 +76,7 @@ pub async fn serve(
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
     let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
     let (wakeup, sender) = Wakeup::new();
-    let intake = Intake::start(&store, budget.intake(), &wakeup, &metrics, &mut writers);
+    let intake = Intake::start(&store, &budget.intake, &wakeup, &metrics, &mut writers);
     let waiters = OrderWaiters::new(capacity.connections(), stop.clone());
     let watching = store.for_watching();
     let (counts, counting) = reports::counts::counts(watching.clone());

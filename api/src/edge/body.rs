@@ -39,6 +39,9 @@ pub(crate) trait Shape: Type {
     /// Bytes of a body at most.
     const BYTES_MAX: usize;
 
+    /// What no body at all means, where there may be none.
+    const ABSENT: Option<Self::Meaning> = None;
+
     /// Reads the fields; `None` when it noted a fault.
     fn read(fields: &mut Fields<'_>) -> Option<Self::Meaning>;
 }
@@ -58,40 +61,22 @@ impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
 
     fn request_meta() -> Option<MetaRequest> {
         let content = vec![MetaMediaType { content_type: "application/json", schema: S::schema_ref() }];
-        Some(MetaRequest { description: None, content, required: true })
+        Some(MetaRequest { description: None, content, required: S::ABSENT.is_none() })
     }
 
     async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        check_content(request)?;
-        let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
-        Ok(Self(meaning::<S>(&bytes)?))
-    }
-}
-
-/// The same, or nothing at all.
-pub(crate) struct OptionalBody<S: Shape>(pub(crate) Option<S::Meaning>);
-
-impl<'a, S: Shape> ApiExtractor<'a> for OptionalBody<S> {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
-
-    type ParamType = ();
-    type ParamRawType = ();
-
-    fn register(registry: &mut Registry) {
-        S::register(registry);
-    }
-
-    fn request_meta() -> Option<MetaRequest> {
-        Some(MetaRequest { required: false, ..Body::<S>::request_meta()? })
-    }
-
-    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
-        let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
-        if bytes.is_empty() {
-            return Ok(Self(None));
+        let absent = S::ABSENT;
+        if absent.is_none() {
+            check_content(request)?;
         }
-        check_content(request)?;
-        Ok(Self(Some(meaning::<S>(&bytes)?)))
+        let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
+        if let Some(absent) = absent {
+            if bytes.is_empty() {
+                return Ok(Self(absent));
+            }
+            check_content(request)?;
+        }
+        Ok(Self(meaning::<S>(&bytes)?))
     }
 }
 
@@ -108,16 +93,14 @@ fn meaning<S: Shape>(bytes: &[u8]) -> Result<S::Meaning, Problem> {
         Problem::new(Kind::MalformedBody, format!("The body must be a JSON object: {error}."))
     })?;
     let meaning = S::read(&mut fields);
-    match (meaning, fields.finish()) {
-        (Some(meaning), faults) if faults.is_empty() => Ok(meaning),
-        (_, faults) => Err(Problem::invalid(faults)),
-    }
+    let faults = fields.finish();
+    meaning.filter(|_| faults.is_empty()).ok_or_else(|| Problem::invalid(faults))
 }
 
 /// Reads a body to its end, within its limits.
 async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(Vec<u8>, Option<Room>), Problem> {
-    let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    let is_too_large = declared.is_some_and(|length| length > bytes_max as u64);
+    let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let is_too_large = declared.is_some_and(|length: u64| length > bytes_max as u64);
     if is_too_large && request.header(header::EXPECT).is_some() {
         // It waits for leave to send (RFC 9110, section 10.1.1).
         return Err(too_large(bytes_max));
@@ -133,14 +116,12 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
         }
         gather(chunks, limits.bodies(), bytes_max, expected).await
     });
-    let arrived = limits.wait(BODY_WITHIN, arriving).await;
-    if matches!(arrived, Ok(Ok(_))) {
-        limits.body_is_read();
-    }
-    arrived.unwrap_or_else(|_| {
+    let read = limits.wait(BODY_WITHIN, arriving).await.unwrap_or_else(|_| {
         let detail = format!("The body did not arrive within {} seconds.", BODY_WITHIN.as_secs());
         Err(Problem::new(Kind::BodyTooSlow, detail))
-    })
+    })?;
+    limits.body_is_read();
+    Ok(read)
 }
 
 /// Refuses a body where the operation takes none. A chunked body shows only at its end that it is empty, so it is read that
@@ -183,7 +164,7 @@ async fn gather(
         }
         if length > bytes.capacity() {
             let capacity = length.max((2 * bytes.capacity()).min(expected));
-            if !has_room(bodies, &mut room, capacity.saturating_sub(FREE)) {
+            if !bodies.fit(&mut room, capacity.saturating_sub(FREE)) {
                 return Err(Problem::overloaded("Too many large bodies are arriving. Try again."));
             }
             bytes.reserve_exact(capacity - bytes.len());
@@ -191,18 +172,6 @@ async fn gather(
         bytes.extend_from_slice(&chunk);
     }
     Ok((bytes, room))
-}
-
-/// Makes the room of a body as large as that, where there is so much.
-fn has_room(bodies: &Share, room: &mut Option<Room>, bytes: usize) -> bool {
-    match room {
-        _ if bytes == 0 => true,
-        Some(room) => room.resize(bytes),
-        None => {
-            *room = bodies.take(bytes);
-            room.is_some()
-        }
-    }
 }
 
 /// Reads what else comes, in bounds.
@@ -226,11 +195,10 @@ fn too_large(bytes_max: usize) -> Problem {
 fn check_content(request: &Request) -> Result<(), Problem> {
     let essence = request.content_type().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
-        let detail = "The body must be JSON: send `Content-Type: application/json`.";
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        return Err(Problem::plain(Kind::UnsupportedMediaType));
     }
-    let codings = request.headers().get_all(header::CONTENT_ENCODING);
-    if codings.iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         let detail = "The body must not be compressed: send it without `Content-Encoding`.";
         return Err(Problem::new(Kind::UnsupportedMediaType, detail));
     }

@@ -97,57 +97,33 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use poem::http::{HeaderName, HeaderValue};
+    use poem::http::HeaderValue;
 
     use super::*;
 
-    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
-        let of = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
-        };
-        all.iter().map(of).collect()
-    }
-
     #[test]
-    fn a_change_is_for_pages_of_the_same_origin_and_for_what_is_no_browser() {
-        for (given, is_let_in) in [
-            (&[][..], true),
-            (&[("sec-fetch-site", "same-origin")], true),
-            (&[("sec-fetch-site", "none")], true),
-            (&[("sec-fetch-site", "same-site")], false),
-            (&[("sec-fetch-site", "cross-site")], false),
-            (&[("sec-fetch-site", "")], false),
+    fn a_change_is_for_pages_of_the_same_origin_whatever_port_goes_without_saying() {
+        for (site, origin, host, is_let_in) in [
             // The newer header counts.
-            (&[("sec-fetch-site", "same-origin"), ("origin", "https://orders.example")], true),
-            (&[("sec-fetch-site", "cross-site"), ("origin", "http://localhost:8000")], false),
-            (&[("origin", "http://localhost:8000")], true),
-            (&[("origin", "https://LOCALHOST:8000")], true),
-            (&[("origin", "http://localhost:8001")], false),
-            (&[("origin", "http://localhost")], false),
-            (&[("origin", "http://evil.example")], false),
-            (&[("origin", "null")], false),
-            (&[("origin", "")], false),
+            ("same-origin", "https://orders.example", "localhost:8000", true),
+            ("cross-site", "http://localhost:8000", "localhost:8000", false),
+            ("", "http://localhost:8000", "localhost:8000", false),
+            ("none yet", "https://LOCALHOST:8000", "localhost:8000", true),
+            ("none yet", "http://localhost", "localhost:8000", false),
+            ("none yet", "", "localhost:8000", false),
+            ("none yet", "https://orders.example", "orders.example:443", true),
+            ("none yet", "http://orders.example", "orders.example:80", true),
+            ("none yet", "http://orders.example", "orders.example:443", false),
+            ("none yet", "https://orders.example:8443", "orders.example", false),
         ] {
-            let given = headers(&[given, &[("host", "localhost:8000")]].concat());
-
-            assert_eq!(check_origin(&Method::POST, &given).is_ok(), is_let_in, "{given:?}");
-            for safe in [Method::GET, Method::HEAD, Method::OPTIONS] {
-                assert!(check_origin(&safe, &given).is_ok(), "{safe} {given:?}");
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            headers.insert(header::HOST, HeaderValue::from_static(host));
+            if site != "none yet" {
+                headers.insert(SEC_FETCH_SITE, HeaderValue::from_static(site));
             }
-        }
-    }
 
-    #[test]
-    fn the_port_of_a_scheme_goes_without_saying() {
-        for (origin, host, is_let_in) in [
-            ("https://orders.example", "orders.example:443", true),
-            ("http://orders.example", "orders.example:80", true),
-            ("http://orders.example", "orders.example:443", false),
-            ("https://orders.example:8443", "orders.example", false),
-        ] {
-            let given = headers(&[("origin", origin), ("host", host)]);
-
-            assert_eq!(check_origin(&Method::POST, &given).is_ok(), is_let_in, "{origin} {host}");
+            assert_eq!(check_origin(&Method::POST, &headers).is_ok(), is_let_in, "{headers:?}");
         }
     }
 
@@ -156,37 +132,21 @@ mod tests {
         let allowed = ["api".to_owned(), String::new(), " Orders.Example ".to_owned()];
         let hosts = Hosts::reached_at([127, 0, 0, 1].into(), &allowed).unwrap();
         for (host, is_known) in [
-            ("localhost", true),
             ("LocalHost:8000", true),
             ("localhost.", true),
             ("app.localhost:8000", true),
-            ("127.0.0.1:8000", true),
             ("127.1.2.3", true),
-            ("[::1]:8000", true),
             ("[::ffff:127.0.0.1]", true),
-            ("api:8000", true),
             ("orders.example", true),
-            ("evil.example", false),
-            ("evil.example:8000", false),
-            ("localhost.evil.example", false),
+            ("", true),
             ("127.0.0.1.evil.example", false),
-            ("192.168.1.7:8000", false),
             ("0.0.0.0:8000", false),
             ("[::]", false),
-            ("", true),
             ("a b", false),
         ] {
-            assert_eq!(hosts.check(&headers(&[("host", host)])).is_ok(), is_known, "{host}");
-        }
-        assert!(hosts.check(&headers(&[])).is_ok());
-    }
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
 
-    #[test]
-    fn what_serves_others_has_any_name() {
-        for address in ["0.0.0.0", "::", "192.168.1.7"] {
-            let hosts = Hosts::reached_at(address.parse().unwrap(), &[]).unwrap();
-
-            assert!(hosts.check(&headers(&[("host", "orders.example")])).is_ok(), "{address}");
+            assert_eq!(hosts.check(&headers).is_ok(), is_known, "{host}");
         }
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use poem::http::{HeaderValue, Method, header};
 use poem::{Body, Response};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
-use crate::memory::{MemoryBudget, PageRoom, Room, Share};
+use crate::memory::{MemoryBudget, Room, Share};
 use crate::problems::{Kind, Problem};
 
 /// How long an answer may take, waits not counted. Longer than every limit inside but one: the state of the queue is five calls
@@ -76,7 +77,7 @@ impl Limits {
 
     /// Memory for bodies that arrive, and for the answers to them.
     pub(super) fn bodies(&self) -> &Share {
-        self.0.budget.bodies()
+        &self.0.budget.bodies
     }
 
     /// The body is here in full.
@@ -89,8 +90,8 @@ impl Limits {
         self.0.has_read_body.load(Ordering::Relaxed)
     }
 
-    /// Room for a page of `limit` entries, to be had before anything is read for it.
-    pub(crate) async fn page(&self, limit: u16) -> Result<PageRoom, Problem> {
+    /// The permit to read a page of `limit` entries and its room, to be had before anything is read for it.
+    pub(crate) async fn page(&self, limit: u16) -> Result<(OwnedSemaphorePermit, Room), Problem> {
         self.0.budget.page(limit).await.ok_or_else(no_room)
     }
 
@@ -120,28 +121,18 @@ impl Limits {
         }
         // It is in memory already, in one piece.
         let bytes = response.take_body().into_bytes().await.map_err(|error| Problem::internal().because(&error))?;
-        let kept = self.room().take();
-        let body = if bytes.len() <= SMALL {
-            Body::from_bytes(bytes)
-        } else {
-            let (room, is_counted) = match kept {
-                Some(mut room) => {
-                    let is_counted = room.resize(bytes.len());
-                    (Some(room), is_counted)
-                }
-                None if *method == Method::GET => {
-                    let room = self.0.budget.reads().take(bytes.len());
-                    let is_counted = room.is_some();
-                    (room, is_counted)
-                }
-                None => (self.bodies().take(bytes.len().min(self.bodies().left())), false),
-            };
-            if *method == Method::GET && !is_counted {
-                return Err(no_room());
-            }
-            Body::from_bytes(Bytes::from_owner(Counted { bytes, _room: room }))
-        };
-        response.set_body(body);
+        let mut room = self.room().take();
+        if bytes.len() <= SMALL {
+            response.set_body(Body::from_bytes(bytes));
+            return Ok(response);
+        }
+        let is_get = *method == Method::GET;
+        let share = if is_get { &self.0.budget.reads } else { self.bodies() };
+        if !share.fit(&mut room, bytes.len()) && is_get {
+            return Err(no_room());
+        }
+        let room = room.or_else(|| share.take(share.left()));
+        response.set_body(Body::from_bytes(Bytes::from_owner(Counted { bytes, _room: room })));
         Ok(response)
     }
 }
@@ -181,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_large_answer_keeps_its_room_until_it_is_gone() {
         let budget = Arc::new(MemoryBudget::of_mb(MemoryBudget::MB_MIN));
-        let (reads, bodies) = (budget.reads(), budget.bodies());
+        let (reads, bodies) = (&budget.reads, &budget.bodies);
         let limits = || Limits::new(&budget);
         let large = reads.bytes() / 2 + 1;
 

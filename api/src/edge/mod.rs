@@ -30,7 +30,7 @@ use tracing::Instrument;
 
 pub(crate) use self::action::log_action;
 use self::body::expect_no_body;
-pub(crate) use self::body::{Body, OptionalBody, Shape};
+pub(crate) use self::body::{Body, Shape};
 use self::compress::{Coding, Compressor};
 use self::head::check_head;
 pub use self::hosts::Hosts;

@@ -94,54 +94,22 @@ fn wrong_cursor() -> Problem {
 mod tests {
     use super::*;
 
-    fn at() -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(1_763_890_000_123_456).unwrap()
-    }
-
-    /// The cursor with each of its digits changed, and texts that never were one.
-    fn changed(cursor: &str) -> Vec<String> {
-        let changed = cursor.bytes().enumerate().map(|(index, digit)| {
-            let other = if digit == b'0' { "1" } else { "0" };
-            format!("{}{other}{}", &cursor[..index], &cursor[index + 1..])
-        });
-        let never = ["", "0", "é", &cursor[1..], &format!("{cursor}0"), &cursor.to_uppercase()].map(str::to_owned);
-        changed.chain(never).collect()
-    }
-
-    #[test]
-    fn a_cursor_leads_back_to_its_position_in_its_own_list_only() {
-        let filter = OrderFilter { status: Some(OrderStatus::Failed), ..OrderFilter::default() };
-        let key = PageKey { created_at: at(), order_id: OrderId::new() };
-        let cursor = encode(key, &filter);
-
-        assert_eq!(decode(&cursor, &filter).unwrap(), key);
-        for other in [
-            OrderFilter::default(),
-            OrderFilter { user_id: UserId::new(1), ..filter.clone() },
-            OrderFilter { external_id: ExternalId::new("a".to_owned()).ok(), ..filter.clone() },
-            OrderFilter { created_after: Some(at()), ..filter.clone() },
-            OrderFilter { created_before: Some(at()), ..filter.clone() },
-        ] {
-            assert!(decode(&cursor, &other).is_err(), "{other:?}");
-        }
-        for text in changed(&cursor) {
-            assert!(decode(&text, &filter).is_err(), "{text}");
-        }
-        assert!(decode_story(&cursor, key.order_id).is_err());
-    }
-
     #[test]
     fn a_cursor_of_a_story_leads_back_to_its_position_in_its_own_story_only() {
-        let order_id = OrderId::new();
+        let (order_id, at) = (OrderId::new(), DateTime::from_timestamp_micros(1_763_890_000_123_456).unwrap());
         for part in PARTS {
-            let key = StoryKey { at: at(), event_id: Uuid::now_v7(), part };
+            let key = StoryKey { at, event_id: Uuid::now_v7(), part };
             let cursor = encode_story(key, order_id);
 
             assert_eq!(decode_story(&cursor, order_id).unwrap(), key);
             assert!(decode_story(&cursor, OrderId::new()).is_err());
-            for text in changed(&cursor) {
-                assert!(decode_story(&text, order_id).is_err(), "{text}");
+            for (index, digit) in cursor.bytes().enumerate() {
+                let mut changed = cursor.clone();
+                changed.replace_range(index..=index, if digit == b'0' { "1" } else { "0" });
+                assert!(decode_story(&changed, order_id).is_err(), "{changed}");
             }
         }
+        let of_a_list = encode(PageKey { created_at: at, order_id }, &OrderFilter::default());
+        assert!(decode_story(&of_a_list, order_id).is_err());
     }
 }

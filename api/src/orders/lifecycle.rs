@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::view::FullOrder;
 use crate::app::App;
-use crate::edge::{OptionalBody, Shape, log_action};
+use crate::edge::{Body, Shape, log_action};
 use crate::problems::{Kind, Problem};
 use crate::wire::fields::Fields;
 use crate::wire::json::Json;
@@ -53,11 +53,11 @@ impl LifecycleApi {
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
-        how: OptionalBody<RetryOrder>,
+        how: Body<RetryOrder>,
         client: &RemoteAddr,
         app: Data<&Arc<App>>,
     ) -> Result<Json<FullOrder>, Problem> {
-        let (order_id, force) = (OrderId::from(order_id.0), how.0.unwrap_or_default());
+        let (order_id, force) = (OrderId::from(order_id.0), how.0);
         let (client, wakeup) = (client.clone(), app.wakeup.clone());
         let change = app
             .ask(async move |store| {
@@ -93,6 +93,8 @@ impl Shape for RetryOrder {
 
     const BYTES_MAX: usize = 4 << 10;
 
+    const ABSENT: Option<bool> = Some(false);
+
     fn read(fields: &mut Fields<'_>) -> Option<bool> {
         Some(fields.optional("force", Fields::boolean).unwrap_or_default())
     }
@@ -112,7 +114,7 @@ fn log(action: &str, order_id: OrderId, client: &RemoteAddr, change: &Result<Cha
 /// The order as it was to be, or the problem; `rule` says what the change needs.
 fn changed(change: Change, rule: &str) -> Result<Json<FullOrder>, Problem> {
     match change {
-        Change::Made(order) => Ok(Json(order.into())),
+        Change::Made(order) => Ok(Json::new(&order.into())),
         Change::NotFound => Err(Problem::no_such_order()),
         Change::Poison(order) => {
             let detail = format!(

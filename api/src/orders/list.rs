@@ -15,8 +15,7 @@ use super::view::{FullOrder, ListedOrder, OrderPage};
 use crate::app::App;
 use crate::edge::Limits;
 use crate::problems::{Kind, Problem};
-use crate::wire::etag::Tagged;
-use crate::wire::json::Json;
+use crate::wire::json::{Json, names};
 use crate::wire::tags::Tag;
 use crate::wire::time::Time;
 
@@ -44,7 +43,7 @@ enum Found {
     /// The order.
     #[oai(status = 200)]
     Order(
-        Tagged<FullOrder>,
+        Json<FullOrder>,
         /// Changes with the order (RFC 9110, section 8.8.3).
         #[oai(header = "ETag")]
         String,
@@ -92,7 +91,7 @@ impl ListApi {
             let cursor = cursor::encode(key, &filter);
             format!(r#"</order/status/{status}?limit={limit}&cursor={cursor}>; rel="next""#)
         });
-        Ok(Listed::Orders(Json(page.orders.into_iter().map(ListedOrder::from).collect()), next))
+        Ok(Listed::Orders(Json::new(&page.orders.into_iter().map(ListedOrder::from).collect()), next))
     }
 
     /// List orders
@@ -141,7 +140,7 @@ impl ListApi {
         let limit = limit.0;
         let read = async move |store: Store| Ok((store.orders(&filter, after, limit).await?, filter));
         let (page, filter) = app.page(&limits, limit, read).await?;
-        Ok(Json(OrderPage {
+        Ok(Json::new(&OrderPage {
             orders: page.orders.into_iter().map(FullOrder::from).collect(),
             next_cursor: page.next.map(|key| cursor::encode(key, &filter)),
         }))
@@ -181,10 +180,10 @@ impl ListApi {
             limits.wait(limit, wait).await;
             order = read(&app, order_id).await?;
         }
-        let tagged = Tagged::new(&FullOrder::from(order)).map_err(|error| Problem::internal().because(&error))?;
-        let etag = tagged.etag();
+        let order = Json::new(&FullOrder::from(order));
+        let etag = order.etag();
         let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-        if tagged.is_among(known) { Ok(Found::Unchanged(etag)) } else { Ok(Found::Order(tagged, etag)) }
+        if names(known, &etag) { Ok(Found::Unchanged(etag)) } else { Ok(Found::Order(order, etag)) }
     }
 }
 

@@ -79,9 +79,9 @@ impl PlaceApi {
         match placed {
             Placed::Before { order_ids, .. } => {
                 let first = order_ids.first().copied().unwrap_or(order_id);
-                Ok(Created::Order(Json(OrderCreated::new(first)), Some(true)))
+                Ok(Created::Order(Json::new(&OrderCreated::new(first)), Some(true)))
             }
-            _ => Ok(Created::Order(Json(OrderCreated::new(order_id)), None)),
+            _ => Ok(Created::Order(Json::new(&OrderCreated::new(order_id)), None)),
         }
     }
 
@@ -106,7 +106,7 @@ impl PlaceApi {
         let (orders, replayed) = as_placed(orders, placed);
         let order = orders.into_iter().next().ok_or_else(Problem::internal)?;
         let location = format!("/orders/{}", order.order_id);
-        Ok(OrderPlaced::Order(Json(order.into()), location, replayed))
+        Ok(OrderPlaced::Order(Json::new(&order.into()), location, replayed))
     }
 
     /// Place many orders
@@ -126,7 +126,8 @@ impl PlaceApi {
         limits.reserve(answer_bytes(&orders))?;
         let (placed, orders) = place(&app, BATCH, orders, key.0).await?;
         let (orders, replayed) = as_placed(orders, placed);
-        Ok(BatchPlaced::Orders(Json(BatchCreated { orders: orders.into_iter().map(Into::into).collect() }), replayed))
+        let created = BatchCreated { orders: orders.into_iter().map(Into::into).collect() };
+        Ok(BatchPlaced::Orders(Json::new(&created), replayed))
     }
 }
 

@@ -49,7 +49,7 @@ impl StoryApi {
         let page = app.page(&limits, limit, async move |store| store.story(order_id, after, limit).await).await?;
         let page = page.ok_or_else(Problem::no_such_order)?;
         let next_cursor = page.next.map(|key| encode_story(key, order_id));
-        Ok(Json(Story { events: page.events.into_iter().map(Into::into).collect(), next_cursor }))
+        Ok(Json::new(&Story { events: page.events.into_iter().map(Into::into).collect(), next_cursor }))
     }
 
     /// Explain why an order is not done yet
@@ -63,7 +63,7 @@ impl StoryApi {
         let order_id = OrderId::from(order_id.0);
         let found = app.ask(async move |store| store.situation(order_id).await).await?;
         let (order, situation) = found.ok_or_else(Problem::no_such_order)?;
-        Ok(Json(Explanation::new(order, situation)))
+        Ok(Json::new(&Explanation::new(order, situation)))
     }
 }
 

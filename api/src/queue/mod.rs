@@ -24,7 +24,7 @@ impl QueueApi {
     #[oai(path = "/queue", method = "get", operation_id = "get_queue", tag = "Tag::Queue")]
     async fn get_queue(&self, app: Data<&Arc<App>>) -> Result<Json<QueueState>, Problem> {
         let report = app.queue.read().await.ok_or_else(Problem::internal)?.map_err(|error| Problem::from(&*error))?;
-        Ok(Json(report.0.clone().into()))
+        Ok(Json::new(&report.0.clone().into()))
     }
 
     /// Pause the queue
@@ -41,7 +41,7 @@ impl QueueApi {
                 paused
             })
             .await?;
-        Ok(Json(PauseState { paused: true, paused_at: Some(paused_at) }))
+        Ok(Json::new(&PauseState { paused: true, paused_at: Some(paused_at) }))
     }
 
     /// Resume the queue
@@ -56,7 +56,7 @@ impl QueueApi {
             resumed
         })
         .await?;
-        Ok(Json(PauseState { paused: false, paused_at: None }))
+        Ok(Json::new(&PauseState { paused: false, paused_at: None }))
     }
 }
 

@@ -53,7 +53,7 @@ impl ReportApi {
         }
         let counts = app.counts.read().await.ok_or_else(Problem::internal)?;
         let counts = counts.map_err(|error| Problem::from(&*error))?;
-        Ok(Reported::Figures(ReportContent::Json(Json(Report::from(&counts)))))
+        Ok(Reported::Figures(ReportContent::Json(Json::new(&Report::from(&counts)))))
     }
 
     /// Report in Prometheus' text format

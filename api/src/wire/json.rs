@@ -1,3 +1,5 @@
+use std::marker::PhantomData;
+
 use poem::http::StatusCode;
 use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
@@ -5,10 +7,31 @@ use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
-/// A JSON answer written by serde, which keeps the digits of an amount.
-#[derive(Debug)]
-pub(crate) struct Json<T>(pub(crate) T);
+/// A JSON answer of the shape `T`, written by serde, which keeps the digits of an amount.
+pub(crate) struct Json<T> {
+    body: serde_json::Result<Vec<u8>>,
+    shape: PhantomData<fn() -> T>,
+}
+
+impl<T: Serialize> Json<T> {
+    pub(crate) fn new(answer: &T) -> Self {
+        Self { body: serde_json::to_vec(answer), shape: PhantomData }
+    }
+
+    /// The entity tag, made of the text: weak (RFC 9110, section 8.8.1), since a compressed answer is other bytes.
+    pub(crate) fn etag(&self) -> String {
+        let digest = Sha256::digest(self.body.as_deref().unwrap_or_default());
+        format!(r#"W/"{}""#, hex::encode(digest).chars().take(32).collect::<String>())
+    }
+}
+
+/// Whether the values of an `If-None-Match` (RFC 9110, section 13.1.2) name the answer with this tag.
+pub(crate) fn names<'a>(values: impl Iterator<Item = &'a str>, etag: &str) -> bool {
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag.trim_start_matches("W/"))
+}
 
 impl<T: Type> Payload for Json<T> {
     const CONTENT_TYPE: &'static str = "application/json";
@@ -22,9 +45,9 @@ impl<T: Type> Payload for Json<T> {
     }
 }
 
-impl<T: Serialize + Send> IntoResponse for Json<T> {
+impl<T: Send> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
+        match self.body {
             Ok(body) => Response::builder().content_type("application/json").body(body),
             Err(error) => {
                 tracing::error!(%error, "could not write an answer");

@@ -4,7 +4,6 @@
 
 pub(crate) mod amount;
 pub(crate) mod encoding;
-pub(crate) mod etag;
 pub(crate) mod fields;
 pub(crate) mod json;
 pub(crate) mod status;
