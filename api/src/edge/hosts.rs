@@ -61,14 +61,13 @@ impl Hosts {
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let named = headers.get(header::HOST).filter(|host| !host.is_empty());
         let (Some(known), Some(host)) = (&self.known, named) else { return Ok(()) };
-        let shown = || String::from_utf8_lossy(host.as_bytes()).into_owned();
         let name = Authority::try_from(host.as_bytes()).ok().map(|authority| normal(authority.host()));
         if name.is_some_and(|name| is_loopback(&name) || known.contains(&name)) {
             return Ok(());
         }
         let detail = format!(
             "This server is not `{}`: it serves this machine alone. API_ALLOWED_HOSTS lists other names for it.",
-            echo(&shown())
+            echo(&String::from_utf8_lossy(host.as_bytes()))
         );
         Err(Problem::new(Kind::UnknownHost, detail))
     }

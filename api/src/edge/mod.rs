@@ -129,8 +129,8 @@ impl Edge {
         if is_ops {
             return ready(call(endpoint, request, operation).await?).await;
         }
-        operation.check(&request)?;
-        if operation.takes_no_body() && has_body(request.headers()) {
+        route.check(operation, &request)?;
+        if route.takes_no_body(operation) && has_body(request.headers()) {
             expect_no_body(&mut request, limits).await?;
         }
         request.set_data(limits.clone());

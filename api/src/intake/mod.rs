@@ -5,12 +5,13 @@
 pub(crate) mod fingerprint;
 pub(crate) mod wakeup;
 
+use std::error::Error;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{NewOrder, Placed, Placement};
-use orders_shared::store::{ErrorKind, Store, StoreError, weight_bytes};
+use orders_shared::store::{ErrorKind, Store, weight_bytes};
 use orders_shared::tasks::Tasks;
 use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -82,16 +83,13 @@ struct Gate {
 /// Why a request's orders were not placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Rejected {
-    /// Too many orders wait to be written.
     #[error("too many orders wait to be written")]
     Full,
     /// The database is away. The orders may have been placed, or may be yet, if it has them and only its answer did not come.
     #[error("the database did not take the orders; the log of the intake says why")]
     DatabaseAway,
-    /// Somebody else keeps a lock that one of the orders needs.
     #[error("an order waits for a lock that somebody else keeps; the log of the intake says more")]
     Locked,
-    /// The orders have more bytes than the database accepts at once, which is so many.
     #[error("the database accepts {0} bytes at once, and the orders have more")]
     TooLarge(usize),
     /// The database refused the statement: a fault of ours.
@@ -274,16 +272,14 @@ impl Writer {
             let is_for_all = placements.len() == 1 || why == Rejected::DatabaseAway;
             let may_pass = matches!(why, Rejected::DatabaseAway | Rejected::Locked);
             let again = is_for_all && may_pass && Instant::now() < deadline;
-            match why {
+            let orders: usize = placements.iter().map(|placement| placement.orders.len()).sum();
+            if matches!(why, Rejected::TooLarge(_)) {
                 // The client's affair, who is told.
-                Rejected::TooLarge(_) => {}
-                _ if again || !is_for_all => {
-                    // Of what passes soon, a line a batch says as much as one for each try.
-                    if std::mem::take(&mut is_first) {
-                        log(&error, placements, true);
-                    }
-                }
-                _ => log(&error, placements, false),
+            } else if is_for_all && !again {
+                tracing::error!(error = &error as &dyn Error, orders, "orders refused");
+            } else if std::mem::take(&mut is_first) {
+                // Of what passes soon, a line a batch says as much as one for each try.
+                tracing::warn!(error = &error as &dyn Error, orders, "trying again");
             }
             if !again {
                 return Err(why);
@@ -337,16 +333,6 @@ async fn gather(waiting: &mut mpsc::Receiver<Waiting>, statement_bytes_max: usiz
         next = if is_full { None } else { waiting.try_recv().ok() };
     }
     Some(batch)
-}
-
-fn log(error: &StoreError, placements: &[Placement], again: bool) {
-    let orders: usize = placements.iter().map(|placement| placement.orders.len()).sum();
-    let error = error as &dyn std::error::Error;
-    if again {
-        tracing::warn!(error, orders, "trying again");
-    } else {
-        tracing::error!(error, orders, "orders refused");
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
 use orders_shared::domain::OrderId;
-use orders_shared::store::{Change, StoreError};
+use orders_shared::store::Change;
 use poem::web::{Data, RemoteAddr};
 use poem_openapi::param::Path;
-use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 use uuid::Uuid;
 
@@ -36,7 +35,7 @@ impl LifecycleApi {
         let change = app
             .ask(async move |store| {
                 let change = store.cancel(order_id).await;
-                log("cancel", order_id, &client, &change);
+                log_action("cancel", Some(order_id), &client, change.as_ref().map(outcome));
                 change
             })
             .await?;
@@ -62,7 +61,7 @@ impl LifecycleApi {
         let change = app
             .ask(async move |store| {
                 let change = store.retry(order_id, force).await;
-                log("retry", order_id, &client, &change);
+                log_action("retry", Some(order_id), &client, change.as_ref().map(outcome));
                 if matches!(change, Ok(Change::Made(_))) {
                     wakeup.notify();
                 }
@@ -75,16 +74,9 @@ impl LifecycleApi {
 
 /// How an order is to be retried.
 #[derive(Object)]
-#[oai(example)]
 struct RetryOrder {
     /// Whether to retry it though it is poison; false where it is missing or null.
     force: Option<bool>,
-}
-
-impl Example for RetryOrder {
-    fn example() -> Self {
-        Self { force: Some(true) }
-    }
 }
 
 impl Shape for RetryOrder {
@@ -100,15 +92,14 @@ impl Shape for RetryOrder {
     }
 }
 
-fn log(action: &str, order_id: OrderId, client: &RemoteAddr, change: &Result<Change, StoreError>) {
-    let outcome = match change {
-        Ok(Change::Made(order)) => format!("the order is {}", order.status),
-        Ok(Change::Conflict(order)) => format!("refused: the order is {}", order.status),
-        Ok(Change::Poison(_)) => "refused: the order is poison".to_owned(),
-        Ok(Change::NotFound) => "refused: there is no such order".to_owned(),
-        Err(error) => format!("failed: {error}"),
-    };
-    log_action(action, Some(order_id), client, outcome);
+/// What the log says of a change.
+fn outcome(change: &Change) -> String {
+    match change {
+        Change::Made(order) => format!("the order is {}", order.status),
+        Change::Conflict(order) => format!("refused: the order is {}", order.status),
+        Change::Poison(_) => "refused: the order is poison".to_owned(),
+        Change::NotFound => "refused: there is no such order".to_owned(),
+    }
 }
 
 /// The order as it was to be, or the problem; `rule` says what the change needs.

@@ -6,20 +6,18 @@ use orders_shared::domain::{
     UserId,
 };
 use poem_openapi::Object;
-use poem_openapi::types::Example;
 use serde_json::value::RawValue;
 
 use crate::edge::Shape;
 use crate::wire::amount::AmountNumber;
 use crate::wire::fields::{Entries, Fields, Pointer};
-use crate::wire::time::{Time, TimeError};
+use crate::wire::time::{NotATime, Time};
 
 /// Orders that one batch creates at most.
 pub(crate) const BATCH_MAX: usize = 500;
 
 /// An order to create, as the first release of this API had it.
 #[derive(Object)]
-#[oai(example)]
 pub(crate) struct CreateOrder {
     /// Who places the order.
     #[oai(validator(minimum(value = "1")))]
@@ -32,16 +30,6 @@ pub(crate) struct CreateOrder {
     /// When a worker may process the order at the earliest (RFC 3339, from 1970 to 9999, no leap second); at once where it is
     /// missing or null.
     process_after: Option<DateTime<Utc>>,
-}
-
-impl Example for CreateOrder {
-    fn example() -> Self {
-        Self { user_id: 1, item_ids: vec![1, 2], total_amount: amount("100.0"), process_after: None }
-    }
-}
-
-fn amount(text: &str) -> AmountNumber {
-    AmountNumber(text.parse().unwrap_or(Amount::MAX))
 }
 
 impl Shape for CreateOrder {
@@ -84,7 +72,7 @@ fn read_order(fields: &mut Fields<'_>, currency: Option<Currency>) -> Option<New
 
 /// An order to create.
 #[derive(Object)]
-#[oai(rename = "OrderRequest", example)]
+#[oai(rename = "OrderRequest")]
 pub(crate) struct NewOrderBody {
     /// Who places the order.
     #[oai(validator(minimum(value = "1")))]
@@ -108,21 +96,6 @@ pub(crate) struct NewOrderBody {
     process_after: Option<DateTime<Utc>>,
 }
 
-impl Example for NewOrderBody {
-    fn example() -> Self {
-        Self {
-            user_id: 1,
-            item_ids: vec![1, 2],
-            total_amount: amount("129.9"),
-            currency: Some("EUR".to_owned()),
-            // A second order with it would be refused, and everybody tries the example.
-            external_id: None,
-            metadata: Some(HashMap::from([("channel".to_owned(), "web".to_owned())])),
-            process_after: None,
-        }
-    }
-}
-
 impl Shape for NewOrderBody {
     type Meaning = NewOrder;
 
@@ -141,17 +114,11 @@ impl Shape for NewOrderBody {
 
 /// Orders to create together: all of them or none.
 #[derive(Object)]
-#[oai(rename = "OrderBatchRequest", example)]
+#[oai(rename = "OrderBatchRequest")]
 pub(crate) struct BatchBody {
     /// The orders.
     #[oai(validator(min_items = 1, max_items = 500))]
     orders: Vec<NewOrderBody>,
-}
-
-impl Example for BatchBody {
-    fn example() -> Self {
-        Self { orders: vec![NewOrderBody::example(), NewOrderBody::example()] }
-    }
 }
 
 impl Shape for BatchBody {
@@ -260,5 +227,5 @@ fn read_metadata(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue
 
 fn read_time(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue) -> Option<DateTime<Utc>> {
     let text: String = serde_json::from_str(value.get()).unwrap_or_default();
-    text.parse().map(|Time(time)| time).map_err(|error: TimeError| fields.fault(pointer, error.code(), error)).ok()
+    text.parse().map(|Time(time)| time).map_err(|error: NotATime| fields.fault(pointer, error.code, error)).ok()
 }

@@ -73,16 +73,9 @@ impl PlaceApi {
         order: Body<CreateOrder>,
         app: Data<&Arc<App>>,
     ) -> Result<Created, Problem> {
-        let Body(order) = order;
-        let order_id = order.order_id;
-        let (placed, _) = place(&app, "create_order", vec![order], key.0).await?;
-        match placed {
-            Placed::Before { order_ids, .. } => {
-                let first = order_ids.first().copied().unwrap_or(order_id);
-                Ok(Created::Order(Json::new(&OrderCreated::new(first)), Some(true)))
-            }
-            _ => Ok(Created::Order(Json::new(&OrderCreated::new(order_id)), None)),
-        }
+        let (orders, replayed) = place(&app, "create_order", vec![order.0], key.0).await?;
+        let order = orders.first().ok_or_else(Problem::internal)?;
+        Ok(Created::Order(Json::new(&OrderCreated::new(order.order_id)), replayed))
     }
 
     /// Place an order
@@ -99,11 +92,9 @@ impl PlaceApi {
         limits: Data<&Limits>,
         app: Data<&Arc<App>>,
     ) -> Result<OrderPlaced, Problem> {
-        let Body(order) = order;
-        let orders = vec![order];
+        let orders = vec![order.0];
         limits.reserve(answer_bytes(&orders))?;
-        let (placed, orders) = place(&app, "place_order", orders, key.0).await?;
-        let (orders, replayed) = as_placed(orders, placed);
+        let (orders, replayed) = place(&app, "place_order", orders, key.0).await?;
         let order = orders.into_iter().next().ok_or_else(Problem::internal)?;
         let location = format!("/orders/{}", order.order_id);
         Ok(OrderPlaced::Order(Json::new(&order.into()), location, replayed))
@@ -122,10 +113,8 @@ impl PlaceApi {
         limits: Data<&Limits>,
         app: Data<&Arc<App>>,
     ) -> Result<BatchPlaced, Problem> {
-        let Body(orders) = orders;
-        limits.reserve(answer_bytes(&orders))?;
-        let (placed, orders) = place(&app, BATCH, orders, key.0).await?;
-        let (orders, replayed) = as_placed(orders, placed);
+        limits.reserve(answer_bytes(&orders.0))?;
+        let (orders, replayed) = place(&app, BATCH, orders.0, key.0).await?;
         let created = BatchCreated { orders: orders.into_iter().map(Into::into).collect() };
         Ok(BatchPlaced::Orders(Json::new(&created), replayed))
     }
@@ -138,34 +127,27 @@ fn answer_bytes(orders: &[NewOrder]) -> usize {
     orders.iter().map(|order| FIXED + weight_bytes(order)).sum()
 }
 
+/// Places the orders of a request and shows them as they stood then; `Some(true)` where an earlier request placed them.
 async fn place(
     app: &App,
     operation: &str,
     orders: Vec<NewOrder>,
     key: Option<IdempotencyKey>,
-) -> Result<(Placed, Vec<NewOrder>), Problem> {
+) -> Result<(Vec<Order>, Option<bool>), Problem> {
     let key = key_use(key, operation, &orders);
     let placement = Placement { orders, key };
     let needs_lookup = placement.needs_lookup();
     let (placed, orders) = app.intake.place(placement).await.map_err(|rejected| rejected.problem(needs_lookup))?;
     match placed {
+        Placed::New { created_at } => Ok((orders.into_iter().map(|order| order.placed(created_at)).collect(), None)),
+        Placed::Before { order_ids, created_at } => {
+            let earlier = orders.into_iter().zip(order_ids).map(|(order, order_id)| NewOrder { order_id, ..order });
+            Ok((earlier.map(|order| order.placed(created_at)).collect(), Some(true)))
+        }
         Placed::KeyReused => Err(Problem::plain(Kind::IdempotencyKeyReused)),
         Placed::ExternalIdTaken { index, order_id } => {
             let order = if operation == BATCH { format!("/orders/{index}") } else { String::new() };
             Err(Problem::external_id_taken(&format!("{order}/external_id"), order_id))
         }
-        placed => Ok((placed, orders)),
-    }
-}
-
-/// The orders of a request as they stood when they were placed, and whether that was by an earlier request.
-fn as_placed(orders: Vec<NewOrder>, placed: Placed) -> (Vec<Order>, Option<bool>) {
-    match placed {
-        Placed::Before { order_ids, created_at } => {
-            let earlier = orders.into_iter().zip(order_ids).map(|(order, order_id)| NewOrder { order_id, ..order });
-            (earlier.map(|order| order.placed(created_at)).collect(), Some(true))
-        }
-        Placed::New { created_at } => (orders.into_iter().map(|order| order.placed(created_at)).collect(), None),
-        Placed::KeyReused | Placed::ExternalIdTaken { .. } => (Vec::new(), None),
     }
 }

@@ -4,7 +4,6 @@ pub(crate) mod view;
 
 use std::sync::Arc;
 
-use orders_shared::store::StoreError;
 use poem::web::{Data, RemoteAddr};
 use poem_openapi::OpenApi;
 
@@ -37,7 +36,7 @@ impl QueueApi {
         let paused_at = app
             .ask(async move |store| {
                 let paused = store.pause().await;
-                log(&client, "pause", &paused);
+                log_action("pause", None, &client, paused.as_ref().map(|_| "done".to_owned()));
                 paused
             })
             .await?;
@@ -52,17 +51,10 @@ impl QueueApi {
         let (client, wakeup) = (client.clone(), app.wakeup.clone());
         app.ask(async move |store| {
             let resumed = store.resume().await.inspect(|()| wakeup.notify());
-            log(&client, "resume", &resumed);
+            log_action("resume", None, &client, resumed.as_ref().map(|()| "done".to_owned()));
             resumed
         })
         .await?;
         Ok(Json::new(&PauseState { paused: false, paused_at: None }))
-    }
-}
-
-fn log<T>(client: &RemoteAddr, action: &str, done: &Result<T, StoreError>) {
-    match done {
-        Ok(_) => log_action(action, None, client, "done"),
-        Err(error) => log_action(action, None, client, format_args!("failed: {error}")),
     }
 }

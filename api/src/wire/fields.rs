@@ -75,7 +75,7 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads the outermost object of `body`.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, serde_json::Error> {
-        let Object(members) = serde_json::from_slice(body)?;
+        let Members(members) = serde_json::from_slice(body)?;
         Ok(Self { pointer: Pointer::Body, members, faults: Vec::new() })
     }
 
@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
         value: &RawValue,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
     ) -> Option<T> {
-        let Ok(Object(members)) = serde_json::from_str(value.get()) else {
+        let Ok(Members(members)) = serde_json::from_str(value.get()) else {
             self.fault(pointer, "not_an_object", "must be an object");
             return None;
         };
@@ -114,14 +114,7 @@ impl<'a> Fields<'a> {
         name: &str,
         read: impl FnOnce(&mut Self, Pointer<'_>, &'a RawValue) -> Option<T>,
     ) -> Option<T> {
-        let object = self.pointer;
-        let pointer = Pointer::Member(&object, name);
-        match self.take(name) {
-            (Some(value), false) => return read(self, pointer, value),
-            (_, true) => self.fault(pointer, "duplicate", "appears more than once"),
-            (None, false) => self.fault(pointer, "missing", "is missing"),
-        }
-        None
+        self.field(name, true, read)
     }
 
     /// Reads the field `name` with `read`; `None` when it is missing, null, or has a fault, which is noted.
@@ -130,21 +123,26 @@ impl<'a> Fields<'a> {
         name: &str,
         read: impl FnOnce(&mut Self, Pointer<'_>, &'a RawValue) -> Option<T>,
     ) -> Option<T> {
+        self.field(name, false, read)
+    }
+
+    fn field<T>(
+        &mut self,
+        name: &str,
+        is_required: bool,
+        read: impl FnOnce(&mut Self, Pointer<'_>, &'a RawValue) -> Option<T>,
+    ) -> Option<T> {
         let object = self.pointer;
         let pointer = Pointer::Member(&object, name);
-        match self.take(name) {
-            (Some(value), false) if value.get() != "null" => return read(self, pointer, value),
-            (_, true) => self.fault(pointer, "duplicate", "appears more than once"),
+        let mut found = self.members.extract_if(.., |(field, _)| field == name).map(|(_, value)| value);
+        let (value, again) = (found.next(), found.count() > 0);
+        match value {
+            Some(_) if again => self.fault(pointer, "duplicate", "appears more than once"),
+            Some(value) if is_required || value.get() != "null" => return read(self, pointer, value),
+            None if is_required => self.fault(pointer, "missing", "is missing"),
             _ => {}
         }
         None
-    }
-
-    /// Takes the field out, if it is there, and says whether it was there again.
-    fn take(&mut self, name: &str) -> (Option<&'a RawValue>, bool) {
-        let mut found = self.members.extract_if(.., |(field, _)| field == name).map(|(_, value)| value);
-        let value = found.next();
-        (value, found.count() > 0)
     }
 
     /// Notes a fault.
@@ -159,20 +157,14 @@ impl<'a> Fields<'a> {
 
     /// A text.
     pub(crate) fn text(&mut self, pointer: Pointer<'_>, value: &RawValue) -> Option<String> {
-        let text = serde_json::from_str(value.get()).ok();
-        if text.is_none() {
-            self.fault(pointer, "not_a_string", "must be a string");
-        }
-        text
+        let text = serde_json::from_str(value.get());
+        text.map_err(|_| self.fault(pointer, "not_a_string", "must be a string")).ok()
     }
 
     /// True or false.
     pub(crate) fn boolean(&mut self, pointer: Pointer<'_>, value: &RawValue) -> Option<bool> {
-        let boolean = serde_json::from_str(value.get()).ok();
-        if boolean.is_none() {
-            self.fault(pointer, "not_a_boolean", "must be true or false");
-        }
-        boolean
+        let boolean = serde_json::from_str(value.get());
+        boolean.map_err(|_| self.fault(pointer, "not_a_boolean", "must be true or false")).ok()
     }
 
     /// An integer of 64 bits.
@@ -187,17 +179,13 @@ impl<'a> Fields<'a> {
             self.fault(pointer, "not_an_integer", "must be an integer");
             return None;
         }
-        match text.parse() {
-            Ok(integer) => Some(integer),
-            Err(_) if text.starts_with('-') => {
-                self.fault(pointer, "too_small", "must be at least 1");
-                None
-            }
-            Err(_) => {
-                self.fault(pointer, "too_large", format_args!("must be at most {}", i64::MAX));
-                None
-            }
+        let integer = text.parse().ok();
+        if integer.is_none() && text.starts_with('-') {
+            self.fault(pointer, "too_small", "must be at least 1");
+        } else if integer.is_none() {
+            self.fault(pointer, "too_large", format_args!("must be at most {}", i64::MAX));
         }
+        integer
     }
 
     /// Every fault; fields that nobody asked for are faults too.
@@ -211,14 +199,14 @@ impl<'a> Fields<'a> {
 }
 
 /// An object's members, in their order.
-struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
+        struct Object;
 
-        impl<'de> Visitor<'de> for Members {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
@@ -232,13 +220,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
                     members.push((name, value));
                 }
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(members)
+                Ok(Members(members))
             }
         }
 
-        deserializer.deserialize_map(Members).map(Object)
+        deserializer.deserialize_map(Object)
     }
 }
+
+/// A member's name, borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The entries of an array, as their texts: `MAX` of them, and one more where there are more. To keep them all would take
 /// many times the bytes of the array.
@@ -246,10 +238,10 @@ pub(crate) struct Entries<'a, const MAX: usize>(pub(crate) Vec<&'a RawValue>);
 
 impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Entries<'a, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<const MAX: usize>;
+        struct Array<const MAX: usize>;
 
-        impl<'de, const MAX: usize> Visitor<'de> for Elements<MAX> {
-            type Value = Vec<&'de RawValue>;
+        impl<'de, const MAX: usize> Visitor<'de> for Array<MAX> {
+            type Value = Entries<'de, MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON array")
@@ -263,14 +255,10 @@ impl<'de: 'a, 'a, const MAX: usize> Deserialize<'de> for Entries<'a, MAX> {
                     entries.push(entry);
                 }
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(entries)
+                Ok(Entries(entries))
             }
         }
 
-        deserializer.deserialize_seq(Elements::<MAX>).map(Self)
+        deserializer.deserialize_seq(Array::<MAX>)
     }
 }
-
-/// A member's name, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

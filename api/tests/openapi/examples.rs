@@ -66,6 +66,21 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
     ])
 }
 
+/// A body of each operation that takes one, by the name of its schema.
+pub(super) fn bodies() -> [(&'static str, Value); 4] {
+    // Without an external id: a second order with it would be refused, and everybody tries the example.
+    let order = json!({
+        "user_id": 1, "item_ids": [1, 2], "total_amount": 129.9, "currency": "EUR", "external_id": null,
+        "metadata": {"channel": "web"}, "process_after": null,
+    });
+    [
+        ("CreateOrder", json!({"user_id": 1, "item_ids": [1, 2], "total_amount": 100.0, "process_after": null})),
+        ("OrderBatchRequest", json!({"orders": [order, order]})),
+        ("OrderRequest", order),
+        ("RetryOrder", json!({"force": true})),
+    ]
+}
+
 /// A value for each parameter that must be given, by its name. Others have none: the page would send it unasked.
 pub(super) fn parameters() -> Vec<(&'static str, Value)> {
     vec![("order_id", json!(ORDER_ID)), ("status_name", json!(OrderStatus::Completed.name()))]

@@ -1,7 +1,7 @@
 //! What is added to each operation.
 
-use anyhow::ensure;
-use serde_json::json;
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
 
 use super::model::{Content, Model, Operation};
 use super::{examples, limits};
@@ -26,6 +26,10 @@ pub(super) fn complete(document: &mut Model) -> anyhow::Result<()> {
         if let Some(content) = json_answer(operation) {
             content.example = example;
         }
+    }
+    for (name, example) in examples::bodies() {
+        let schema = document.components.schemas.get_mut(name).and_then(Value::as_object_mut);
+        schema.with_context(|| format!("there is no schema {name}"))?.insert("example".to_owned(), example);
     }
     link(document);
     ensure!(answers.is_empty(), "no operation answers with this example: {answers:?}");
