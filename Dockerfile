@@ -30,6 +30,7 @@ RUN set -eu; \
 # Our code. `--frozen` as all that it needs from the registry is there: whatever a lock file would have to change, or a
 # layer above forgot, fails here instead of being fetched again for each build.
 COPY migrations migrations
+COPY docs docs
 COPY shared shared
 COPY api api
 COPY worker worker
@@ -46,7 +47,7 @@ LABEL org.opencontainers.image.vendor="Orders" \
 
 FROM runtime AS worker
 COPY --from=build /src/target/release/orders-worker /usr/local/bin/
-# Health and metrics, and the bell.
+# Health and metrics, and wakeups.
 EXPOSE 9100 9100/udp
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["orders-worker", "healthcheck"]
 ENTRYPOINT ["orders-worker"]

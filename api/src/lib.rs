@@ -1,28 +1,23 @@
 //! The HTTP API: takes orders in, shows them, reports on them.
 
-mod bell;
-#[cfg(feature = "bench")]
-pub mod bench;
-pub mod config;
+mod app;
+pub mod cli;
 mod doctor;
-mod document;
-mod dto;
 mod edge;
-mod ends;
-mod idempotency;
 mod intake;
 mod memory;
 mod metrics;
-mod payload;
+mod orders;
 mod problems;
 mod pruner;
+mod queue;
 mod reports;
-mod routes;
+mod router;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::coalesced::Coalesced;
 use orders_shared::http::{CONNECTIONS_MAX, Capacity, Drain, Listener, Readiness};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
@@ -31,18 +26,26 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bell::Bell;
+use crate::app::App;
 pub use crate::doctor::doctor;
 pub use crate::edge::Hosts;
-use crate::ends::Ends;
 use crate::intake::Intake;
+use crate::intake::wakeup::Wakeup;
 pub use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
-use crate::routes::Parts;
-pub use crate::routes::{openapi_3_0_json, openapi_json};
+use crate::orders::wait::OrderWaiters;
 
-/// Between two readings of the queue, which everybody may ask for.
-const QUEUE_READINGS_APART: Duration = Duration::from_millis(100);
+/// What the committed OpenAPI document is made of, for the test that compares the two (`api/tests/openapi`): what poem-openapi
+/// reads off the operations, every kind of problem, and answers as they travel. Nothing else should need it.
+pub mod document {
+    pub use crate::orders::cursor::encode as cursor;
+    pub use crate::orders::story::{Explanation, OrderEvent, Story};
+    pub use crate::orders::view::{BatchCreated, FullOrder, ListedOrder, OrderCreated, OrderPage};
+    pub use crate::problems::{Facts, Kind, PROBLEM_JSON, Problem};
+    pub use crate::queue::view::{PauseState, QueueState};
+    pub use crate::reports::view::Report;
+    pub use crate::router::draft;
+}
 
 /// How long orders whose clients were cut off may still take to be written, once the grace period is over.
 const LAST_WRITES: Duration = Duration::from_secs(1);
@@ -68,38 +71,38 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX), database.connections_max())?;
-    let stop = stop.child_token();
+    let (stop, budget) = (stop.child_token(), Arc::new(budget));
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);
     let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
-    let (bell, ringer) = Bell::new();
-    let intake = Intake::start(&store, budget.intake(), &bell, &metrics, &mut writers);
-    let ends = Ends::new(capacity.connections(), stop.clone());
-    let (counts, counter) = Coalesced::new(Duration::ZERO);
-    let (queue, queue_reader) = Coalesced::new(QUEUE_READINGS_APART);
-    let (readiness, readiness_reader) = Readiness::new(stop.clone());
+    let (wakeup, sender) = Wakeup::new();
+    let intake = Intake::start(&store, &budget.intake, &wakeup, &metrics, &mut writers);
+    let waiters = OrderWaiters::new(capacity.connections(), stop.clone());
     let watching = store.for_watching();
-    chores.spawn("counts", counter.run(reports::counts_of(watching.clone())));
-    chores.spawn("queue reports", queue_reader.run(reports::queue_of(watching.clone())));
+    let (counts, counting) = reports::counts::counts(watching.clone());
+    let (queue, queue_reading) = reports::counts::queue(watching.clone());
+    let (readiness, readiness_reader) = Readiness::new(stop.clone());
+    chores.spawn("counts", counting);
+    chores.spawn("queue reports", queue_reading);
     chores.spawn("readiness", readiness_reader.run(watching.clone()));
-    chores.spawn("wakeup", ringer.run(watching.clone(), Arc::clone(&metrics)));
+    chores.spawn("wakeup", sender.run(watching.clone(), Arc::clone(&metrics)));
     chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
-    chores.spawn("wait for orders", ends.clone().watch(watching));
+    chores.spawn("wait for orders", waiters.clone().watch(watching));
     let detached = TaskTracker::new();
-    let endpoint = routes::endpoint(Parts {
-        hosts,
+    let app = App {
         store: store.for_callers(),
-        budget,
-        detached: detached.clone(),
         intake,
-        bell,
-        ends,
+        wakeup,
+        waiters,
         counts,
         queue,
         readiness,
         registry,
         metrics,
-    })?;
+        budget,
+        detached: detached.clone(),
+    };
+    let endpoint = router::endpoint(app, hosts);
 
     let drain = Drain::after_a_window(stop.clone(), grace);
     let mut serving = Box::pin(orders_shared::http::serve(listener, endpoint, drain, capacity));

@@ -1,11 +1,11 @@
 //! `orders-api`: takes orders in and shows where they stand.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
-use orders_api::config::{Cli, Command, DoctorArgs, HealthcheckArgs, MigrateArgs, OpenApiVersion, ServeArgs};
-use orders_api::{Hosts, MemoryBudget, doctor, openapi_3_0_json, openapi_json, serve};
+use orders_api::cli::{Cli, Command, ServeArgs};
+use orders_api::{Hosts, MemoryBudget, doctor, serve};
+use orders_shared::config::{DatabaseArgs, LogArgs};
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::store::Store;
 use orders_shared::{metrics, shutdown, telemetry};
@@ -30,20 +30,11 @@ fn run() -> anyhow::Result<ExitCode> {
 async fn command() -> anyhow::Result<ExitCode> {
     match Cli::read().command {
         Command::Serve(args) => take_orders(*args).await?,
-        Command::Migrate(args) => migrate(args).await?,
-        Command::Doctor(args) => return diagnose(args).await,
-        Command::Healthcheck(HealthcheckArgs { api_listen }) => healthcheck(api_listen).await?,
-        Command::Openapi(args) => print_document(args.openapi)?,
+        Command::Migrate { database, log } => migrate(&database, &log).await?,
+        Command::Doctor { database } => return diagnose(&database).await,
+        Command::Healthcheck { api_listen } => healthcheck(api_listen).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn print_document(version: OpenApiVersion) -> anyhow::Result<()> {
-    let json = match version {
-        OpenApiVersion::V3_1 => openapi_json()?,
-        OpenApiVersion::V3_0 => openapi_3_0_json()?,
-    };
-    Ok(writeln!(std::io::stdout(), "{json}")?)
 }
 
 async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
@@ -59,9 +50,9 @@ async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
     serve(database, listener, hosts, registry, budget, args.shutdown.grace(), shutdown::on_signal()?).await
 }
 
-async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
-    let _log = telemetry::start(&args.log)?;
-    let store = Store::new(args.database.store()?);
+async fn migrate(database: &DatabaseArgs, log: &LogArgs) -> anyhow::Result<()> {
+    let _log = telemetry::start(log)?;
+    let store = Store::new(database.store()?);
     store.migrate().await?;
     tracing::info!("the schema is current");
     store.close().await;
@@ -69,8 +60,8 @@ async fn migrate(args: MigrateArgs) -> anyhow::Result<()> {
 }
 
 /// Without logs: all that there is to say is in the verdicts.
-async fn diagnose(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let store = Store::new(args.database.store()?);
+async fn diagnose(database: &DatabaseArgs) -> anyhow::Result<ExitCode> {
+    let store = Store::new(database.store()?);
     let is_sound = doctor(&store, &mut std::io::stdout()).await?;
     store.close().await;
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -41,16 +41,19 @@ const CONNECTION_BYTES: usize = 20 << 10;
 /// slow page hold the others up.
 const PAGES_MAX: usize = 4;
 
-/// How long a page waits for its turn and its room. Longer would gather readers for whom there is no room, shorter would
+/// How long a page waits for its permit and its room. Longer would gather readers for whom there is no room, shorter would
 /// turn some away who only came at the same moment.
 const PAGE_WAITS: Duration = Duration::from_secs(1);
 
 /// The memory of one process.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct MemoryBudget {
-    bodies: Share,
-    intake: Share,
-    reads: Share,
+    /// For bodies that arrive, and the answers to them.
+    pub(crate) bodies: Share,
+    /// For orders that wait to be written.
+    pub(crate) intake: Share,
+    /// For rows that are read, and the answers made of them.
+    pub(crate) reads: Share,
     pages: Arc<Semaphore>,
     connections_bytes: usize,
 }
@@ -82,50 +85,21 @@ impl MemoryBudget {
         self.connections_bytes / CONNECTION_BYTES
     }
 
-    /// For bodies that arrive, and the answers to them.
-    pub(crate) fn bodies(&self) -> &Share {
-        &self.bodies
-    }
-
-    /// For orders that wait to be written.
-    pub(crate) fn intake(&self) -> &Share {
-        &self.intake
-    }
-
-    /// For rows that are read, and the answers made of them.
-    pub(crate) fn reads(&self) -> &Share {
-        &self.reads
-    }
-
-    /// The turn and the room of a page that may have `limit` entries; `None` where there is none in time.
-    pub(crate) async fn page(&self, limit: u16) -> Option<PageRoom> {
+    /// The permit to read a page that may have `limit` entries, and its room; `None` where there is none in time.
+    pub(crate) async fn page(&self, limit: u16) -> Option<(OwnedSemaphorePermit, Room)> {
         let deadline = tokio::time::Instant::now() + PAGE_WAITS;
-        let turn = timeout_at(deadline, Arc::clone(&self.pages).acquire_owned()).await.ok()?.ok()?;
+        let permit = timeout_at(deadline, Arc::clone(&self.pages).acquire_owned()).await.ok()?.ok()?;
         // The rows, and the text that is made of them.
         let bytes = 2 * PAGE_BYTES_MAX.min(usize::from(limit) * ORDER_BYTES_MAX);
         let room = timeout_at(deadline, self.reads.wait(bytes)).await.ok()??;
-        Some(PageRoom { _turn: turn, room })
-    }
-}
-
-/// What a page needs while it is read.
-#[derive(Debug)]
-pub(crate) struct PageRoom {
-    _turn: OwnedSemaphorePermit,
-    room: Room,
-}
-
-impl PageRoom {
-    /// Its room, without which no answer is made of it; its turn is another page's.
-    pub(crate) fn into_room(self) -> Room {
-        self.room
+        Some((permit, room))
     }
 }
 
 /// Bytes that many may take, as long as there are some.
 #[derive(Clone, Debug)]
 pub(crate) struct Share {
-    left: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     bytes: usize,
 }
 
@@ -138,17 +112,7 @@ pub(crate) struct Room {
 
 impl Share {
     pub(crate) fn of(bytes: usize) -> Self {
-        Self { left: Arc::new(Semaphore::new(bytes)), bytes }
-    }
-
-    /// Bytes that nobody has taken.
-    pub(crate) fn left(&self) -> usize {
-        self.left.available_permits()
-    }
-
-    /// Bytes that are taken.
-    pub(crate) fn taken(&self) -> usize {
-        self.bytes.saturating_sub(self.left())
+        Self { free: Arc::new(Semaphore::new(bytes)), bytes }
     }
 
     /// All of it, taken or not.
@@ -156,43 +120,53 @@ impl Share {
         self.bytes
     }
 
+    /// Bytes that nobody has taken.
+    pub(crate) fn left(&self) -> usize {
+        self.free.available_permits()
+    }
+
+    /// Bytes that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.bytes.saturating_sub(self.left())
+    }
+
     /// Takes room. What needs more than all of the share takes all of it: where the budget is small, the largest requests are
     /// served one at a time.
     pub(crate) fn take(&self, bytes: usize) -> Option<Room> {
-        let permit = Arc::clone(&self.left).try_acquire_many_owned(self.permits(bytes)?).ok()?;
+        let permit = Arc::clone(&self.free).try_acquire_many_owned(self.permits(bytes)?).ok()?;
         Some(Room { permit, share: self.clone() })
     }
 
     /// The same, once there is room.
     async fn wait(&self, bytes: usize) -> Option<Room> {
-        let permit = Arc::clone(&self.left).acquire_many_owned(self.permits(bytes)?).await.ok()?;
+        let permit = Arc::clone(&self.free).acquire_many_owned(self.permits(bytes)?).await.ok()?;
         Some(Room { permit, share: self.clone() })
     }
 
     fn permits(&self, bytes: usize) -> Option<u32> {
         u32::try_from(bytes.min(self.bytes)).ok()
     }
+
+    /// Makes a room as large as that, or takes one; `false`, and nothing changed, where there is not so much left.
+    pub(crate) fn fit(&self, room: &mut Option<Room>, bytes: usize) -> bool {
+        if let Some(room) = room {
+            return room.resize(bytes);
+        }
+        *room = self.take(bytes);
+        room.is_some()
+    }
 }
 
 impl Room {
-    /// Its bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.permit.num_permits()
-    }
-
     /// Makes it as large as that, up to all of the share; `false`, and as large as before, where there is not so much left.
-    pub(crate) fn resize(&mut self, bytes: usize) -> bool {
-        let bytes = bytes.min(self.share.bytes);
-        if let Some(too_much) = self.bytes().checked_sub(bytes) {
-            drop(self.permit.split(too_much));
+    fn resize(&mut self, bytes: usize) -> bool {
+        let (bytes, now) = (bytes.min(self.share.bytes), self.permit.num_permits());
+        if bytes <= now {
+            drop(self.permit.split(now - bytes));
             return true;
         }
-        let more = self.share.take(bytes - self.bytes());
-        let is_there = more.is_some();
-        if let Some(more) = more {
-            self.permit.merge(more.permit);
-        }
-        is_there
+        let more = self.share.take(bytes - now);
+        more.map(|more| self.permit.merge(more.permit)).is_some()
     }
 }
 
@@ -205,8 +179,8 @@ mod tests {
         for mebibytes in [MemoryBudget::MB_MIN, 65, 192, 1_000, MemoryBudget::MB_MAX] {
             let budget = MemoryBudget::of_mb(mebibytes);
 
-            let shares = [budget.bodies(), budget.intake(), budget.reads()].map(Share::bytes);
-            let all = BASE_BYTES + shares.iter().sum::<usize>() + budget.connections_max() * CONNECTION_BYTES;
+            let shares = budget.bodies.bytes + budget.intake.bytes + budget.reads.bytes;
+            let all = BASE_BYTES + shares + budget.connections_max() * CONNECTION_BYTES;
             let most = mebibytes as usize * MIB;
             assert!((most - MIB..=most).contains(&all), "{mebibytes}: {all}");
         }
@@ -231,15 +205,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_waits_for_a_turn_and_no_longer_than_a_second() {
+    async fn a_page_waits_for_a_permit_and_no_longer_than_a_second() {
         let budget = MemoryBudget::of_mb(192);
-        let mut turns = Vec::new();
+        let mut pages = Vec::new();
         for _ in 0..PAGES_MAX {
-            turns.push(budget.page(1).await.unwrap());
+            pages.push(budget.page(1).await.unwrap());
         }
 
         assert!(budget.page(1).await.is_none());
-        let (next, ()) = tokio::join!(budget.page(1), async { drop(turns.pop()) });
+        let (next, ()) = tokio::join!(budget.page(1), async { drop(pages.pop()) });
         assert!(next.is_some());
     }
 }

@@ -1,11 +1,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use orders_shared::domain::OrderStatus;
+use orders_shared::domain::{OrderStatus, Queue};
 use poem::http::StatusCode;
+use prometheus::core::Collector;
 use prometheus::{GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntGauge, IntGaugeVec, Opts, Registry};
-
-use crate::reports::QueueReport;
 
 /// A figure without labels that can be missing, as a plain gauge cannot.
 const NO_LABEL: &[&str] = &[];
@@ -16,7 +15,7 @@ pub(crate) struct ApiMetrics {
     requests: HistogramVec,
     placed: IntCounter,
     batch: Histogram,
-    bells: IntGauge,
+    workers_with_wakeup: IntGauge,
     orders: IntGaugeVec,
     oldest_due: GaugeVec,
     queue_paused: IntGaugeVec,
@@ -30,60 +29,44 @@ pub(crate) struct ApiMetrics {
 
 impl ApiMetrics {
     pub(crate) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let metrics = Self {
-            requests: HistogramVec::new(
-                HistogramOpts::new(
-                    "orders_http_request_duration_seconds",
-                    "Time from a request's head to its answer's.",
-                )
-                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]),
-                &["method", "route", "status"],
+        let requests =
+            HistogramOpts::new("orders_http_request_duration_seconds", "Time from a request's head to its answer's.")
+                .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]);
+        let batch = HistogramOpts::new("orders_intake_batch_size", "Orders that one commit placed.")
+            .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]);
+        let count = |name, help, labels: &[&str]| added(registry, IntGaugeVec::new(Opts::new(name, help), labels)?);
+        let seconds = |name, help| added(registry, GaugeVec::new(Opts::new(name, help), NO_LABEL)?);
+        Ok(Self {
+            requests: added(registry, HistogramVec::new(requests, &["method", "route", "status"])?)?,
+            placed: added(registry, IntCounter::new("orders_placed_total", "Orders that this process placed.")?)?,
+            batch: added(registry, Histogram::with_opts(batch)?)?,
+            workers_with_wakeup: added(
+                registry,
+                IntGauge::new("orders_workers_with_wakeup", "Live workers that this process can wake up.")?,
             )?,
-            placed: IntCounter::new("orders_placed_total", "Orders that this process placed.")?,
-            batch: Histogram::with_opts(
-                HistogramOpts::new("orders_intake_batch_size", "Orders that one commit placed.")
-                    .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
-            )?,
-            bells: IntGauge::new("orders_workers_with_wakeup", "Live workers that this process can ring.")?,
-            orders: IntGaugeVec::new(
-                Opts::new("orders_by_status", "Orders by status, over all processes."),
-                &["status"],
-            )?,
-            oldest_due: GaugeVec::new(
-                Opts::new("orders_oldest_due_seconds", "For how long the order that is due longest has been so."),
+            orders: count("orders_by_status", "Orders by status, over all processes.", &["status"])?,
+            oldest_due: seconds("orders_oldest_due_seconds", "Seconds since the oldest due order became due.")?,
+            queue_paused: count(
+                "orders_queue_paused",
+                "1 if the queue is paused, so that no order is claimed.",
                 NO_LABEL,
             )?,
-            queue_paused: IntGaugeVec::new(Opts::new("orders_queue_paused", "Whether no order is claimed."), NO_LABEL)?,
-            workers_live: IntGaugeVec::new(Opts::new("orders_workers_live", "Workers that are alive."), NO_LABEL)?,
-            database_up: IntGauge::new("orders_database_up", "Whether the database answered this scrape.")?,
-            database_writable: IntGaugeVec::new(
-                Opts::new(
-                    "orders_database_writable",
-                    "1 if the database takes writes, 0 if it is read-only, locked or full.",
-                ),
+            workers_live: count("orders_workers_live", "Workers that are alive.", NO_LABEL)?,
+            database_up: added(
+                registry,
+                IntGauge::new("orders_database_up", "1 if the database answered this scrape.")?,
+            )?,
+            database_writable: count(
+                "orders_database_writable",
+                "1 if the database takes writes, 0 if it is read-only, locked or full.",
                 NO_LABEL,
             )?,
-            database_clock_behind: GaugeVec::new(
-                Opts::new(
-                    "orders_database_clock_behind_seconds",
-                    "Seconds by which the database's clock is behind the newest order: more than 0 after it went back.",
-                ),
-                NO_LABEL,
+            database_clock_behind: seconds(
+                "orders_database_clock_behind_seconds",
+                "Seconds by which the database's clock is behind the newest order: more than 0 after it went back.",
             )?,
             scraping: Mutex::default(),
-        };
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.placed.clone()))?;
-        registry.register(Box::new(metrics.batch.clone()))?;
-        registry.register(Box::new(metrics.bells.clone()))?;
-        registry.register(Box::new(metrics.orders.clone()))?;
-        registry.register(Box::new(metrics.oldest_due.clone()))?;
-        registry.register(Box::new(metrics.queue_paused.clone()))?;
-        registry.register(Box::new(metrics.workers_live.clone()))?;
-        registry.register(Box::new(metrics.database_up.clone()))?;
-        registry.register(Box::new(metrics.database_writable.clone()))?;
-        registry.register(Box::new(metrics.database_clock_behind.clone()))?;
-        Ok(metrics)
+        })
     }
 
     /// A request was answered. `route` is the pattern, never the path, so that the number of series is bounded.
@@ -97,23 +80,19 @@ impl ApiMetrics {
         self.batch.observe(f64::from(u32::try_from(orders).unwrap_or(u32::MAX)));
     }
 
-    /// So many workers can be rung.
-    pub(crate) fn bells(&self, bells: usize) {
-        self.bells.set(gauge(bells as u64));
+    /// So many workers can be woken up.
+    pub(crate) fn workers_with_wakeup(&self, workers: usize) {
+        self.workers_with_wakeup.set(gauge(workers as u64));
     }
 
-    /// All figures as text, with what the database says of the queue; `None` when it is away.
-    ///
-    /// # Errors
-    ///
-    /// When a figure cannot be written.
-    pub(crate) fn text(&self, registry: &Registry, report: Option<&QueueReport>) -> prometheus::Result<String> {
+    /// All figures as text, with the queue and whether the database takes writes; `None` when it is away.
+    pub(crate) fn text(&self, registry: &Registry, report: Option<(&Queue, bool)>) -> prometheus::Result<String> {
         let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.queue(report);
         orders_shared::metrics::text(registry)
     }
 
-    fn queue(&self, report: Option<&QueueReport>) {
+    fn queue(&self, report: Option<(&Queue, bool)>) {
         self.database_up.set(report.is_some().into());
         // Figures of an earlier scrape would look like today's.
         self.orders.reset();
@@ -123,8 +102,8 @@ impl ApiMetrics {
         for figure in [&self.oldest_due, &self.database_clock_behind] {
             figure.reset();
         }
-        let Some(QueueReport { queue, is_writable }) = report else { return };
-        self.database_writable.with_label_values(NO_LABEL).set((*is_writable).into());
+        let Some((queue, is_writable)) = report else { return };
+        self.database_writable.with_label_values(NO_LABEL).set(is_writable.into());
         self.database_clock_behind.with_label_values(NO_LABEL).set(queue.clock_behind.as_secs_f64());
         for status in OrderStatus::ALL {
             self.orders.with_label_values(&[status.name()]).set(gauge(queue.counts.of(status)));
@@ -134,6 +113,12 @@ impl ApiMetrics {
         let late = queue.oldest_due.map_or(Duration::ZERO, |(.., late)| late);
         self.oldest_due.with_label_values(NO_LABEL).set(late.as_secs_f64());
     }
+}
+
+/// The figure, once it is one of the registry's.
+fn added<C: Collector + Clone + 'static>(registry: &Registry, figure: C) -> prometheus::Result<C> {
+    registry.register(Box::new(figure.clone()))?;
+    Ok(figure)
 }
 
 fn gauge(count: u64) -> i64 {

@@ -95,7 +95,7 @@ fn an_order_costs_the_heap_no_more_than_it_did() {
 
 /// What the API needs for an order, by single requests and by batches.
 fn place(database_url: &str) -> (Cost, Cost) {
-    use orders_api::config::{Cli, Command};
+    use orders_api::cli::{Cli, Command};
     // With short grace, so that it ends soon, and with the default log, whatever the environment says.
     let arguments = format!(
         "orders-api serve --database-url {database_url} --api-listen 127.0.0.1:0 --shutdown-grace-secs 1 --log-filter info"

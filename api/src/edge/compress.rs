@@ -8,6 +8,8 @@ use flate2::write::GzEncoder;
 use poem::http::{HeaderMap, HeaderValue, StatusCode, header};
 use poem::{Body, Response};
 
+use super::negotiate::Preferences;
+
 /// Bytes from which on an answer is worth compressing: a smaller one fits into one packet anyway.
 const WORTH: usize = 1_400;
 
@@ -22,21 +24,21 @@ const BROTLI_WINDOW: u32 = 18;
 
 /// A way to compress that clients know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Coding {
+pub(super) enum Coding {
     Brotli,
     Gzip,
 }
 
 /// Compresses answers, whole: what a slow reader keeps in memory is then its answer, and no compressor.
 #[derive(Debug, Default)]
-pub(crate) struct Compressor {
+pub(super) struct Compressor {
     /// What is the same for everybody is compressed once.
     pages: Mutex<HashMap<(String, Coding), Bytes>>,
 }
 
 impl Compressor {
     /// The answer in this coding, where it is worth it. `page` names an answer that never changes.
-    pub(crate) async fn compress(
+    pub(super) async fn compress(
         &self,
         coding: Option<Coding>,
         mut response: Response,
@@ -76,18 +78,12 @@ impl Compressor {
 }
 
 impl Coding {
-    /// The coding that an `Accept-Encoding` header (RFC 9110, section 12.5.3) likes best, where it likes one.
-    pub(crate) fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        let named: Vec<(&str, f32)> = values.flat_map(|value| value.split(',')).map(weighed).collect();
-        let weight = |names: &[&str]| {
-            let of = |name: &str| named.iter().find(|(named, _)| named.eq_ignore_ascii_case(name)).map(|(_, q)| *q);
-            names.iter().find_map(|name| of(name)).unwrap_or(0.0)
-        };
-        let (brotli, gzip) = (weight(&["br", "*"]), weight(&["gzip", "x-gzip", "*"]));
+    /// The coding that the caller likes best, where it likes one at least as well as none.
+    pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let preferences = Preferences::of_codings(headers);
+        let (brotli, gzip) = (preferences.first(&["br", "*"]), preferences.first(&["gzip", "x-gzip", "*"]));
         let (best, coding) = if brotli >= gzip { (brotli, Self::Brotli) } else { (gzip, Self::Gzip) };
-        // What is better liked as it is stays so.
-        (best > 0.0 && best >= weight(&["identity"])).then_some(coding)
+        (best > 0.0 && best >= preferences.first(&["identity"])).then_some(coding)
     }
 
     fn name(self) -> &'static str {
@@ -114,13 +110,6 @@ impl Coding {
     }
 }
 
-/// One coding and its weight.
-fn weighed(coding: &str) -> (&str, f32) {
-    let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-    let weight = parameters.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.trim_start().strip_prefix('='));
-    (name.trim(), weight.map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0)))
-}
-
 /// Whether it is text, and nothing says that each byte counts.
 fn is_compressible(response: &Response) -> bool {
     let headers = response.headers();
@@ -137,20 +126,19 @@ fn is_compressible(response: &Response) -> bool {
 mod tests {
     use super::*;
 
-    fn accepted(value: &str) -> Option<Coding> {
-        Coding::accepted(&HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_str(value).unwrap())]))
-    }
-
     #[test]
     fn the_coding_that_is_liked_best_is_chosen() {
-        for value in ["br", "gzip, br", "gzip, deflate, br, zstd", "*", "gzip;q=0.5, br;q=0.8", "gzip;q=0, *"] {
-            assert_eq!(accepted(value), Some(Coding::Brotli), "{value}");
-        }
-        for value in ["gzip", "GZIP", "gzip, deflate", "br;q=0.1, gzip", "br;q=0, *", "br; q=0.2,gzip; q=0.3"] {
-            assert_eq!(accepted(value), Some(Coding::Gzip), "{value}");
-        }
-        for value in ["", "identity", "deflate", "gzip;q=0", "*;q=0", "gzip;q=0.5, identity", "br;q=0,gzip;q=0"] {
-            assert_eq!(accepted(value), None, "{value}");
+        let (brotli, gzip) = (Some(Coding::Brotli), Some(Coding::Gzip));
+        for (accepted, chosen) in [
+            (&["br", "gzip, br", "gzip, deflate, br, zstd", "*", "gzip;q=0.5, br;q=0.8", "gzip;q=0, *"][..], brotli),
+            (&["gzip", "GZIP", "gzip, deflate", "br;q=0.1, gzip", "br;q=0, *", "br; q=0.2,gzip; q=0.3"], gzip),
+            (&["", "identity", "deflate", "gzip;q=0", "*;q=0", "gzip;q=0.5, identity", "br;q=0,gzip;q=0"], None),
+        ] {
+            for value in accepted {
+                let header = (header::ACCEPT_ENCODING, HeaderValue::from_static(value));
+
+                assert_eq!(Coding::accepted(&HeaderMap::from_iter([header])), chosen, "{value}");
+            }
         }
         assert_eq!(Coding::accepted(&HeaderMap::new()), None);
     }

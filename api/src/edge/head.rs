@@ -1,19 +1,20 @@
 use poem::http::{HeaderMap, Version, header};
 
-use crate::payload::Problem;
-use crate::problems::Kind;
+use crate::problems::{Kind, Problem};
 
 /// The one transfer coding that is understood.
 const CHUNKED: &str = "chunked";
 
-/// Refuses a request whose head HTTP/1.1 forbids although hyper reads it, whatever the request is about.
+/// Refuses a request whose head HTTP/1.1 forbids although hyper reads it. Where such a request ends is not certain, so that its
+/// connection must be closed.
 pub(super) fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = match () {
-        () if !is_host_sound(version, headers) => Kind::MalformedRequest,
-        () if is_coding_unknown(headers) => Kind::UnsupportedTransferCoding,
-        () => return Ok(()),
-    };
-    Err(Problem::new(kind, kind.facts().example))
+    if !is_host_sound(version, headers) {
+        return Err(Problem::plain(Kind::MalformedRequest));
+    }
+    if is_coding_unknown(headers) {
+        return Err(Problem::plain(Kind::UnsupportedTransferCoding));
+    }
+    Ok(())
 }
 
 /// RFC 9112, section 3.2: HTTP/1.1 has exactly one `Host`, other versions at most one, and its value is one of a URI.
@@ -44,57 +45,31 @@ fn is_coding_unknown(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use poem::error::ResponseError;
     use poem::http::{HeaderName, HeaderValue};
 
     use super::*;
 
-    fn fault_of(version: Version, lines: &[(&str, &str)]) -> Option<u16> {
-        let header = |(name, value): &(&str, &str)| {
-            (HeaderName::try_from(*name).unwrap(), HeaderValue::from_str(value).unwrap())
-        };
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines.iter().map(header) {
-            headers.append(name, value);
-        }
-        check_head(version, &headers).err().map(|problem| problem.status().as_u16())
-    }
-
     #[test]
-    fn a_request_has_one_host_and_it_is_one() {
-        for host in ["localhost", "localhost:8000", "[::1]:8000", "orders_api.internal", "", "127.0.0.1"] {
-            assert_eq!(fault_of(Version::HTTP_11, &[("host", host)]), None, "{host}");
-        }
-        for host in ["a b", "a/b", "user@host", "a?b", "a#b", "ä", "a\tb", "a,b c"] {
-            assert_eq!(fault_of(Version::HTTP_11, &[("host", host)]), Some(400), "{host}");
-        }
-        assert_eq!(fault_of(Version::HTTP_11, &[]), Some(400));
-        assert_eq!(fault_of(Version::HTTP_11, &[("host", "a"), ("host", "a")]), Some(400));
-        assert_eq!(fault_of(Version::HTTP_10, &[]), None);
-        assert_eq!(fault_of(Version::HTTP_10, &[("host", "a"), ("host", "b")]), Some(400));
-    }
-
-    #[test]
-    fn a_body_is_chunked_and_coded_in_no_other_way() {
-        let fault_of = |codings: &[&str]| {
-            let codings = codings.iter().map(|coding| ("transfer-encoding", *coding));
-            fault_of(Version::HTTP_11, &[("host", "a")].into_iter().chain(codings).collect::<Vec<_>>())
-        };
-
-        for sound in [&[] as &[&str], &["chunked"], &["Chunked"], &[" chunked\t"]] {
-            assert_eq!(fault_of(sound), None, "{sound:?}");
-        }
-        for unknown in [
-            &["gzip, chunked"] as &[&str],
-            &["gzip", "chunked"],
-            &["identity, chunked"],
-            &["chunked, chunked"],
-            &["chunked", "chunked"],
-            &[", chunked"],
-            &["gzip"],
-            &[""],
+    fn a_head_has_one_host_and_no_coding_but_chunked() {
+        for (name, value, is_sound) in [
+            ("host", "orders_api.internal:8000", true),
+            ("host", "[::1]:8000", true),
+            ("host", "", true),
+            ("host", "a/b", false),
+            ("host", "user@host", false),
+            ("host", "a?b", false),
+            ("host", "ä", false),
+            ("host", "a,b c", false),
+            ("transfer-encoding", " Chunked\t", true),
+            ("transfer-encoding", ", chunked", false),
+            ("transfer-encoding", "identity", false),
+            ("transfer-encoding", "", false),
         ] {
-            assert_eq!(fault_of(unknown), Some(501), "{unknown:?}");
+            let name = HeaderName::from_static(name);
+            let mut headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("a"))]);
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+
+            assert_eq!(check_head(Version::HTTP_11, &headers).is_ok(), is_sound, "{headers:?}");
         }
     }
 }

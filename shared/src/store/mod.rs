@@ -13,9 +13,6 @@ use std::sync::Arc;
 
 use sqlx::Executor;
 
-#[cfg(feature = "bench")]
-pub use orders::place::bench;
-
 pub use connection::{ErrorKind, SchemaState, StoreError, StoreSettings};
 pub use doctor::{Finding, Severity};
 pub use orders::keys::PRUNE_MAX;

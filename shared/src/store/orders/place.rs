@@ -177,18 +177,6 @@ pub fn weight_bytes(order: &NewOrder) -> usize {
     FIXED + ITEM * order.item_ids.as_slice().len() + DIGITS * (external_id + order.metadata.json_bytes())
 }
 
-/// For micro-benchmarks.
-#[cfg(feature = "bench")]
-pub mod bench {
-    use crate::domain::NewOrder;
-
-    /// The orders as they travel to the server when they are placed.
-    #[must_use]
-    pub fn statement(orders: &[NewOrder]) -> String {
-        super::place(orders.iter(), orders.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,206 @@
+use std::future::ready;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use poem::http::header;
+use poem::{Request, RequestBody, Result};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use tokio::time::timeout;
+
+use super::limits::Limits;
+use crate::memory::{Room, Share};
+use crate::problems::{Kind, Problem};
+use crate::wire::encoding::wrong_encoding;
+use crate::wire::fields::{Fault, Fields};
+
+/// How long a body may take to arrive. Less would fail lines that are merely bad, more would let idle senders keep what
+/// they hold for longer.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Of a body that is too large, so many more bytes are read and thrown away, for this long. Its sender is still sending, and
+/// reads the answer only then; whoever sends more finds the connection closed.
+const DISCARDED_MAX: usize = 16 << 20;
+const DISCARDED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Bytes of each body that need no room of the budget: so many a usual order has. So those who send much, slowly, never keep out
+/// those who send little.
+const FREE: usize = 4 * 1024;
+
+/// A type that documents a body's shape and knows how to read its meaning.
+pub(crate) trait Shape: Type {
+    /// What the body means.
+    type Meaning: Send;
+
+    /// Bytes of a body at most.
+    const BYTES_MAX: usize;
+
+    /// What no body at all means, where there may be none.
+    const ABSENT: Option<Self::Meaning> = None;
+
+    /// Reads the fields; `None` when it noted a fault.
+    fn read(fields: &mut Fields<'_>) -> Option<Self::Meaning>;
+}
+
+/// The meaning of a JSON body of the shape `S`, valid in every field.
+pub(crate) struct Body<S: Shape>(pub(crate) S::Meaning);
+
+impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        S::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let content = vec![MetaMediaType { content_type: "application/json", schema: S::schema_ref() }];
+        Some(MetaRequest { description: None, content, required: S::ABSENT.is_none() })
+    }
+
+    async fn from_request(request: &'a Request, body: &mut RequestBody, _: ExtractParamOptions<()>) -> Result<Self> {
+        let absent = S::ABSENT;
+        if absent.is_none() {
+            check_content(request)?;
+        }
+        let (bytes, _room) = read(request, body.take()?, S::BYTES_MAX).await?;
+        if let Some(absent) = absent {
+            if bytes.is_empty() {
+                return Ok(Self(absent));
+            }
+            check_content(request)?;
+        }
+        Ok(Self(meaning::<S>(&bytes)?))
+    }
+}
+
+fn meaning<S: Shape>(bytes: &[u8]) -> Result<S::Meaning, Problem> {
+    let mut fields = Fields::parse(bytes).map_err(|error| {
+        if let Some(detail) = wrong_encoding(bytes) {
+            return Problem::new(Kind::MalformedBody, detail);
+        }
+        // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
+        // library's own words would repeat all of it.
+        if error.is_data() {
+            return Problem::invalid(vec![Fault::at("", "not_an_object", "must be a JSON object")]);
+        }
+        Problem::new(Kind::MalformedBody, format!("The body must be a JSON object: {error}."))
+    })?;
+    let meaning = S::read(&mut fields);
+    let faults = fields.finish();
+    meaning.filter(|_| faults.is_empty()).ok_or_else(|| Problem::invalid(faults))
+}
+
+/// Reads a body to its end, within its limits.
+async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(Vec<u8>, Option<Room>), Problem> {
+    let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let is_too_large = declared.is_some_and(|length: u64| length > bytes_max as u64);
+    if is_too_large && request.header(header::EXPECT).is_some() {
+        // It waits for leave to send (RFC 9110, section 10.1.1).
+        return Err(too_large(bytes_max));
+    }
+    let limits = request.data::<Limits>().ok_or_else(Problem::internal)?;
+    // Room is taken for what has come: who only says that much will come takes nothing from others.
+    let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(bytes_max).min(bytes_max);
+    let arriving = timeout(BODY_WITHIN, async {
+        let chunks = pin!(body.into_bytes_stream());
+        if is_too_large {
+            discard(chunks).await;
+            return Err(too_large(bytes_max));
+        }
+        gather(chunks, limits.bodies(), bytes_max, expected).await
+    });
+    let read = limits.wait(BODY_WITHIN, arriving).await.unwrap_or_else(|_| {
+        let detail = format!("The body did not arrive within {} seconds.", BODY_WITHIN.as_secs());
+        Err(Problem::new(Kind::BodyTooSlow, detail))
+    })?;
+    limits.body_is_read();
+    Ok(read)
+}
+
+/// Refuses a body where the operation takes none. A chunked body shows only at its end that it is empty, so it is read that
+/// far. One that is not empty, or does not end in time, is refused; its sender is still sending, and reads the answer only
+/// when the rest is read, too.
+pub(super) async fn expect_no_body(request: &mut Request, limits: &Limits) -> Result<(), Problem> {
+    if request.header(header::CONTENT_LENGTH).is_some() && request.header(header::EXPECT).is_some() {
+        // It waits for leave to send.
+        return Err(Problem::plain(Kind::UnexpectedBody));
+    }
+    let mut chunks = Box::pin(request.take_body().into_bytes_stream());
+    let is_empty = async {
+        let is_empty = chunks.by_ref().all(|chunk| ready(chunk.is_ok_and(|chunk| chunk.is_empty()))).await;
+        if !is_empty {
+            discard(&mut chunks).await;
+        }
+        is_empty
+    };
+    if !limits.wait(BODY_WITHIN, timeout(BODY_WITHIN, is_empty)).await.unwrap_or(false) {
+        return Err(Problem::plain(Kind::UnexpectedBody));
+    }
+    limits.body_is_read();
+    Ok(())
+}
+
+async fn gather(
+    mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin,
+    bodies: &Share,
+    bytes_max: usize,
+    expected: usize,
+) -> Result<(Vec<u8>, Option<Room>), Problem> {
+    let (mut bytes, mut room) = (Vec::new(), None);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Kind::MalformedBody, "The body did not arrive in full."))?;
+        let length = bytes.len() + chunk.len();
+        if length > bytes_max {
+            drop((bytes, room));
+            discard(chunks).await;
+            return Err(too_large(bytes_max));
+        }
+        if length > bytes.capacity() {
+            let capacity = length.max((2 * bytes.capacity()).min(expected));
+            if !bodies.fit(&mut room, capacity.saturating_sub(FREE)) {
+                return Err(Problem::overloaded("Too many large bodies are arriving. Try again."));
+            }
+            bytes.reserve_exact(capacity - bytes.len());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, room))
+}
+
+/// Reads what else comes, in bounds.
+async fn discard(mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin) {
+    let reading = async {
+        let mut left = DISCARDED_MAX;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else { return };
+            left = rest;
+        }
+    };
+    let _ = timeout(DISCARDED_WITHIN, reading).await;
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    Problem::new(Kind::BodyTooLarge, format!("The body must be at most {bytes_max} bytes."))
+}
+
+/// RFC 8259: JSON is `application/json`, in UTF-8; parameters mean nothing. Compressed bodies are not read: a small one may
+/// stand for a huge one.
+fn check_content(request: &Request) -> Result<(), Problem> {
+    let essence = request.content_type().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::plain(Kind::UnsupportedMediaType));
+    }
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "The body must not be compressed: send it without `Content-Encoding`.";
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
+    Ok(())
+}

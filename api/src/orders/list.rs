@@ -1,0 +1,213 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, UserId};
+use orders_shared::http::ClientWatch;
+use orders_shared::store::Store;
+use poem::http::{HeaderMap, header};
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::{ApiResponse, OpenApi};
+use uuid::Uuid;
+
+use super::cursor;
+use super::view::{FullOrder, ListedOrder, OrderPage};
+use crate::app::App;
+use crate::edge::Limits;
+use crate::problems::{Kind, Problem};
+use crate::wire::json::{Json, names};
+use crate::wire::tags::Tag;
+use crate::wire::time::Time;
+
+/// Orders of a page where the caller does not say: of the brief's list, and of the other.
+const STATUS_LIMIT_DEFAULT: u16 = 100;
+const LIMIT_DEFAULT: u16 = 50;
+
+/// Reading orders.
+pub(crate) struct ListApi;
+
+#[derive(ApiResponse)]
+enum Listed {
+    /// The orders, newest first.
+    #[oai(status = 200)]
+    Orders(
+        Json<Vec<ListedOrder>>,
+        /// The next page: `<…>; rel="next"` (RFC 8288). Absent on the last page.
+        #[oai(header = "Link")]
+        Option<String>,
+    ),
+}
+
+#[derive(ApiResponse)]
+enum Found {
+    /// The order.
+    #[oai(status = 200)]
+    Order(
+        Json<FullOrder>,
+        /// Changes with the order (RFC 9110, section 8.8.3).
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The order is still as `If-None-Match` says.
+    #[oai(status = 304)]
+    Unchanged(
+        /// That of the request.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[OpenApi]
+impl ListApi {
+    /// List the orders in a status
+    ///
+    /// The newest first, a page at a time: follow the link in the header `Link` until there is none. A page of large orders is
+    /// shorter than its limit. `GET /orders` can do more.
+    #[oai(
+        path = "/order/status/:status_name",
+        method = "get",
+        operation_id = "list_orders_by_status",
+        tag = "Tag::FirstRelease"
+    )]
+    async fn list_orders_by_status(
+        &self,
+        /// PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
+        status_name: Path<String>,
+        /// Orders of a page at most: 1 to 1000.
+        #[oai(default = "status_limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u16>,
+        /// Where the page begins: taken from the link to it.
+        cursor: Query<Option<String>>,
+        limits: Data<&Limits>,
+        app: Data<&Arc<App>>,
+    ) -> Result<Listed, Problem> {
+        let status = status_named(&status_name.0, "The status name in the path")?;
+        let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
+        let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter)).transpose()?;
+        let limit = limit.0;
+        let read = async move |store: Store| store.listed_orders(status, after, limit).await;
+        let page = app.page(&limits, limit, read).await?;
+        let next = page.next.map(|key| {
+            let cursor = cursor::encode(key, &filter);
+            format!(r#"</order/status/{status}?limit={limit}&cursor={cursor}>; rel="next""#)
+        });
+        Ok(Listed::Orders(Json::new(&page.orders.into_iter().map(ListedOrder::from).collect()), next))
+    }
+
+    /// List orders
+    ///
+    /// The newest first, a page at a time: follow `next_cursor`, with the same filters, until it is null. Orders that are
+    /// placed meanwhile neither repeat nor hide others. Each page costs the same, wherever it is; therefore a page can come
+    /// back short, or empty, while `next_cursor` leads on: where the orders are large (a page ends near 1 MiB), where a status
+    /// and a user are asked for together, and where thousands of PENDING orders are listed.
+    ///
+    /// An order appears when its commit is done, up to some seconds later than its `created_at` says: who asks again and again
+    /// with `created_after` lets the times overlap.
+    #[oai(path = "/orders", method = "get", operation_id = "list_orders", tag = "Tag::Orders")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
+    async fn list_orders(
+        &self,
+        /// Only the orders in this status: PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
+        status: Query<Option<String>>,
+        /// Only this user's orders.
+        #[oai(validator(minimum(value = "1")))]
+        user_id: Query<Option<i64>>,
+        /// Only the order with the caller's own number.
+        #[oai(validator(min_length = 1, max_length = 64))]
+        external_id: Query<Option<String>>,
+        /// Only orders placed later than this (RFC 3339).
+        created_after: Query<Option<Time>>,
+        /// Only orders placed earlier than this (RFC 3339).
+        created_before: Query<Option<Time>>,
+        /// Orders of a page at most: 1 to 200.
+        #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "200")))]
+        limit: Query<u16>,
+        /// Where the page begins: `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+        limits: Data<&Limits>,
+        app: Data<&Arc<App>>,
+    ) -> Result<Json<OrderPage>, Problem> {
+        let status = status.0.map(|name| status_named(&name, "The parameter `status`")).transpose()?;
+        let external_id = external_id.0.map(ExternalId::new).transpose();
+        let filter = OrderFilter {
+            status,
+            user_id: user_id.0.and_then(UserId::new),
+            external_id: external_id.map_err(|error| bad_request("The parameter `external_id`", error))?,
+            created_after: created_after.0.map(|Time(time)| time),
+            created_before: created_before.0.map(|Time(time)| time),
+        };
+        let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter)).transpose()?;
+        let limit = limit.0;
+        let read = async move |store: Store| Ok((store.orders(&filter, after, limit).await?, filter));
+        let (page, filter) = app.page(&limits, limit, read).await?;
+        Ok(Json::new(&OrderPage {
+            orders: page.orders.into_iter().map(FullOrder::from).collect(),
+            next_cursor: page.next.map(|key| cursor::encode(key, &filter)),
+        }))
+    }
+
+    /// Read an order
+    ///
+    /// With `wait`, the answer comes when the order has reached an end (COMPLETED, FAILED or CANCELED) or the time is up,
+    /// whichever is first; it shows the order as it is then. A wait ends early when the caller closes its side of the
+    /// connection, or pipelines more than a few requests behind it.
+    #[oai(path = "/orders/:order_id", method = "get", operation_id = "get_order", tag = "Tag::Orders")]
+    async fn get_order(
+        &self,
+        /// The order's id.
+        order_id: Path<Uuid>,
+        /// Seconds to wait for an end at most: 0 to 60.
+        #[oai(default, validator(minimum(value = "0"), maximum(value = "60")))]
+        wait: Query<u8>,
+        headers: &HeaderMap,
+        client: Data<&ClientWatch>,
+        limits: Data<&Limits>,
+        app: Data<&Arc<App>>,
+    ) -> Result<Found, Problem> {
+        let order_id = OrderId::from(order_id.0);
+        let mut order = read(&app, order_id).await?;
+        if wait.0 > 0 && !order.status.is_end() {
+            // Thousands may wait, and none needs to hold what it will read anew.
+            drop(order);
+            let limit = Duration::from_secs(wait.0.into());
+            let waiter = app.waiters.enter(order_id).ok_or_else(too_many_wait)?;
+            let wait = async {
+                tokio::select! {
+                    () = waiter.wait(limit) => {}
+                    () = client.closed() => {}
+                }
+            };
+            limits.wait(limit, wait).await;
+            order = read(&app, order_id).await?;
+        }
+        let order = Json::new(&FullOrder::from(order));
+        let etag = order.etag();
+        let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        if names(known, &etag) { Ok(Found::Unchanged(etag)) } else { Ok(Found::Order(order, etag)) }
+    }
+}
+
+async fn read(app: &App, order_id: OrderId) -> Result<Order, Problem> {
+    app.ask(async move |store| store.order(order_id).await).await?.ok_or_else(Problem::no_such_order)
+}
+
+fn status_limit_default() -> u16 {
+    STATUS_LIMIT_DEFAULT
+}
+
+fn limit_default() -> u16 {
+    LIMIT_DEFAULT
+}
+
+/// The status of this name in any letter case, wherever a request names one; `what` says where.
+fn status_named(name: &str, what: &str) -> Result<OrderStatus, Problem> {
+    name.parse().map_err(|error| bad_request(what, error))
+}
+
+fn bad_request(what: &str, why: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::InvalidParameter, format!("{what} {why}."))
+}
+
+fn too_many_wait() -> Problem {
+    Problem::overloaded("Too many requests are waiting for the end of an order. Ask without `wait`, or try again.")
+}

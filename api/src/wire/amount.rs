@@ -1,0 +1,62 @@
+use std::borrow::Cow;
+
+use orders_shared::domain::Amount;
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// An amount as a JSON number, digit for digit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AmountNumber(pub(crate) Amount);
+
+impl Serialize for AmountNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Type for AmountNumber {
+    const IS_REQUIRED: bool = true;
+    type RawValueType = Self;
+    type RawElementValueType = Self;
+
+    fn name() -> Cow<'static, str> {
+        "number".into()
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            description: Some("An exact decimal with at most four decimals, never rounded."),
+            minimum: Some(0.0),
+            // The float that is nearest to the largest amount is just above it.
+            maximum: Amount::MAX.to_string().parse().ok(),
+            exclusive_maximum: Some(true),
+            ..MetaSchema::new_with_format("number", "decimal")
+        }))
+    }
+
+    fn as_raw_value(&self) -> Option<&Self> {
+        Some(self)
+    }
+
+    fn raw_element_iter<'a>(&'a self) -> Box<dyn Iterator<Item = &'a Self> + 'a> {
+        Box::new(std::iter::once(self))
+    }
+}
+
+/// For the document's examples; bodies are written by `Serialize`.
+impl ToJSON for AmountNumber {
+    fn to_json(&self) -> Option<Value> {
+        serde_json::from_str(&self.0.to_string()).ok()
+    }
+}
+
+/// Asked for by the derived documentation; bodies are read through [`super::fields::Fields`].
+impl ParseFromJSON for AmountNumber {
+    fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
+        let text = value.unwrap_or_default().to_string();
+        text.parse().map(Self).map_err(ParseError::custom)
+    }
+}

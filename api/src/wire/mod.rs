@@ -1,0 +1,12 @@
+//! JSON as it travels: exact numbers, every fault of a body in one answer.
+//!
+//! Invariant: nothing here knows of HTTP's rules or of problems; those build on it.
+
+pub(crate) mod amount;
+pub(crate) mod encoding;
+pub(crate) mod fields;
+pub(crate) mod json;
+pub(crate) mod status;
+pub(crate) mod tags;
+pub(crate) mod time;
+pub(crate) mod worker;

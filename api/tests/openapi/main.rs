@@ -1,0 +1,218 @@
+//! The OpenAPI document: what poem-openapi reads off the code, and what it has no words for.
+//!
+//! The document is committed, and the program serves the committed files: the tests here hold them against the code. All that is
+//! added to the draft follows from the operation itself (its body, its parameters), from the code's own constants, or from a table
+//! with a line for each operation. `cargo xtask contract` holds the outcome against the running server.
+
+mod examples;
+mod headers;
+mod limits;
+mod model;
+mod openapi_3_0;
+mod operations;
+mod refusals;
+mod schemas;
+mod service;
+
+use std::path::Path;
+
+use anyhow::Context;
+use orders_api::document::{Kind, PROBLEM_JSON, draft};
+use serde_json::{Value, json};
+
+use self::model::{Model, Operation};
+
+/// Nullable fields and exact limits are told as JSON Schema tells them, which OpenAPI 3.0 cannot.
+const OPENAPI: &str = "3.1.0";
+
+/// The tag of what the first release had.
+const FIRST_RELEASE: &str = "First release";
+
+/// Set to rewrite the committed documents.
+const REWRITE: &str = "ORDERS_REWRITE_OPENAPI";
+
+#[test]
+fn the_committed_documents_are_the_generated_ones() {
+    for (name, generated) in [("openapi.json", json_3_1()), ("openapi-3.0.json", json_3_0())] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+        if std::env::var_os(REWRITE).is_some() {
+            std::fs::write(&path, &generated).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap();
+        let differs =
+            committed.lines().zip(generated.lines()).position(|(committed, generated)| committed != generated);
+        assert!(
+            committed == generated,
+            "docs/{name} is out of date, first in line {}: {REWRITE}=1 cargo test -p orders-api --test openapi",
+            1 + differs.unwrap_or_default(),
+        );
+    }
+}
+
+fn json_3_1() -> String {
+    text(&completed(&draft()).unwrap())
+}
+
+fn json_3_0() -> String {
+    let mut document = completed(&draft()).unwrap();
+    openapi_3_0::retell(&mut document);
+    text(&document)
+}
+
+fn text(document: &Model) -> String {
+    serde_json::to_string_pretty(document).unwrap() + "\n"
+}
+
+fn completed(draft: &str) -> anyhow::Result<Model> {
+    let mut document: Model = serde_json::from_str(draft).context("the draft of the document has another form")?;
+    OPENAPI.clone_into(&mut document.openapi);
+    document.servers = vec![json!({"url": "/"})];
+    document.info.insert("description".to_owned(), include_str!("introduction.md").into());
+    service::add(&mut document)?;
+    schemas::mend(&mut document);
+    operations::complete(&mut document)?;
+    refusals::add(&mut document)?;
+    headers::add(&mut document);
+    put_first_release_last(&mut document);
+    Ok(document)
+}
+
+/// Who is new here should not begin with what only stays for others.
+fn put_first_release_last(document: &mut Model) {
+    document.tags.sort_by_key(|tag| tag["name"] == FIRST_RELEASE);
+    let is_old = |operation: &Operation| operation.tags.iter().any(|tag| tag == FIRST_RELEASE);
+    document.paths.sort_by_cached_key(|_, methods| methods.values().any(is_old));
+}
+
+fn document() -> Value {
+    serde_json::from_str(&json_3_1()).unwrap()
+}
+
+/// Every operation of the document, with its path and method.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().iter();
+            methods.map(move |(method, operation)| (format!("{method} {path}"), operation))
+        })
+        .collect()
+}
+
+#[test]
+fn every_operation_has_what_a_reader_looks_for() {
+    let document = document();
+
+    for (name, operation) in operations(&document) {
+        for part in ["operationId", "summary"] {
+            assert!(operation[part].as_str().is_some_and(|text| !text.is_empty()), "{name}: {part}");
+        }
+        assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{name}: one tag");
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(status.parse::<u16>().is_ok(), "{name}: {status} is no status");
+            assert!(response["headers"]["X-Request-Id"].is_object(), "{name} {status}: request id");
+            let json = &response["content"]["application/json"];
+            let is_told = json.is_null() || !json["example"].is_null() || name.starts_with("get /openapi");
+            assert!(is_told, "{name} {status}: an example in examples.rs");
+        }
+        for parameter in operation["parameters"].as_array().unwrap() {
+            let is_told = !parameter["example"].is_null();
+            assert_eq!(parameter["required"] == true, is_told, "{name}: the example in examples.rs of {parameter}");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_problem_is_one_of_an_operation_or_of_a_request_that_leads_to_none() {
+    let document = document();
+
+    for kind in Kind::ALL {
+        let facts = kind.facts();
+        let is_answered = operations(&document).iter().any(|(_, operation)| {
+            !operation["responses"][facts.status.as_str()]["content"][PROBLEM_JSON]["examples"][facts.slug].is_null()
+        });
+        let leads_nowhere =
+            [Kind::UnknownHost, Kind::MethodNotAllowed, Kind::MalformedRequest, Kind::UnsupportedTransferCoding];
+        assert!(is_answered != leads_nowhere.contains(kind), "{}", facts.slug);
+    }
+}
+
+#[test]
+fn operation_ids_are_unique() {
+    let document = document();
+    let mut ids: Vec<&str> =
+        operations(&document).iter().map(|(_, operation)| operation["operationId"].as_str().unwrap()).collect();
+    let all = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+
+    assert_eq!(ids.len(), all);
+}
+
+/// `place_order` and `First release`, as generators write them.
+fn pascal(name: &str) -> String {
+    let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
+    name.split(['_', ' ']).map(word).collect()
+}
+
+/// The names that generators make themselves: of a schema (Go, TypeScript), of an operation (Go, Java, TypeScript), of a
+/// tag, and of their own parts.
+fn names_of_generators(document: &Value) -> Vec<String> {
+    let schemas = document["components"]["schemas"].as_object().unwrap().keys();
+    let of_schemas = schemas.flat_map(|schema| {
+        ["New*", "New*WithDefaults", "Nullable*", "NewNullable*", "*FromJSON", "*ToJSON", "*Enum", "*Builder"]
+            .map(|pattern| pattern.replace('*', schema))
+    });
+    let operations = operations(document);
+    let of_operations = operations.iter().flat_map(|(_, operation)| {
+        let id = pascal(operation["operationId"].as_str().unwrap());
+        [
+            "*Request",
+            "Api*Request",
+            "New*Request",
+            "*Response",
+            "*200Response",
+            "*201Response",
+            "*Params",
+            "*Data",
+            "*Error",
+        ]
+        .map(|pattern| pattern.replace('*', &id))
+    });
+    let tags = document["tags"].as_array().unwrap().iter();
+    let of_tags = tags.flat_map(|tag| {
+        let tag = pascal(tag["name"].as_str().unwrap());
+        ["*Api", "*API", "*Service", "*APIService"].map(|pattern| pattern.replace('*', &tag))
+    });
+    let own = "ApiClient ApiError ApiException ApiResponse APIResponse AuthenticatedClient Client Configuration Error \
+               Exception File JSON Model Object Option Pair Request Response Result Unset";
+    of_schemas.chain(of_operations).chain(of_tags).chain(own.split(' ').map(str::to_owned)).collect()
+}
+
+#[test]
+fn no_schema_has_a_name_that_a_generator_gives_to_something_else() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    // Files of the same name in another letter case are one file on some machines.
+    let taken: Vec<String> = names_of_generators(&document).iter().map(|name| name.to_ascii_lowercase()).collect();
+    let mut seen = Vec::new();
+
+    for schema in schemas.keys().map(|schema| schema.to_ascii_lowercase()) {
+        assert!(!taken.contains(&schema) && !seen.contains(&schema), "{schema}");
+        seen.push(schema);
+    }
+}
+
+#[test]
+fn what_only_stays_for_others_comes_last() {
+    let document = document();
+    let is_old: Vec<bool> = operations(&document).iter().map(|(_, one)| one["tags"][0] == FIRST_RELEASE).collect();
+
+    assert_eq!(document["tags"].as_array().unwrap().last().unwrap()["name"], FIRST_RELEASE);
+    assert!(is_old.is_sorted() && is_old.contains(&true), "{is_old:?}");
+}
+
+#[test]
+fn the_document_does_not_end_the_script_that_it_stands_in() {
+    assert_eq!(json_3_1().matches("</script").count(), 0);
+}
