@@ -120,10 +120,6 @@ impl ItemIds {
     pub const MAX: usize = 1_000;
 
     /// Checks the list.
-    ///
-    /// # Errors
-    ///
-    /// When it is empty, too long, or has an entry below 1.
     pub fn new(ids: Vec<i64>) -> Result<Self, ItemIdsError> {
         if ids.is_empty() {
             return Err(ItemIdsError::Empty);

@@ -38,10 +38,6 @@ impl ExternalId {
     pub const MAX: usize = 64;
 
     /// Checks the text.
-    ///
-    /// # Errors
-    ///
-    /// When it is empty, too long, or has a character that it must not have.
     pub fn new(text: String) -> Result<Self, ExternalIdError> {
         if text.is_empty() {
             Err(ExternalIdError::Empty)
@@ -69,7 +65,7 @@ pub struct Metadata {
     pairs_bytes: usize,
 }
 
-/// Why an entry is none of [`Metadata`].
+/// Why [`Metadata`] takes no such entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// More than [`Metadata::MAX`] pairs.
@@ -121,11 +117,7 @@ impl Metadata {
     /// Characters of a value at most; none is a value too.
     pub const VALUE_MAX: usize = 500;
 
-    /// Adds one pair.
-    ///
-    /// # Errors
-    ///
-    /// When it breaks a limit or its key is there already.
+    /// Adds one pair, unless it breaks a limit or its key is there already.
     pub fn insert(&mut self, key: String, value: String) -> Result<(), MetadataError> {
         if key.is_empty() {
             Err(MetadataError::EmptyKey)

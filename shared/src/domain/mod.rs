@@ -1,9 +1,7 @@
 //! What an order is and which rules it obeys. No I/O: this module knows no database and no HTTP.
 
 mod amount;
-mod attempt;
 mod claim;
-mod counts;
 mod currency;
 mod event;
 mod idempotency_key;
@@ -13,14 +11,12 @@ mod order;
 mod page;
 mod placement;
 mod queue;
-mod rescue;
 mod status;
 mod why;
 
 pub use amount::{Amount, AmountError};
-pub use attempt::{FailedAttempt, NextStep, RetryPolicy};
-pub use claim::Claim;
-pub use counts::OrderCounts;
+pub(crate) use claim::SUSPECT_FROM;
+pub use claim::{Claim, FailedAttempt, NextStep, RESCUES_MAX, RetryPolicy, Share, Suspects, share};
 pub use currency::{Currency, NotACurrency};
 pub(crate) use event::{Course, StoredEvent, Story};
 pub use event::{Event, EventKind, StoryKey, StoryPage, StoryPart};
@@ -30,8 +26,6 @@ pub use labels::{ExternalId, ExternalIdError, Metadata, MetadataError};
 pub use order::{NewOrder, Order};
 pub use page::{ListedOrder, OrderFilter, Page, PageKey};
 pub use placement::{Fingerprint, KeyUse, Placed, Placement};
-pub use queue::{Heartbeat, LiveWorker, Queue, Registration};
-pub(crate) use rescue::SUSPECT_FROM;
-pub use rescue::{RESCUES_MAX, Share, Suspects, share};
+pub use queue::{Heartbeat, LiveWorker, OrderCounts, Queue, Registration};
 pub use status::{OrderStatus, UnknownStatus};
 pub use why::{Situation, Why};

@@ -18,7 +18,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a full count may take, which reads the whole table: a hundred million orders.
 pub(in crate::store) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
-/// A call that succeeded and took longer is worth a warning. One that failed is told of by whoever handles that.
+/// A call that succeeded and took longer is worth a warning. One that failed is logged where that is handled.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 impl Store {
@@ -104,14 +104,14 @@ impl Store {
         Ok(connection)
     }
 
-    /// The same database, for what callers ask for: it shares few connections, waits for one for a short time, and never
-    /// holds up what the program does by itself.
+    /// The same database, for requests of callers: they share few connections, wait for one for a short time, and never hold
+    /// up what the program does by itself.
     #[must_use]
     pub fn for_callers(&self) -> Self {
         Self { lane: Lane::Callers, ..self.clone() }
     }
 
-    /// The same database, for what the program reads once for all who asked.
+    /// The same database, for what the program reads once for all callers.
     #[must_use]
     pub fn for_watching(&self) -> Self {
         Self { lane: Lane::Watch, ..self.clone() }

@@ -1,4 +1,4 @@
-//! The connections that a pool has: how they come, rest and go.
+//! The connections of a pool: how they come, wait and go.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -29,14 +29,14 @@ const AGE_MAX: Duration = Duration::from_mins(30);
 /// Between two sweeps for such connections.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// How long a server may take to be told goodbye.
+/// How long closing connections politely may take.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
 
-/// All of one pool: at rest, in use and on their way.
+/// All connections of one pool: idle, in use and on their way.
 pub(super) struct Connections {
     pub(super) opener: Opener,
     pub(super) max: usize,
-    /// Connections that are open, at rest or in use.
+    /// Connections that are open, idle or in use.
     open: Arc<AtomicUsize>,
     state: Mutex<State>,
 }
@@ -51,7 +51,7 @@ struct State {
     is_closed: bool,
 }
 
-/// A connection for somebody who waits, or why there is none.
+/// A connection for a caller that waits, or why there is none.
 type Arrival = Result<Pooled, Unconnected>;
 
 pub(super) enum Next {
@@ -113,7 +113,7 @@ impl Connections {
         if let Some(idle) = state.idle.pop() {
             return Ok(Next::Idle(idle));
         }
-        if let Some(why) = state.opening.rests_because().filter(|_| self.has_none()) {
+        if let Some(why) = state.opening.paused_because().filter(|_| self.has_none()) {
             return Err(why);
         }
         let (sender, arrival) = oneshot::channel();
@@ -135,7 +135,7 @@ impl Connections {
         }
     }
 
-    /// Gives it to somebody who waits, or keeps it until it is asked for.
+    /// Gives it to a caller that waits, or keeps it until the next one.
     pub(super) fn keep(self: &Arc<Self>, mut pooled: Pooled) {
         pooled.idle_since = Instant::now();
         let mut state = self.state();
@@ -215,7 +215,7 @@ impl Connections {
         }
     }
 
-    /// Why none has come in time.
+    /// Why no connection has come in time.
     pub(super) fn why_late(&self, lane: Lane) -> Unconnected {
         let limit = lane.wait_limit();
         match self.state().opening.trouble() {

@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 /// What a connection is for. Each lane has connections of its own, so that none holds another up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Lane {
-    /// What the program paces itself: the intake's commits; in a worker claims, outcomes and rescues.
+    /// The program's own work: the intake's commits; in a worker claims, outcomes and rescues.
     Work,
-    /// What it reads once for everybody: readiness, counts, the queue, who is waited for.
+    /// What it reads once for all callers: readiness, counts, the queue, the orders that are waited for.
     Watch,
-    /// What callers ask for, each for himself.
+    /// What each caller asks for.
     Callers,
 }
 
@@ -28,7 +28,7 @@ impl Lane {
         }
     }
 
-    /// How long a connection is waited for. Work has nothing better to do; a caller is better told soon to come again.
+    /// How long a call waits for a connection. Work has nothing better to do; a caller is better told soon to come again.
     pub(super) const fn wait_limit(self) -> Duration {
         match self {
             Self::Work => Duration::from_secs(3),

@@ -15,8 +15,8 @@ use super::settings::{StoreSettings, Tls};
 /// Connections that are opened at once. More would only crowd a server that starts or is slow.
 const AT_ONCE: usize = 2;
 
-/// An opening that takes longer hangs: the server is frozen, or nobody is there. It is waited for, and meanwhile another
-/// one is tried. The time doubles with each that hangs.
+/// An opening that takes longer hangs: the server is frozen or gone. It goes on, and meanwhile another one is tried. The time
+/// doubles with each that hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
 
 /// The longest such time. Longer would keep this program from a server that has moved, shorter would leave more
@@ -27,7 +27,7 @@ const HANGS_AFTER_MAX: Duration = Duration::from_mins(1);
 /// hang, and each completes when it does.
 pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
 
-/// Wait before the next opening where the server refuses: it starts, has too many connections, or does not know us. It
+/// The wait before the next opening where the server refuses: it starts, has too many connections, or does not know us. It
 /// doubles each time.
 const REFUSED_RETRY_AFTER: Duration = Duration::from_millis(20);
 const REFUSED_RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const REFUSED_RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
 const BROKEN_RETRY_AFTER: Duration = Duration::from_secs(1);
 const BROKEN_RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
 
-/// How long a failure speaks for a wait that is too long. An older one has nothing to do with it.
+/// How long a failure explains a wait that is too long. An older one has nothing to do with it.
 const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 
 /// What a server accepts as one message at least, until we know better.
@@ -57,16 +57,16 @@ pub(super) struct Opening {
     hangs_after: Duration,
     retry_after: Duration,
     /// No opening begins before then.
-    rests_until: Option<Instant>,
+    paused_until: Option<Instant>,
     trouble: Option<Trouble>,
 }
 
 /// How many openings there are. Not behind the lock of the pool: one that is spawned as the runtime ends is dropped at once,
-/// by whoever holds that.
+/// while that lock is held.
 #[derive(Default)]
 struct Counts {
     under_way: AtomicUsize,
-    /// Those that nobody counts on any more, though they may succeed yet.
+    /// Those that are not counted on any more, though they may succeed yet.
     hanging: AtomicUsize,
 }
 
@@ -90,7 +90,7 @@ impl Default for Opening {
             counts: Arc::default(),
             hangs_after: HANGS_AFTER,
             retry_after: Duration::ZERO,
-            rests_until: None,
+            paused_until: None,
             trouble: None,
         }
     }
@@ -104,9 +104,9 @@ impl Opening {
         recent.map(|trouble| trouble.why.clone()).or_else(|| (self.counts.under_way.load(Relaxed) > 0).then(is_slow))
     }
 
-    /// Why no opening begins now, and waiting for one is no use.
-    pub(super) fn rests_because(&self) -> Option<Unconnected> {
-        let trouble = self.trouble.as_ref().filter(|trouble| !trouble.is_passing && self.rests())?;
+    /// Why no opening begins now, where it is no use to wait for one.
+    pub(super) fn paused_because(&self) -> Option<Unconnected> {
+        let trouble = self.trouble.as_ref().filter(|trouble| !trouble.is_passing && self.is_paused())?;
         Some(trouble.why.clone())
     }
 
@@ -135,13 +135,13 @@ impl Opening {
         self.trouble = Some(Trouble { why, at: Instant::now(), is_passing: true });
     }
 
-    fn rests(&self) -> bool {
-        self.rests_until.is_some_and(|until| Instant::now() < until)
+    fn is_paused(&self) -> bool {
+        self.paused_until.is_some_and(|until| Instant::now() < until)
     }
 
     fn at_once(&self) -> usize {
         match self.counts.hanging.load(Relaxed) {
-            _ if self.rests() => 0,
+            _ if self.is_paused() => 0,
             0 => AT_ONCE,
             _ => 1,
         }
@@ -163,7 +163,7 @@ impl Opening {
         }
         self.retry_after = (self.retry_after * 2).clamp(least, most);
         let now = Instant::now();
-        self.rests_until = Some(now + self.retry_after);
+        self.paused_until = Some(now + self.retry_after);
         self.trouble = Some(Trouble { why: why.clone(), at: now, is_passing: may_take_one_soon(error) });
         self.retry_after
     }

@@ -1,3 +1,5 @@
+//! Where the database is: `DATABASE_URL`, checked.
+
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -16,14 +18,14 @@ pub struct StoreSettings {
     tls: Tls,
 }
 
-/// How far the way to the server is safe from others.
+/// How well the connection to the server is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Tls {
     /// The server proves who it is.
     Verified,
-    /// It does not, and whoever set this up said so, or the way does not leave this machine.
+    /// It does not, and the settings say that this is right, or the connection stays on this machine.
     Accepted,
-    /// It does not, and nobody said that this is right.
+    /// It does not, and the settings do not say that this is right.
     Unverified,
 }
 
@@ -33,10 +35,8 @@ const PARAMETERS: [&str; 5] = ["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-m
 impl StoreSettings {
     /// Checks a URL of the form `mysql://user:password@host:port/database`; `max_connections` is at least 2.
     ///
-    /// # Errors
-    ///
-    /// When the URL is none, is for another kind of database, names no database, or has a parameter that is not known
-    /// or not readable. The error never shows the URL, since that holds the password.
+    /// Fails when the text is no URL, is for another kind of database, names no database, or has a parameter that is unknown
+    /// or unreadable. The error never shows the URL, since that holds the password.
     pub fn new(url: &str, max_connections: u32) -> Result<Self, InvalidSetting> {
         let url = parse(url)?;
         let mut options = MySqlConnectOptions::new().username(&decoded(url.username(), "user")?);
@@ -70,7 +70,7 @@ impl StoreSettings {
         Ok(Self { options: options.disable_statement_logging(), max_connections, work_connections: 1, tls })
     }
 
-    /// Keeps so many of the connections for what the program paces itself, so that callers cannot hold it up.
+    /// Keeps so many of the connections for the program's own work, so that callers cannot hold it up.
     #[must_use]
     pub fn with_work_connections(self, work_connections: u32) -> Self {
         Self { work_connections, ..self }
@@ -88,7 +88,7 @@ impl StoreSettings {
         (self.options.get_host(), self.options.get_port())
     }
 
-    /// What is to be said of the way to the server, for the log; `None` where all is well.
+    /// A warning for the log about the connection to the server; `None` where all is well.
     #[must_use]
     pub fn tls_warning(&self) -> Option<&'static str> {
         (self.tls == Tls::Unverified).then_some(
@@ -176,9 +176,7 @@ mod tests {
 
     #[test]
     fn an_address_of_version_6_loses_its_brackets() {
-        let settings = settings("mysql://u:p@[::1]:3307/orders").unwrap();
-
-        assert_eq!(settings.server(), ("::1", 3307));
+        assert_eq!(settings("mysql://u:p@[::1]:3307/orders").unwrap().server(), ("::1", 3307));
     }
 
     #[test]
@@ -186,27 +184,28 @@ mod tests {
         for password in ["a#b", "a/b", "a?b", "1#b", "1/b", "1?b", "?x=1"] {
             let error = settings(&format!("mysql://user:{password}@host:3306/orders")).unwrap_err();
 
-            assert!(error.contains("percent-encoded"), "{password}: {error}");
-            assert!(!error.contains(password), "{password}: {error}");
+            assert!(error.contains("percent-encoded") && !error.contains(password), "{password}: {error}");
         }
         assert!(settings("mysql://user:a%23b%2Fc%3Fd%40e@host:3306/orders").is_ok());
     }
 
     #[test]
-    fn an_unknown_parameter_is_named_with_those_that_are_known() {
-        for name in ["ssl_mode", "sslmode", "charset", "timezone", "useSSL"] {
-            let error = settings(&format!("mysql://u:p@host/orders?{name}=x")).unwrap_err();
-
-            assert!(error.contains(&format!("`{name}`")) && error.contains("ssl-mode"), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_no_url_of_a_database_is_gets_one_line() {
-        for url in ["", "postgres://u:p@h/d", "mysql://u:p@h", "mysql://u:p@h/", "mysql:///d", "mysql://u:p@h:x/d"] {
+    fn a_url_of_no_database_gets_one_line_and_an_unknown_parameter_its_name() {
+        for (url, says) in [
+            ("", "does not start with mysql://"),
+            ("postgres://u:p@h/d", "does not start with mysql://"),
+            ("mysql://u:p@h", "names no database"),
+            ("mysql://u:p@h/", "names no database"),
+            ("mysql:///d", "must be"),
+            ("mysql://u:p@h:x/d", "must be"),
+            ("mysql://u:p@host/orders?ssl_mode=x", "`ssl_mode`"),
+            ("mysql://u:p@host/orders?charset=x", "`charset`"),
+            ("mysql://u:p@host/orders?useSSL=x", "there are socket, ssl-ca, ssl-cert, ssl-key, ssl-mode"),
+        ] {
             let error = settings(url).unwrap_err();
 
-            assert!(!error.contains('\n') && error.starts_with("DATABASE_URL must be"), "{url}: {error}");
+            assert!(error.starts_with("DATABASE_URL must be") && !error.contains('\n'), "{url}: {error}");
+            assert!(error.contains(says), "{url}: {error}");
         }
     }
 

@@ -10,11 +10,9 @@ const TRY: &str = "select 1 from workers where worker_id = ? for update skip loc
 
 impl Store {
     /// Whether this database honours SKIP LOCKED: one connection locks the row of a registered worker, and a second one
-    /// must not get it. Some that speak MySQL's protocol parse the words and lock nothing, or lock on one node only.
+    /// must not get it. Some servers that speak MySQL's protocol parse the words and lock nothing, or lock on one node only.
     ///
-    /// # Errors
-    ///
-    /// When the database is away, does not know the words, or has no row of that worker.
+    /// Fails too when the server does not know the words, or the worker has no row.
     pub async fn skips_locked_rows(&self, registered: WorkerId) -> Result<bool, StoreError> {
         // Of the work's few connections it takes one alone.
         let others = self.for_callers();

@@ -1,7 +1,6 @@
 //! Whether the server takes writes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::{Executor, MySqlConnection};
@@ -22,10 +21,12 @@ const WRITE_NOTHING: &str = "update orders set updated_at = now(6) where false";
 
 /// What became of the last writes.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Writes {
-    has_failed: AtomicBool,
-    failed: Mutex<Option<Failed>>,
-    renewed_at: Mutex<Option<Instant>>,
+pub(in crate::store) struct Writes(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    failed: Option<Failed>,
+    renewed_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,41 +37,34 @@ struct Failed {
 }
 
 impl Writes {
-    /// Notes how a call ended. True when it tells that our connections lead to a server that is not one to write to.
+    /// Notes how a call ended. True when it shows that our connections lead to a server that takes no writes.
     pub(super) fn note(&self, doing: &'static str, error: Option<&StoreError>) -> bool {
+        let (mut noted, at) = (self.noted(), Instant::now());
         match error.map(StoreError::kind) {
             Some(kind @ (ErrorKind::ReadOnly | ErrorKind::Full)) => {
-                *self.failed() = Some(Failed { doing, kind, at: Instant::now() });
-                self.has_failed.store(true, Ordering::Relaxed);
-                kind == ErrorKind::ReadOnly && self.may_renew()
-            }
-            None if self.has_failed.load(Ordering::Relaxed) => {
-                // Another call may read only: it tells nothing.
-                if self.failed().take_if(|failed| failed.doing == doing).is_some() {
-                    self.has_failed.store(false, Ordering::Relaxed);
+                noted.failed = Some(Failed { doing, kind, at });
+                let is_due = noted.renewed_at.is_none_or(|renewed_at| at - renewed_at >= RENEWED_EVERY);
+                let renews = kind == ErrorKind::ReadOnly && is_due;
+                if renews {
+                    noted.renewed_at = Some(at);
                 }
+                renews
+            }
+            Some(_) => false,
+            None => {
+                // Another call may read only: it tells nothing.
+                noted.failed.take_if(|failed| failed.doing == doing);
                 false
             }
-            _ => false,
         }
-    }
-
-    fn may_renew(&self) -> bool {
-        let now = Instant::now();
-        let mut renewed_at = self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = renewed_at.is_none_or(|at| now - at >= RENEWED_EVERY);
-        if may {
-            *renewed_at = Some(now);
-        }
-        may
     }
 
     fn last_failure(&self) -> Option<ErrorKind> {
-        self.failed().filter(|failed| failed.at.elapsed() < REMEMBERED_FOR).map(|failed| failed.kind)
+        self.noted().failed.filter(|failed| failed.at.elapsed() < REMEMBERED_FOR).map(|failed| failed.kind)
     }
 
-    fn failed(&self) -> std::sync::MutexGuard<'_, Option<Failed>> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

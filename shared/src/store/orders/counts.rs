@@ -1,4 +1,4 @@
-//! How many orders stand where: kept in the transactions that move them, summed up by whoever asks.
+//! How many orders stand where: kept in the transactions that move them, and summed up on demand.
 
 use std::fmt;
 use std::time::Duration;

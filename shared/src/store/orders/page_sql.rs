@@ -62,12 +62,12 @@ macro_rules! queries {
                 $columns,
                 r"
                 from (
-                    select claims.claim_token as held_by, unhex(ids.order_id) as held_id
+                    select claims.claim_token as listed_by, unhex(ids.order_id) as listed_id
                     from claims
                     join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
-                ) as held
-                straight_join orders force index (primary) on orders.order_id = held.held_id
-                where status = 'PROCESSING' and claim_token = held_by
+                ) as listed
+                straight_join orders force index (primary) on orders.order_id = listed.listed_id
+                where status = 'PROCESSING' and claim_token = listed_by
                     and (? is null or user_id = ?)
                     and (created_at < ? or created_at = ? and order_id < ?)
                     and (created_at > ? or created_at = ? and order_id >= ?)

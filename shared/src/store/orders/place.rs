@@ -24,15 +24,13 @@ pub(in crate::store) const PLACED_ALREADY: &str = concat!("select orders.order_i
 
 impl Store {
     /// Places the orders of all `placements` in one commit, those apart whose key or external id is in use already. They
-    /// are on disk when this returns, and due at their own time or at once. One answer for each placement, in their order.
+    /// are on disk when this returns, and due at their own time or at once. Each placement has one answer, in their order.
     ///
     /// Placing the same again is harmless, so a caller that does not know whether a lost connection cut the commit or only
-    /// its answer just tries again.
+    /// its answer tries again.
     ///
-    /// # Errors
-    ///
-    /// When the database is away or refuses. Where it was silent, or the connection was lost, the orders may have been placed
-    /// all the same, or may be yet, once the server comes to what was sent; otherwise nothing is placed.
+    /// After an error nothing is placed, unless the server was silent or the connection was lost: then the orders may have been
+    /// placed all the same, or may be yet, once the server comes to what was sent.
     pub async fn place(&self, placements: &[Placement]) -> Result<Vec<Placed>, StoreError> {
         let mut placed = self.try_place(placements, false).await;
         for _ in 1..RACES_MAX {

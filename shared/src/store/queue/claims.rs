@@ -53,7 +53,7 @@ pub(in crate::store) const ORPHANED: &str = r"
     limit ?
 ";
 
-/// Batches of which this process holds orders.
+/// The batches whose orders this process holds.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Batches(Mutex<InHand>);
 
@@ -61,7 +61,7 @@ pub(in crate::store) struct Batches(Mutex<InHand>);
 struct InHand {
     /// Of each batch, how many orders.
     orders: HashMap<ClaimToken, usize>,
-    /// Batches of which none is left.
+    /// Batches that have no order left.
     ended: Vec<ClaimToken>,
 }
 
@@ -71,7 +71,7 @@ impl Batches {
         self.with(|in_hand| in_hand.orders.insert(token, orders));
     }
 
-    /// One order of each of these batches is in them no longer: its outcome is stored, or it is somebody else's.
+    /// One order of each of these batches has left them: its outcome is stored, or it is somebody else's.
     pub(in crate::store) fn let_go(&self, tokens: impl Iterator<Item = ClaimToken>) {
         self.with(|in_hand| {
             for token in tokens {
@@ -85,7 +85,7 @@ impl Batches {
         });
     }
 
-    /// Some of those whose rows are to be taken away.
+    /// Some of those whose rows are to be deleted.
     pub(in crate::store) fn take_ended(&self) -> Vec<ClaimToken> {
         self.with(|in_hand| in_hand.ended.split_off(in_hand.ended.len().saturating_sub(ENDED_MAX)))
     }

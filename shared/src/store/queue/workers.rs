@@ -18,8 +18,8 @@ const REGISTER: &str = r"
     values (?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
-/// The server assigns from the first to the last: `steady_since` is judged by the heartbeat before this one. One of the
-/// future was made before the clock went back, as `steady_since` was.
+/// The server assigns from the first to the last, so that `steady_since` goes by the heartbeat before this one. A heartbeat of
+/// the future was made before the clock went back, as `steady_since` was.
 const BEAT: &str = r"
     update workers
     set steady_since = if(
@@ -40,10 +40,10 @@ const ELDEST: &str = "select worker_id from workers where expires_at > now(6) or
 const CLOCK_WENT_BACK: Duration = Duration::from_secs(5);
 
 /// Workers whose lease has run out, or is further ahead than one life, since the clock went back. Locks nothing: every
-/// worker looks every few seconds, and mostly there is nobody.
+/// worker asks every few seconds, and mostly nobody is dead.
 ///
-/// The one who looks must not be late itself, nor have been so until a moment ago. After the clock went back, which begins
-/// its steadiness anew, every other worker has a whole life to send a heartbeat by the new one.
+/// The observer must not be late itself, nor have been so until a moment ago. After the clock went back, which begins its
+/// steadiness anew, every other worker has a whole life to send a heartbeat by the new time.
 const EXPIRED: &str = r"
     select dead.worker_id
     from workers as observer
@@ -80,7 +80,7 @@ const WAKEUP_ADDRESSES: &str = r"
 ";
 
 impl Store {
-    /// Makes a worker known. It must beat within `dead_after` from now on.
+    /// Makes a worker known. From now on it must send a heartbeat within `dead_after`.
     pub async fn register(&self, worker: &Registration) -> Result<(), StoreError> {
         self.call("register this worker", async |connection| {
             sqlx::query(REGISTER)
@@ -115,11 +115,7 @@ impl Store {
         .await
     }
 
-    /// Takes a worker that ends off the list. Whatever it still holds is rescued by others, at once.
-    ///
-    /// # Errors
-    ///
-    /// When the database is away; then the worker's heartbeat runs out.
+    /// Takes a worker that ends off the list: others rescue at once what it still holds. After an error its heartbeat runs out.
     pub async fn unregister(&self, worker_id: WorkerId) -> Result<(), StoreError> {
         self.call("unregister this worker", async |connection| {
             sqlx::query("delete from workers where worker_id = ?")
