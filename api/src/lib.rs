@@ -77,7 +77,7 @@ pub async fn serve(
     let (mut writers, mut chores) = (Tasks::new(), Tasks::new());
     let (wakeup, sender) = Wakeup::new();
     let intake = Intake::start(&store, &budget.intake, &wakeup, &metrics, &mut writers);
-    let waiters = OrderWaiters::new(capacity.connections(), stop.clone());
+    let order_waiters = OrderWaiters::new(capacity.connections(), stop.clone());
     let watching = store.for_watching();
     let (counts, counting) = reports::counts::counts(watching.clone());
     let (queue, queue_reading) = reports::counts::queue(watching.clone());
@@ -87,13 +87,13 @@ pub async fn serve(
     chores.spawn("readiness", readiness_reader.run(watching.clone()));
     chores.spawn("wakeup", sender.run(watching.clone(), Arc::clone(&metrics)));
     chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
-    chores.spawn("wait for orders", waiters.clone().watch(watching));
+    chores.spawn("wait for orders", order_waiters.clone().watch(watching));
     let detached = TaskTracker::new();
     let app = App {
         store: store.for_callers(),
         intake,
         wakeup,
-        waiters,
+        waiters: order_waiters,
         counts,
         queue,
         readiness,

@@ -39,8 +39,8 @@ impl<'a> Preferences<'a> {
     /// The weight of the first of these names that is in the list; of a name that is there twice, the greater one.
     pub(crate) fn first(&self, names: &[&str]) -> f32 {
         let weight_of = |name: &&str| {
-            let named = self.0.iter().filter(|(named, _)| named.eq_ignore_ascii_case(name));
-            named.map(|(_, weight)| *weight).reduce(f32::max)
+            let found = self.0.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
+            found.map(|(_, weight)| *weight).reduce(f32::max)
         };
         names.iter().find_map(weight_of).unwrap_or(0.0)
     }

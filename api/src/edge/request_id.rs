@@ -19,14 +19,8 @@ impl RequestId {
         let mut given = headers.get_all(X_REQUEST_ID).iter();
         match (given.next(), given.next()) {
             (Some(id), None) if is_sane(id.as_bytes()) => Self(id.clone()),
-            _ => Self::fresh(),
+            _ => Self(HeaderValue::try_from(Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))),
         }
-    }
-
-    /// A fresh UUID.
-    pub(crate) fn fresh() -> Self {
-        let id = HeaderValue::try_from(Uuid::now_v7().to_string());
-        Self(id.unwrap_or(HeaderValue::from_static("none")))
     }
 
     /// The value of its header.

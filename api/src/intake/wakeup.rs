@@ -34,8 +34,8 @@ pub(crate) struct WakeupSender(mpsc::Receiver<()>);
 impl Wakeup {
     pub(crate) fn new() -> (Self, WakeupSender) {
         // One notice that waits stands for all.
-        let (notices, noticed) = mpsc::channel(1);
-        (Self(notices), WakeupSender(noticed))
+        let (sender, receiver) = mpsc::channel(1);
+        (Self(sender), WakeupSender(receiver))
     }
 
     /// To be called after the commit, or the workers look too early.

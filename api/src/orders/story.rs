@@ -16,7 +16,7 @@ use crate::problems::Problem;
 use crate::wire::json::Json;
 use crate::wire::status::Status;
 use crate::wire::tags::Tag;
-use crate::wire::worker::Worker;
+use crate::wire::worker::WorkerState;
 
 /// Events of a page where the caller does not say: more than nearly every order has.
 const EVENTS_LIMIT_DEFAULT: u16 = 100;
@@ -164,7 +164,7 @@ pub struct Explanation {
     /// Workers that are alive.
     live_workers: u64,
     /// The worker that holds it, if one does.
-    claimed_by: Option<Worker>,
+    claimed_by: Option<WorkerState>,
     /// Since when; null when none does.
     claimed_at: Option<DateTime<Utc>>,
     /// The attempt under way while it is PROCESSING, otherwise the attempts used.
@@ -220,7 +220,7 @@ impl Explanation {
             paused_at: situation.paused_at,
             ahead: due.then_some(situation.ahead),
             live_workers: situation.live_workers,
-            claimed_by: situation.holder.filter(|_| held).map(Worker::from),
+            claimed_by: situation.holder.filter(|_| held).map(WorkerState::from),
             claimed_at: order.claimed_at.filter(|_| held),
             attempt: order.attempt,
             last_error: order.last_error,

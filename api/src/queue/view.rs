@@ -6,7 +6,7 @@ use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::wire::worker::Worker;
+use crate::wire::worker::WorkerState;
 
 /// Whether orders are claimed.
 #[derive(Object, Serialize)]
@@ -30,7 +30,7 @@ pub struct QueueState {
     /// The order that has been due longest; null when none is due.
     oldest_due: Option<OldestDue>,
     /// Every worker that is alive.
-    workers: Vec<Worker>,
+    workers: Vec<WorkerState>,
 }
 
 /// How many orders are in each status.
@@ -73,7 +73,7 @@ impl From<Queue> for QueueState {
             paused_at: queue.paused_at,
             depth: Depth::from(queue.counts),
             oldest_due,
-            workers: queue.workers.into_iter().map(Worker::from).collect(),
+            workers: queue.workers.into_iter().map(WorkerState::from).collect(),
         }
     }
 }

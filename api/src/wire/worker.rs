@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// A worker that is alive.
 #[derive(Object, Serialize)]
 #[oai(rename = "Worker")]
-pub(crate) struct Worker {
+pub(crate) struct WorkerState {
     /// Its id: another one after each start.
     worker_id: Uuid,
     /// Its machine.
@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     heartbeat_at: DateTime<Utc>,
 }
 
-impl From<LiveWorker> for Worker {
+impl From<LiveWorker> for WorkerState {
     fn from(worker: LiveWorker) -> Self {
         let LiveWorker { worker_id, host, pid, version, slots, busy, started_at, heartbeat_at } = worker;
         Self { worker_id: worker_id.uuid(), host, pid, version, slots, busy, started_at, heartbeat_at }
