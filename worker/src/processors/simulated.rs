@@ -1,4 +1,4 @@
-//! The built-in processor: stands in for real work, and fails in every way that real work does, when told to.
+//! The built-in processor: stands in for real work, and fails in every way that real work does where a setting says so.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orders_shared::domain::Order;
 
-use crate::{ProcessingError, Processor};
+use super::processor::{ProcessingError, Processor};
 
-/// Work that takes a while and succeeds, but for the faults that it was told of.
+/// Work that takes a while and succeeds, except for its faults.
 #[derive(Clone, Debug)]
 pub struct Simulated {
     duration: Duration,
@@ -21,20 +21,17 @@ pub struct Simulated {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults(Vec<(Fault, Chosen)>);
 
-/// A way to go wrong.
+/// A way to go wrong. Each attempt is chosen by itself, but for `Reject` and `Kill`, which stay with their orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fault {
-    /// A retryable error; each attempt has its own luck.
+    /// A retryable error.
     Fail,
     /// A permanent error.
     Reject,
-    /// A panic; each attempt has its own luck.
     Panic,
-    /// Takes long; each attempt has its own luck.
     Slow,
-    /// Never ends; each attempt has its own luck.
     Hang,
-    /// The process ends at once, as by a crash, at every attempt.
+    /// The process ends at once, as by a crash.
     Kill,
 }
 
@@ -43,7 +40,7 @@ enum Fault {
 enum Chosen {
     /// This share of all, 0.0 to 1.0, chosen by id: the same ones in every process.
     Share(f64),
-    /// Those of one user.
+    /// The orders of one user.
     User(i64),
 }
 
@@ -141,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_fault_is_refused() {
+    fn a_text_that_names_no_fault_is_rejected() {
         for text in ["fail", "fail=", "fail=2", "fail=-0.1", "fail=NaN", "explode=1", "kill=user:", "kill=user:x"] {
             assert!(text.parse::<Faults>().is_err(), "{text}");
         }
