@@ -77,65 +77,68 @@ mod tests {
         since.map(|since| since - COMMITS_WITHIN)
     }
 
-    /// A cursor at this place, by a full scan that took a second, until now.
-    fn cursor(due_since: Option<DateTime<Utc>>) -> (ClaimCursor, Instant) {
+    /// A cursor that stood at 0 when it made a full scan, which took so long and found this, until now.
+    fn cursor(took: Duration, found: Option<DateTime<Utc>>) -> (ClaimCursor, Instant) {
         let began = Instant::now();
         let mut cursor = ClaimCursor::new(began);
-        let scan = cursor.begin_scan(began, false);
-        assert_eq!(scan.from, None);
-        cursor.end_scan(began + SECOND, scan, due_since);
-        (cursor, began + SECOND)
+        for (ended, found) in [(began, at(0)), (began + took, found)] {
+            let scan = cursor.begin_scan(began, true);
+            cursor.end_scan(ended, scan, found);
+        }
+        (cursor, began + took)
     }
 
     #[test]
-    fn scans_go_on_from_the_cursor_for_ten_times_as_long_as_a_full_scan_took() {
-        let (mut cursor, now) = cursor(at(0));
+    fn scans_go_on_from_the_cursor_for_ten_times_as_long_as_a_full_scan_took_and_for_ten_seconds_at_most() {
+        for (took, found, after, from) in [
+            (SECOND / 2, at(3), 4 * SECOND, just_before(at(3))),
+            (SECOND / 2, at(3), 5 * SECOND, None),
+            (5 * SECOND, None, 9 * SECOND, just_before(at(0))),
+            (5 * SECOND, None, 10 * SECOND, None),
+        ] {
+            let (mut cursor, now) = cursor(took, found);
 
-        let scan = cursor.begin_scan(now + 9 * SECOND, false);
-        cursor.end_scan(now + 9 * SECOND, scan, at(5));
-        assert_eq!(scan.from, just_before(at(0)));
-        assert_eq!(cursor.begin_scan(now + 9 * SECOND, false).from, just_before(at(5)));
-
-        assert_eq!(cursor.begin_scan(now + 10 * SECOND, false).from, None);
-    }
-
-    #[test]
-    fn a_slow_full_scan_is_repeated_within_ten_seconds_though_it_found_nothing() {
-        let (mut cursor, now) = cursor(at(0));
-        let scan = cursor.begin_scan(now, true);
-        let now = now + 5 * SECOND;
-        cursor.end_scan(now, scan, None);
-
-        assert_eq!(cursor.begin_scan(now + 9 * SECOND, false).from, just_before(at(0)));
-        assert_eq!(cursor.begin_scan(now + 10 * SECOND, false).from, None);
-    }
-
-    #[test]
-    fn one_full_scan_is_under_way_at_a_time_unless_it_must_be() {
-        let (mut cursor, now) = cursor(at(0));
-        let now = now + 10 * SECOND;
-
-        for (must_be_full, from) in [(false, None), (false, just_before(at(0))), (true, None)] {
-            assert_eq!(cursor.begin_scan(now, must_be_full).from, from);
+            assert_eq!(cursor.begin_scan(now + after, false).from, from, "{took:?} {found:?} {after:?}");
         }
     }
 
     #[test]
+    fn a_scan_moves_the_cursor_to_what_it_found_and_leaves_it_where_it_found_nothing() {
+        let (mut cursor, now) = cursor(SECOND, at(0));
+        for (found, next) in [(at(5), at(5)), (None, at(5))] {
+            let scan = cursor.begin_scan(now, false);
+
+            cursor.end_scan(now, scan, found);
+
+            assert_eq!(cursor.begin_scan(now, false).from, just_before(next));
+        }
+    }
+
+    #[test]
+    fn one_full_scan_is_under_way_at_a_time_unless_it_must_be() {
+        let (mut cursor, now) = cursor(SECOND, at(0));
+
+        for (must_be_full, from) in [(false, None), (false, just_before(at(0))), (true, None)] {
+            assert_eq!(cursor.begin_scan(now + 10 * SECOND, must_be_full).from, from);
+        }
+    }
+
+    #[test]
+    fn until_an_order_was_found_every_scan_is_full() {
+        let now = Instant::now();
+        let mut cursor = ClaimCursor::new(now);
+
+        assert_eq!([(); 2].map(|()| cursor.begin_scan(now, false).from), [None, None]);
+    }
+
+    #[test]
     fn a_scan_that_began_behind_does_not_hide_what_a_full_scan_has_found() {
-        let (mut cursor, now) = cursor(at(100));
+        let (mut cursor, now) = cursor(SECOND, at(100));
         let (behind, full) = (cursor.begin_scan(now, false), cursor.begin_scan(now, true));
         cursor.end_scan(now, full, at(7));
 
         cursor.end_scan(now, behind, at(101));
 
         assert_eq!(cursor.due_since, at(7));
-    }
-
-    #[test]
-    fn until_an_order_was_found_every_scan_is_full() {
-        let (mut cursor, now) = cursor(None);
-
-        assert_eq!(cursor.begin_scan(now, false).from, None);
-        assert_eq!(cursor.begin_scan(now, false).from, None);
     }
 }

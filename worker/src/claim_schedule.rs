@@ -12,9 +12,8 @@ pub(crate) const CLAIM_BATCH_MAX: usize = 500;
 /// runs. More would skip one another's locks.
 const CLAIMS_MAX: usize = 2;
 
-/// Wait after a claim that took all that was due, so that what comes meanwhile is claimed together: each claim and each
-/// completion is a commit, for which those of the intake wait. Shorter would slow the intake down, longer would delay an
-/// order that comes right behind another one.
+/// Wait after a claim that took all that was due, so that what comes meanwhile is claimed, and later completed, in one
+/// commit. Shorter would slow the intake's commits down, longer would delay an order that comes right behind another one.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// Wait after a claim that the database rejected or did not answer.
@@ -28,10 +27,10 @@ pub(crate) struct ClaimSchedule {
     poll: Duration,
     next_at: Instant,
     /// The last claim found nothing, so that the next one should look before it claims.
-    is_idle: bool,
+    pub(crate) is_idle: bool,
     /// The last claim took as many as one can.
     is_backlogged: bool,
-    /// When it began draining its slots for a suspect.
+    /// When it began draining its slots for a suspect. It claims nothing else meanwhile.
     draining_since: Option<Instant>,
     drains_again_at: Instant,
 }
@@ -63,21 +62,14 @@ impl ClaimSchedule {
     }
 
     pub(crate) fn next(&self, under_way: usize) -> NextClaim {
-        let two_at_once = self.is_backlogged && !self.is_draining();
-        if under_way >= if two_at_once { CLAIMS_MAX } else { 1 } {
-            NextClaim::AfterAnother
-        } else if self.is_idle {
-            NextClaim::AtOrWhenNotified(self.next_at)
-        } else {
-            NextClaim::At(self.next_at)
+        let claims_max = if self.is_backlogged && !self.is_draining() { CLAIMS_MAX } else { 1 };
+        match (under_way < claims_max, self.is_idle) {
+            (false, _) => NextClaim::AfterAnother,
+            (true, false) => NextClaim::At(self.next_at),
+            (true, true) => NextClaim::AtOrWhenNotified(self.next_at),
         }
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.is_idle
-    }
-
-    /// True while the worker claims nothing but a suspect.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining_since.is_some()
     }
@@ -115,7 +107,7 @@ impl ClaimSchedule {
             };
     }
 
-    /// Claims nothing for a moment, so that slots get free. The worker does not wait longer than [`DRAIN_MAX`] for them.
+    /// Claims nothing for a moment, so that slots get free, but does not wait for a suspect longer than [`DRAIN_MAX`].
     fn drain(&mut self, now: Instant) -> Duration {
         if now < *self.draining_since.get_or_insert(now) + DRAIN_MAX {
             return self.poll;
@@ -129,60 +121,26 @@ impl ClaimSchedule {
 mod tests {
     use super::*;
 
-    const POLL: Duration = Duration::from_millis(50);
-
     #[test]
     fn the_next_claim_follows_from_what_the_last_one_found() {
         use ClaimResult::{Failed, Orders, WaitUntilIdle};
-        let now = Instant::now();
+        use NextClaim::{AfterAnother, At, AtOrWhenNotified};
+        let (now, poll) = (Instant::now(), Duration::from_millis(50));
         for (result, under_way, next) in [
-            (Orders { count: 0, asked: 64 }, 0, NextClaim::AtOrWhenNotified(now + POLL)),
-            (Orders { count: 63, asked: 64 }, 0, NextClaim::At(now + GATHER)),
-            (Orders { count: 64, asked: 64 }, 0, NextClaim::At(now)),
-            (Orders { count: 64, asked: 64 }, 1, NextClaim::AfterAnother),
-            (Orders { count: CLAIM_BATCH_MAX, asked: CLAIM_BATCH_MAX }, 1, NextClaim::At(now)),
-            (Orders { count: CLAIM_BATCH_MAX, asked: CLAIM_BATCH_MAX }, 2, NextClaim::AfterAnother),
-            (WaitUntilIdle, 0, NextClaim::At(now + POLL)),
-            (Failed, 0, NextClaim::At(now + CLAIM_RETRY_AFTER)),
+            (Orders { count: 0, asked: 64 }, 0, AtOrWhenNotified(now + poll)),
+            (Orders { count: 63, asked: 64 }, 0, At(now + GATHER)),
+            (Orders { count: 64, asked: 64 }, 0, At(now)),
+            (Orders { count: 64, asked: 64 }, 1, AfterAnother),
+            (Orders { count: CLAIM_BATCH_MAX, asked: CLAIM_BATCH_MAX }, 1, At(now)),
+            (Orders { count: CLAIM_BATCH_MAX, asked: CLAIM_BATCH_MAX }, 2, AfterAnother),
+            (WaitUntilIdle, 0, At(now + poll)),
+            (Failed, 0, At(now + CLAIM_RETRY_AFTER)),
         ] {
-            let mut schedule = ClaimSchedule::new(now, POLL);
+            let mut schedule = ClaimSchedule::new(now, poll);
 
             schedule.claimed(now, false, result);
 
             assert_eq!(schedule.next(under_way), next, "{result:?}");
-        }
-    }
-
-    #[test]
-    fn a_wakeup_makes_an_idle_worker_claim_at_once() {
-        let now = Instant::now();
-        let mut schedule = ClaimSchedule::new(now, POLL);
-        schedule.claimed(now, false, ClaimResult::Orders { count: 0, asked: 64 });
-
-        schedule.notified(now);
-
-        assert_eq!((schedule.next(0), schedule.is_idle()), (NextClaim::At(now), false));
-    }
-
-    #[test]
-    fn the_eldest_drains_for_a_suspect_and_then_works_on_for_as_long() {
-        let now = Instant::now();
-        let mut schedule = ClaimSchedule::new(now, POLL);
-        assert_eq!(schedule.suspects(now, false, true), Suspects::WaitFor);
-        schedule.claimed(now, false, ClaimResult::WaitUntilIdle);
-        assert!(schedule.is_draining());
-
-        let later = now + DRAIN_MAX;
-        schedule.claimed(later, true, ClaimResult::WaitUntilIdle);
-
-        assert_eq!((schedule.is_draining(), schedule.next(0)), (false, NextClaim::At(later)));
-        for (now, all_slots_free, is_eldest, suspects) in [
-            (later, false, true, Suspects::PassOver),
-            (later, true, true, Suspects::Take),
-            (later + DRAIN_MAX, false, true, Suspects::WaitFor),
-            (later + DRAIN_MAX, false, false, Suspects::PassOver),
-        ] {
-            assert_eq!(schedule.suspects(now, all_slots_free, is_eldest), suspects);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The claimer of this process: takes as many due orders as there are free slots, never one query a slot.
 //!
-//! `Invariant:` a claim that was begun is waited for. Dropped halfway it could hold orders that nobody works on.
+//! `Invariant:` a shutdown waits for a claim that was begun. Dropped halfway it could hold orders that nobody works on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl Claimer {
             // What this claim cannot use is for the next one. A suspect needs them all.
             drop(slots.split(slots.num_permits() - asked));
         }
-        let (store, looks_first) = (self.store.clone(), self.schedule.is_idle());
+        let (store, looks_first) = (self.store.clone(), self.schedule.is_idle);
         let was_draining = self.schedule.is_draining();
         // A suspect comes back to its old place, before the cursor.
         let scan = self.cursor.begin_scan(now, was_draining);

@@ -7,7 +7,6 @@ use clap::{Args, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
 use orders_shared::domain::RetryPolicy;
 
-use crate::WorkerSettings;
 use crate::processors::{Faults, Simulated};
 
 /// Claims orders from MySQL and processes them.
@@ -107,6 +106,23 @@ pub struct RunArgs {
     pub log: LogArgs,
 }
 
+/// How one worker process works.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerSettings {
+    /// Orders worked on at once.
+    pub concurrency: u32,
+    /// Time between two polls of an empty queue.
+    pub poll: Duration,
+    /// Time that one attempt may take.
+    pub timeout: Duration,
+    /// What follows an attempt that failed.
+    pub retries: RetryPolicy,
+    /// Without a heartbeat for this long, this worker is dead to the others.
+    pub dead_after: Duration,
+    /// Time that orders under way have to finish at shutdown.
+    pub grace: Duration,
+}
+
 impl RunArgs {
     /// How the worker works.
     #[must_use]
@@ -127,7 +143,10 @@ impl RunArgs {
     /// The built-in processor.
     #[must_use]
     pub fn simulated(&self) -> Simulated {
-        let duration = Duration::from_millis(self.simulated_processing_ms);
-        Simulated::new(duration, Duration::from_millis(self.simulated_slow_ms), self.simulated_faults.clone())
+        Simulated {
+            duration: Duration::from_millis(self.simulated_processing_ms),
+            slow: Duration::from_millis(self.simulated_slow_ms),
+            faults: self.simulated_faults.clone(),
+        }
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::WorkerSettings;
 use crate::metrics::WorkerMetrics;
 use crate::processors::{ProcessingError, Processor};
 
@@ -38,19 +39,11 @@ pub(crate) struct WorkResult {
     pub(crate) slots: OwnedSemaphorePermit,
 }
 
-/// How one order is worked on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) concurrency: u32,
-    pub(crate) timeout: Duration,
-    pub(crate) retries: RetryPolicy,
-}
-
 pub(crate) struct Executor {
     processor: Arc<dyn Processor>,
     results: mpsc::UnboundedSender<WorkResult>,
     slots: Arc<Semaphore>,
-    rules: Rules,
+    settings: WorkerSettings,
     working: JoinSet<()>,
     give_up: CancellationToken,
     metrics: Arc<WorkerMetrics>,
@@ -60,12 +53,12 @@ impl Executor {
     pub(crate) fn new(
         processor: Arc<dyn Processor>,
         results: mpsc::UnboundedSender<WorkResult>,
-        rules: Rules,
+        settings: WorkerSettings,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(rules.concurrency as usize));
+        let slots = Arc::new(Semaphore::new(settings.concurrency as usize));
         let (working, give_up) = (JoinSet::new(), CancellationToken::new());
-        Self { processor, results, slots, rules, working, give_up, metrics }
+        Self { processor, results, slots, settings, working, give_up, metrics }
     }
 
     /// Waits for a free slot and takes all that are free.
@@ -80,16 +73,16 @@ impl Executor {
 
     /// Every slot there is.
     pub(crate) fn concurrency(&self) -> u32 {
-        self.rules.concurrency
+        self.settings.concurrency
     }
 
     /// Starts the work on a claimed order, which holds these slots until its outcome is committed.
     pub(crate) fn start(&mut self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let (processor, give_up, rules) = (Arc::clone(&self.processor), self.give_up.clone(), self.rules);
+        let (processor, give_up, settings) = (Arc::clone(&self.processor), self.give_up.clone(), self.settings);
         let mut attempt = Attempt {
             held: Some((claim, slots)),
             results: self.results.clone(),
-            retries: rules.retries,
+            retries: settings.retries,
             started: Instant::now(),
             metrics: Arc::clone(&self.metrics),
         };
@@ -99,7 +92,7 @@ impl Executor {
             let outcome = tokio::select! {
                 biased;
                 () = give_up.cancelled() => Outcome::HandedBack,
-                outcome = work_on(&*processor, claim, rules) => outcome,
+                outcome = work_on(&*processor, claim, settings) => outcome,
             };
             attempt.end(outcome);
         });
@@ -112,7 +105,7 @@ impl Executor {
 
     /// Waits until every outcome is committed.
     pub(crate) async fn drained(&self) {
-        let _ = self.slots.acquire_many(self.rules.concurrency).await;
+        let _ = self.slots.acquire_many(self.settings.concurrency).await;
     }
 
     /// Ends the work on every order that is under way now.
@@ -153,17 +146,17 @@ impl Drop for Attempt {
     }
 }
 
-async fn work_on(processor: &dyn Processor, claim: &Claim, rules: Rules) -> Outcome {
+async fn work_on(processor: &dyn Processor, claim: &Claim, settings: WorkerSettings) -> Outcome {
     let started = Instant::now();
     // A processor may panic before it returns a future, too.
     let work = AssertUnwindSafe(async { processor.process(claim.order()).await }).catch_unwind();
-    let error = match tokio::time::timeout(rules.timeout, work).await {
+    let error = match tokio::time::timeout(settings.timeout, work).await {
         Ok(Ok(Ok(()))) => return Outcome::Done,
         Ok(Ok(Err(error))) => error,
         Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", panic_message(panic.as_ref()))),
-        Err(_) => ProcessingError::Retryable(format!("no end within {} ms", rules.timeout.as_millis())),
+        Err(_) => ProcessingError::Retryable(format!("no end within {} ms", settings.timeout.as_millis())),
     };
-    failed(claim, &error, started.elapsed(), rules.retries)
+    failed(claim, &error, started.elapsed(), settings.retries)
 }
 
 fn failed(claim: &Claim, error: &ProcessingError, duration: Duration, retries: RetryPolicy) -> Outcome {

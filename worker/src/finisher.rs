@@ -1,6 +1,6 @@
 //! Commits outcomes in batches: each commit takes all that have come in since the one before.
 //!
-//! `Invariant:` slots get free only when the outcome of their order is committed.
+//! `Invariant:` a slot gets free only when the outcome of its order is committed.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -37,30 +37,16 @@ pub(crate) struct Identity {
 
 pub(crate) struct Heartbeats {
     /// One connection, for heartbeats alone.
-    heartbeat_store: Store,
-    store: Store,
-    advertised_address: AdvertisedAddress,
-    registration: Registration,
-    identity: watch::Sender<Option<Identity>>,
-    metrics: Arc<WorkerMetrics>,
+    pub(crate) heartbeat_store: Store,
+    pub(crate) store: Store,
+    pub(crate) advertised_address: AdvertisedAddress,
+    pub(crate) registration: Registration,
+    /// Who this worker is, as soon as it is registered; none while it counts as dead.
+    pub(crate) identity: watch::Sender<Option<Identity>>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
 }
 
 impl Heartbeats {
-    pub(crate) fn new(
-        heartbeat_store: Store,
-        store: Store,
-        advertised_address: AdvertisedAddress,
-        registration: Registration,
-        metrics: Arc<WorkerMetrics>,
-    ) -> Self {
-        Self { heartbeat_store, store, advertised_address, registration, identity: watch::Sender::new(None), metrics }
-    }
-
-    /// Who this worker is, as soon as it is registered; none while it counts as dead.
-    pub(crate) fn identity(&self) -> watch::Receiver<Option<Identity>> {
-        self.identity.subscribe()
-    }
-
     /// Sends heartbeats until `stop`, then takes this worker off the list. Fails where SKIP LOCKED does not work.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), SkipsNothing> {
         let failed = stop.run_until_cancelled(Box::pin(self.live())).await;
@@ -74,26 +60,24 @@ impl Heartbeats {
 
     /// Registers again each time that this worker was declared dead. Ends only where claims would not be safe.
     async fn live(&mut self) -> SkipsNothing {
-        let mut worker_id = self.register().await;
+        let mut skips_locked_rows = false;
         loop {
-            match self.store.skips_locked_rows(worker_id).await {
-                Ok(true) => break,
+            let worker_id = self.register().await;
+            match if skips_locked_rows { Ok(true) } else { self.store.skips_locked_rows(worker_id).await } {
+                Ok(true) => skips_locked_rows = true,
                 Ok(false) => return SkipsNothing,
                 Err(error) => {
                     self.wait_after(&error).await;
                     // Without heartbeats that registration may have expired.
                     let _ = self.heartbeat_store.unregister(worker_id).await;
-                    worker_id = self.register().await;
+                    continue;
                 }
             }
-        }
-        loop {
             self.identity.send_replace(Some(Identity { worker_id, eldest: false }));
             self.beat_until_dead().await;
             tracing::error!(%worker_id, "declared dead; registering again");
             self.metrics.deaths.inc();
             self.identity.send_replace(None);
-            worker_id = self.register().await;
         }
     }
 

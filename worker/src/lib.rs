@@ -17,41 +17,25 @@ mod wakeup;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
+use orders_shared::domain::{Registration, WorkerId};
 use orders_shared::http::{Capacity, Drain, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
 use poem::{EndpointExt, Response, get, handler, web::Data};
 use prometheus::Registry;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::claimer::Claimer;
-use crate::executor::{Executor, Rules};
+pub use crate::cli::WorkerSettings;
+use crate::executor::Executor;
 use crate::finisher::{FINISHERS, Finisher};
 use crate::heartbeat::Heartbeats;
 use crate::metrics::WorkerMetrics;
 pub use crate::processors::{Faults, ProcessingError, Processor, Simulated};
 use crate::rescuer::Rescuer;
 use crate::wakeup::Wakeup;
-
-/// How one worker process works.
-#[derive(Clone, Copy, Debug)]
-pub struct WorkerSettings {
-    /// Orders worked on at once.
-    pub concurrency: u32,
-    /// Time between two polls of an empty queue.
-    pub poll: Duration,
-    /// Time that one attempt may take.
-    pub timeout: Duration,
-    /// What follows an attempt that failed.
-    pub retries: RetryPolicy,
-    /// Without a heartbeat for this long, this worker is dead to the others.
-    pub dead_after: Duration,
-    /// Time that orders under way have to finish at shutdown.
-    pub grace: Duration,
-}
 
 /// Connections to the ops endpoints at most: far more than probes and scrapers need, few enough that strangers on them take no
 /// memory that the work needs.
@@ -70,9 +54,7 @@ const LAST_STEP: Duration = Duration::from_millis(300);
 /// Runs one worker until `stop`; then claims no more, finishes what it holds within the grace period, hands back the
 /// rest, and returns. Its metrics are added to `registry`.
 ///
-/// # Errors
-///
-/// When the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP
+/// Fails when the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP
 /// LOCKED, or another vital task fails. What the worker holds is then handed back at once.
 pub async fn run(
     database: StoreSettings,
@@ -82,10 +64,9 @@ pub async fn run(
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let WorkerSettings { concurrency, timeout, retries, .. } = settings;
     let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX, database.connections_max())?;
     let stop = stop.child_token();
-    let metrics = Arc::new(WorkerMetrics::register(&registry, concurrency)?);
+    let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let wakeup = Wakeup::bind(listener.address(), Arc::clone(&metrics)).await;
     let (host, port) = database.server();
     let advertised_address = wakeup.advertised_address((host.to_owned(), port));
@@ -106,23 +87,30 @@ pub async fn run(
     let routes = ops_routes(readiness).at("/metrics/prometheus", get(scrape.data(registry)));
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
     vital.presence.spawn("ops server", serve(listener, routes, drain, capacity));
-    let registration = registration(settings);
-    let heartbeats = Heartbeats::new(
-        heartbeat_store.clone(),
-        store.clone(),
+    let (registration, identity) = (registration(settings), watch::Sender::new(None));
+    let rescuer = Rescuer {
+        store: store.clone(),
+        identity: identity.subscribe(),
+        registration: registration.clone(),
+        clock_is_behind: false,
+        metrics: Arc::clone(&metrics),
+    };
+    let executor = Executor::new(processor, results, settings, Arc::clone(&metrics));
+    let claimer =
+        Claimer::new(store.clone(), executor, identity.subscribe(), wakeup, settings.poll, Arc::clone(&metrics));
+    let heartbeats = Heartbeats {
+        heartbeat_store: heartbeat_store.clone(),
+        store: store.clone(),
         advertised_address,
-        registration.clone(),
-        Arc::clone(&metrics),
-    );
-    let identity = heartbeats.identity();
+        registration,
+        identity,
+        metrics,
+    };
     vital.presence.spawn_fallible("heartbeat", heartbeats.run(vital.drained.clone()));
-    let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
     vital.work.spawn("rescuer", rescuer.run(shutdown.clone()));
     for finisher in finishers {
         vital.work.spawn("finisher", finisher.run());
     }
-    let executor = Executor::new(processor, results, Rules { concurrency, timeout, retries }, Arc::clone(&metrics));
-    let claimer = Claimer::new(store.clone(), executor, identity, wakeup, settings.poll, metrics);
     vital.work.spawn("claimer", claimer.run(shutdown.clone()));
 
     let ended = vital.run_to_end(&shutdown).await;

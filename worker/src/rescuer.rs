@@ -11,34 +11,24 @@ use crate::heartbeat::{Identity, interval};
 use crate::metrics::WorkerMetrics;
 
 pub(crate) struct Rescuer {
-    store: Store,
+    pub(crate) store: Store,
     /// While this worker is not registered it declares no other one dead.
-    identity: watch::Receiver<Option<Identity>>,
-    registration: Registration,
-    clock_is_behind: bool,
-    metrics: Arc<WorkerMetrics>,
+    pub(crate) identity: watch::Receiver<Option<Identity>>,
+    pub(crate) registration: Registration,
+    pub(crate) clock_is_behind: bool,
+    pub(crate) metrics: Arc<WorkerMetrics>,
 }
 
 impl Rescuer {
-    pub(crate) fn new(
-        store: Store,
-        identity: watch::Receiver<Option<Identity>>,
-        registration: Registration,
-        metrics: Arc<WorkerMetrics>,
-    ) -> Self {
-        Self { store, identity, registration, clock_is_behind: false, metrics }
-    }
-
     /// Looks for dead workers as often as they should have sent heartbeats, until the shutdown begins.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let every = interval(self.registration.dead_after);
         while tokio::time::timeout(every, shutdown.begun()).await.is_err() {
             let identity = *self.identity.borrow();
-            if let Some(Identity { worker_id, .. }) = identity {
-                self.registration.worker_id = worker_id;
-                if let Err(error) = self.rescue().await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");
-                }
+            let Some(Identity { worker_id, .. }) = identity else { continue };
+            self.registration.worker_id = worker_id;
+            if let Err(error) = self.rescue().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");
             }
         }
     }

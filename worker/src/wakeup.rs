@@ -13,7 +13,7 @@ use crate::metrics::WorkerMetrics;
 
 /// The least time between two wakeups. Each one that had to wait for it, or came within [`PAUSE_MAX`] of the last one,
 /// doubles it, up to that; a later one resets it. Longer would delay orders that come close after one another, shorter is of
-/// no use: the API waits as long between two.
+/// no use, as the API waits as long between two.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
 /// The time between two wakeups when datagrams come on and on. Anybody who reaches the port can send them, and this bounds
@@ -40,14 +40,14 @@ pub(crate) struct Wakeup {
 impl Wakeup {
     /// Binds this address, or another port of it where that one is taken.
     pub(crate) async fn bind(listen: SocketAddr, metrics: Arc<WorkerMetrics>) -> Self {
-        let bound = match UdpSocket::bind(listen).await {
-            Ok(socket) => Ok(socket),
+        let socket = match UdpSocket::bind(listen).await {
+            Ok(socket) => Some(socket),
             Err(error) => {
                 tracing::warn!(%error, %listen, "cannot listen for wakeups here; trying another port");
-                UdpSocket::bind((listen.ip(), 0)).await
+                let other = UdpSocket::bind((listen.ip(), 0)).await;
+                other.inspect_err(|error| tracing::warn!(%error, "no wakeups; orders are found by polling")).ok()
             }
         };
-        let socket = bound.inspect_err(|error| tracing::warn!(%error, "no wakeups; orders are found by polling")).ok();
         Self { socket, reads_from: Instant::now(), pause: PAUSE_MIN, metrics }
     }
 
@@ -126,9 +126,19 @@ mod tests {
 
     type Tested = Result<(), Box<dyn std::error::Error>>;
 
-    async fn wakeup(listen: impl Into<IpAddr>) -> Result<Wakeup, prometheus::Error> {
+    async fn bind(listen: SocketAddr) -> Result<(Wakeup, SocketAddr), Box<dyn std::error::Error>> {
         let metrics = WorkerMetrics::register(&prometheus::Registry::new(), 1)?;
-        Ok(Wakeup::bind((listen.into(), 0).into(), Arc::new(metrics)).await)
+        let wakeup = Wakeup::bind(listen, Arc::new(metrics)).await;
+        let bound = wakeup.socket.as_ref().ok_or("no socket")?.local_addr()?;
+        Ok((wakeup, bound))
+    }
+
+    /// A wakeup, and a socket that sends to it.
+    async fn connected() -> Result<(Wakeup, UdpSocket), Box<dyn std::error::Error>> {
+        let (wakeup, bound) = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+        let api = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        api.connect(bound).await?;
+        Ok((wakeup, api))
     }
 
     #[tokio::test]
@@ -141,11 +151,12 @@ mod tests {
             (Ipv6Addr::UNSPECIFIED.into(), "127.0.0.1", Some(local)),
             (v4, "::1", None),
         ] {
-            let address = wakeup(listen).await?.advertised_address((database.to_owned(), 3306));
             // Not every machine has addresses of both kinds.
-            let Some(bound) = address.bound else { continue };
+            let Ok((wakeup, bound)) = bind((listen, 0).into()).await else { continue };
 
-            assert_eq!(address.find().await, own.map(|own| (own, bound.port()).into()), "{listen} {database}");
+            let address = wakeup.advertised_address((database.to_owned(), 3306)).find().await;
+
+            assert_eq!(address, own.map(|own| (own, bound.port()).into()), "{listen} {database}");
         }
         Ok(())
     }
@@ -154,11 +165,9 @@ mod tests {
     async fn where_its_port_is_taken_another_one_is_bound() -> Tested {
         let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let taken = other.local_addr()?;
-        let metrics = WorkerMetrics::register(&prometheus::Registry::new(), 1)?;
 
-        let wakeup = Wakeup::bind(taken, Arc::new(metrics)).await;
+        let (_, bound) = bind(taken).await?;
 
-        let bound = wakeup.socket.ok_or("no socket")?.local_addr()?;
         assert_eq!(bound.ip(), taken.ip());
         assert_ne!(bound.port(), taken.port());
         Ok(())
@@ -166,16 +175,14 @@ mod tests {
 
     #[tokio::test]
     async fn many_datagrams_are_one_wakeup_and_the_next_comes_after_a_pause() -> Tested {
-        let mut wakeup = wakeup(Ipv4Addr::LOCALHOST).await?;
-        let bound = wakeup.socket.as_ref().ok_or("no socket")?.local_addr()?;
-        let api = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (mut wakeup, api) = connected().await?;
         for _ in 0..100 {
-            api.send_to(b"", bound).await?;
+            api.send(b"").await?;
         }
 
         let start = Instant::now();
         wakeup.notified().await;
-        api.send_to(&[0; 9_000], bound).await?;
+        api.send(&[0; 9_000]).await?;
         wakeup.notified().await;
 
         assert!(start.elapsed() >= PAUSE_MIN, "{:?}", start.elapsed());
@@ -187,13 +194,11 @@ mod tests {
 
     #[tokio::test]
     async fn datagrams_that_come_one_by_one_without_an_end_make_20_wakeups_a_second() -> Tested {
-        let mut wakeup = wakeup(Ipv4Addr::LOCALHOST).await?;
-        let bound = wakeup.socket.as_ref().ok_or("no socket")?.local_addr()?;
-        let api = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (mut wakeup, api) = connected().await?;
         let sending = async {
             // Each comes when the least pause is over.
             for _ in 0..100 {
-                api.send_to(b"", bound).await?;
+                api.send(b"").await?;
                 tokio::time::sleep(PAUSE_MIN + Duration::from_millis(2)).await;
             }
             Ok::<_, std::io::Error>(())

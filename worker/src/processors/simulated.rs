@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clap::ValueEnum;
 use orders_shared::domain::Order;
 
 use super::processor::{ProcessingError, Processor};
@@ -12,9 +13,10 @@ use super::processor::{ProcessingError, Processor};
 /// Work that takes a while and succeeds, except for its faults.
 #[derive(Clone, Debug)]
 pub struct Simulated {
-    duration: Duration,
-    slow: Duration,
-    faults: Faults,
+    pub(crate) duration: Duration,
+    /// In place of the duration, at an attempt with the fault `slow`.
+    pub(crate) slow: Duration,
+    pub(crate) faults: Faults,
 }
 
 /// Which orders go wrong, and how: `fail=0.1,kill=user:13`.
@@ -22,7 +24,7 @@ pub struct Simulated {
 pub struct Faults(Vec<(Fault, Chosen)>);
 
 /// A way to go wrong. Each attempt is chosen by itself, but for `Reject` and `Kill`, which stay with their orders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 enum Fault {
     /// A retryable error.
     Fail,
@@ -42,14 +44,6 @@ enum Chosen {
     Share(f64),
     /// The orders of one user.
     User(i64),
-}
-
-impl Simulated {
-    /// Work that takes `duration`, or `slow` where it is slow.
-    #[must_use]
-    pub fn new(duration: Duration, slow: Duration, faults: Faults) -> Self {
-        Self { duration, slow, faults }
-    }
 }
 
 #[async_trait]
@@ -107,15 +101,8 @@ impl FromStr for Faults {
 
 fn fault(text: &str) -> Result<(Fault, Chosen), String> {
     let (kind, chosen) = text.split_once('=').ok_or_else(|| format!("`{text}` is not kind=share or kind=user:ID"))?;
-    let kind = match kind {
-        "fail" => Fault::Fail,
-        "reject" => Fault::Reject,
-        "panic" => Fault::Panic,
-        "slow" => Fault::Slow,
-        "hang" => Fault::Hang,
-        "kill" => Fault::Kill,
-        other => return Err(format!("`{other}` is none of fail, reject, panic, slow, hang, kill")),
-    };
+    let kind = Fault::from_str(kind, false)
+        .map_err(|_| format!("`{kind}` is none of fail, reject, panic, slow, hang, kill"))?;
     let user = chosen.strip_prefix("user:").map(str::parse);
     let chosen = match (user, chosen.parse()) {
         (Some(Ok(user_id)), _) => Chosen::User(user_id),
