@@ -7,23 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+pub use crate::invalid_setting::InvalidSetting;
 use crate::store::StoreSettings;
-
-/// A setting with an impossible value.
-#[derive(Debug, thiserror::Error)]
-#[error("{name} {why}")]
-pub struct InvalidSetting {
-    name: &'static str,
-    why: String,
-}
-
-impl InvalidSetting {
-    /// The setting's name, and the rest of a sentence that begins with it: `must be …`.
-    #[must_use]
-    pub fn new(name: &'static str, why: impl Into<String>) -> Self {
-        Self { name, why: why.into() }
-    }
-}
 
 /// The command line, with the command `default` where it names none: flags alone belong to that command.
 #[must_use]

@@ -5,6 +5,7 @@ pub mod coalesced;
 pub mod config;
 pub mod domain;
 pub mod http;
+mod invalid_setting;
 pub mod metrics;
 pub mod shutdown;
 pub mod store;
