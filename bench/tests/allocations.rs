@@ -133,13 +133,13 @@ fn place(database_url: &str) -> (Cost, Cost) {
 
 /// What a worker needs for an order, its start and its end included.
 fn complete(database_url: &str) -> Cost {
-    use orders_worker::config::{Cli, Command};
+    use orders_worker::cli::{Cli, Command};
     let orders = 1 + SINGLE + BATCH + BATCHED;
     let arguments =
         format!("orders-worker run --database-url {database_url} --worker-listen 127.0.0.1:0 --worker-concurrency 500");
     let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
-    let listener = runtime.block_on(Listener::bind(args.worker_listen)).expect("a free port");
+    let listener = runtime.block_on(Listener::bind(args.listen.worker_listen)).expect("a free port");
     let database = args.database.store().expect("the settings are sound");
     let processor = Arc::new(UntilNoneIsLeft { left: AtomicUsize::new(orders), stop: stop.clone() });
 

@@ -1,35 +1,21 @@
-//! Settings that both programs have. Here and in each program's own `config` is the only place where the environment
-//! is read.
+//! Settings that both programs have.
+//!
+//! `Invariant:` the environment is read only here and in each program's `cli`.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+pub use crate::invalid_setting::InvalidSetting;
 use crate::store::StoreSettings;
 
-/// A setting with a value that cannot be.
-#[derive(Debug, thiserror::Error)]
-#[error("{name} {why}")]
-pub struct InvalidSetting {
-    name: &'static str,
-    why: String,
-}
-
-impl InvalidSetting {
-    /// The setting's name and a sentence's rest: `must be …`.
-    #[must_use]
-    pub fn new(name: &'static str, why: impl Into<String>) -> Self {
-        Self { name, why: why.into() }
-    }
-}
-
-/// The command line with the command `default` where it names none: flags alone are that command's.
+/// The command line, with the command `default` where it names none: flags alone belong to that command.
 #[must_use]
 pub fn command_line(args: impl IntoIterator<Item = OsString>, default: &str) -> Vec<OsString> {
     let mut args: Vec<_> = args.into_iter().collect();
-    let is_of_all = |arg: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|of_all| arg == of_all);
-    let is_flag = |arg: &OsString| arg.to_string_lossy().starts_with('-') && !is_of_all(arg);
+    let is_global = |arg: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|global| arg == global);
+    let is_flag = |arg: &OsString| arg.to_string_lossy().starts_with('-') && !is_global(arg);
     if args.get(1).is_none_or(is_flag) {
         args.insert(args.len().min(1), default.into());
     }
@@ -43,18 +29,14 @@ pub struct DatabaseArgs {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
 
-    /// Connections to the database that this process holds at most, besides the one for a worker's heartbeats. Too
-    /// few make requests wait for one another; too many, over all processes, reach the server's `max_connections`.
+    /// Connections to the database that this process holds at most, besides the one for a worker's heartbeats. With too few,
+    /// requests wait for one another; too many, over all processes, reach the server's `max_connections`.
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_max_connections: u32,
 }
 
 impl DatabaseArgs {
-    /// The settings, checked.
-    ///
-    /// # Errors
-    ///
-    /// When the URL is not one of a MySQL database. The error does not show the URL.
+    /// The settings, checked. An error does not show the URL.
     pub fn store(&self) -> Result<StoreSettings, InvalidSetting> {
         let settings = StoreSettings::new(&self.database_url, self.database_max_connections)?;
         if let Some(warning) = settings.tls_warning() {
@@ -64,7 +46,7 @@ impl DatabaseArgs {
     }
 }
 
-/// How the process ends.
+/// How the process stops.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct ShutdownArgs {
     /// Seconds that work under way may take to finish after SIGTERM; what is not done by then is handed back.
@@ -83,11 +65,11 @@ impl ShutdownArgs {
 /// How the process logs, on standard output.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
-    /// One line of text or one JSON object an event.
+    /// Each event as a line of text, or as a JSON object on a line.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// Which events, as `level` or `target=level,…`.
+    /// The events to log, as `level` or `target=level,…`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub log_filter: String,
 }

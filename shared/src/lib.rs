@@ -1,10 +1,11 @@
-//! What the API and the worker share: the domain, the store that holds all SQL, and how a process of ours is
-//! configured, observed and stopped.
+//! What the API and the worker share: the domain, the store that holds all SQL, and how a process is configured, observed
+//! and stopped.
 
 pub mod coalesced;
 pub mod config;
 pub mod domain;
 pub mod http;
+mod invalid_setting;
 pub mod metrics;
 pub mod shutdown;
 pub mod store;

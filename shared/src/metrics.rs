@@ -4,10 +4,6 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::{Registry, TextEncoder};
 
 /// A registry with the process's own figures (`process_*`).
-///
-/// # Errors
-///
-/// When they cannot be registered.
 pub fn registry() -> prometheus::Result<Registry> {
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -15,10 +11,6 @@ pub fn registry() -> prometheus::Result<Registry> {
 }
 
 /// Everything registered, in Prometheus' text format.
-///
-/// # Errors
-///
-/// When a metric cannot be written.
 pub fn text(registry: &Registry) -> prometheus::Result<String> {
     TextEncoder::new().encode_to_string(&registry.gather())
 }

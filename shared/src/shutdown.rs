@@ -1,4 +1,4 @@
-//! How a process is told to stop, and until when it may work on.
+//! How a process is told to stop, and how long it may go on working.
 
 use std::io;
 use std::time::Duration;
@@ -6,10 +6,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// One shutdown, seen alike by every part of a process.
-///
-/// It begins when the process is told to stop: nothing new is taken on. It is over when the grace period has passed
-/// since then: what is still under way is given up.
+/// One shutdown, shared by every part of a process. It begins when the process is told to stop: nothing new is taken on. It
+/// is over when the grace period has passed since then: what is still under way is given up.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     begun: CancellationToken,
@@ -30,7 +28,7 @@ impl Shutdown {
         shutdown
     }
 
-    /// Begins the shutdown and gives nobody more time: a part without which there is no work has failed.
+    /// Begins and ends the shutdown at once: a vital part has failed.
     pub fn cut_short(&self) {
         self.begun.cancel();
         self.over.cancel();
@@ -47,31 +45,20 @@ impl Shutdown {
     }
 }
 
-/// A token that is cancelled at the first SIGTERM, SIGINT or SIGHUP: a terminal that goes away asks to end as others do.
-///
-/// SIGQUIT stays what it is to every program: an end at once, for people whom a drain takes too long.
-///
-/// # Errors
-///
-/// When the process cannot listen for signals.
+/// A token that is cancelled at the first SIGTERM, SIGINT or SIGHUP. SIGQUIT still ends the process at once, for people who
+/// cannot wait for a drain.
 pub fn on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Who started the program by `nohup` wants it to outlive the terminal.
+    // A program that was started by `nohup` should outlive the terminal.
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {
-        let hung_up = async {
-            match &mut hangup {
-                Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
-            _ = hung_up => "SIGHUP",
+            Some(()) = async { hangup.as_mut()?.recv().await } => "SIGHUP",
         };
         told.cancel();
         tracing::info!("{signal}: draining");
@@ -79,7 +66,7 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// Whether this process was started with SIGHUP ignored. Where the system does not tell, it was not.
+/// True if this process was started with SIGHUP ignored, as far as the system tells.
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_hangup_ignored(&status))
 }
@@ -95,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nohup_started_is_told_from_what_a_shell_did() {
+    fn a_program_that_nohup_started_ignores_hangups_and_one_that_a_shell_started_does_not() {
         for (mask, is_ignored) in [("0000000000001000", false), ("0000000000001001", true), ("", false), ("?", false)] {
             let status = format!("Name:\torders-api\nSigBlk:\t0000000000000001\nSigIgn:\t{mask}\nSigCgt:\t0\n");
 

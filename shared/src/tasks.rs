@@ -1,4 +1,4 @@
-//! The tasks that a process cannot do without, watched so that none dies unnoticed.
+//! The tasks that a process cannot run without, watched so that none dies unnoticed.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -7,8 +7,8 @@ use std::error::Error;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Tasks with names, each vital: when one ends before its time, the process should end and be started again. Dropping this
-/// aborts them.
+/// Vital tasks with names: when one ends before its time, the process should end and be started again. Dropping this aborts
+/// them.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: JoinSet<Result<(), BoxError>>,
@@ -38,7 +38,7 @@ impl Tasks {
         Self::default()
     }
 
-    /// Starts a task under a name that people know it by, as `intake`. Several may have the same.
+    /// Starts a task under a name that people know, as `intake`. Several may have the same.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_fallible(name, async move {
             task.await;
@@ -55,12 +55,8 @@ impl Tasks {
         self.names.insert(started.id(), name);
     }
 
-    /// Waits until all have ended, as they should once `stop` is cancelled.
-    ///
-    /// # Errors
-    ///
-    /// As soon as one fails: it panics or gives up, at any time, or ends before `stop`. The others can be waited for by another
-    /// call.
+    /// Waits until all have ended, as they should once `stop` is cancelled. Fails as soon as one panics or gives up, or ends
+    /// before `stop`; another call waits for the others.
     pub async fn watch(&mut self, stop: &CancellationToken) -> Result<(), TaskError> {
         while let Some(ended) = self.running.join_next_with_id().await {
             let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
@@ -80,13 +76,13 @@ impl TaskError {
     fn of_join(name: &'static str, error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(panic) => Self::Panicked(name, panic_message(panic.as_ref()).to_owned()),
-            // Nobody aborts a task of these but by dropping them all.
+            // They are only aborted by dropping them all.
             Err(_) => Self::Ended(name),
         }
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 #[must_use]
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
@@ -95,59 +91,51 @@ pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::num::ParseIntError;
     use std::panic::resume_unwind;
 
     use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
 
     use super::*;
 
-    fn with_one_that_runs_on(stop: &CancellationToken) -> Tasks {
-        let mut tasks = Tasks::new();
-        tasks.spawn("other", stop.clone().cancelled_owned());
-        tasks
-    }
-
     #[tokio::test]
-    async fn a_task_that_panics_is_named_while_others_run_on() {
-        let stop = CancellationToken::new();
-        let mut tasks = with_one_that_runs_on(&stop);
-        tasks.spawn("intake", async { resume_unwind(Box::new("out of luck")) });
+    async fn a_task_that_ends_before_its_time_is_named_with_its_reason_while_others_run_on() {
+        struct Bad;
+        impl Drop for Bad {
+            fn drop(&mut self) {
+                resume_unwind(Box::new("in its destructor"));
+            }
+        }
+        let dies = async {
+            drop(Bad);
+            Ok(())
+        };
+        let cases: [(BoxFuture<'static, Result<(), ParseIntError>>, _, _); 4] = [
+            (async { Ok(()) }.boxed(), "the intake ended before its time", None),
+            (async { "x".parse::<u8>().map(|_| ()) }.boxed(), "the intake failed", Some("invalid digit")),
+            (async { resume_unwind(Box::new("out of luck")) }.boxed(), "the intake panicked: out of luck", None),
+            (dies.boxed(), "the intake panicked: in its destructor", None),
+        ];
+        for (task, message, source) in cases {
+            let stop = CancellationToken::new();
+            let mut tasks = Tasks::new();
+            tasks.spawn("other", stop.clone().cancelled_owned());
+            tasks.spawn_fallible("intake", task);
 
-        let failed = tasks.watch(&stop).await.unwrap_err();
+            let failed = tasks.watch(&stop).await.unwrap_err();
 
-        assert_eq!(failed.to_string(), "the intake panicked: out of luck");
-        assert!(tasks.watch(&stop).now_or_never().is_none(), "the other one is still watched");
-        stop.cancel();
-        tasks.watch(&stop).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_task_that_ends_as_if_its_work_were_done_has_failed() {
-        let stop = CancellationToken::new();
-        let mut tasks = with_one_that_runs_on(&stop);
-        tasks.spawn("pruner", async {});
-
-        let failed = tasks.watch(&stop).await.unwrap_err();
-
-        assert_eq!(failed.to_string(), "the pruner ended before its time");
-    }
-
-    #[tokio::test]
-    async fn a_task_that_gives_up_says_why() {
-        let stop = CancellationToken::new();
-        let mut tasks = with_one_that_runs_on(&stop);
-        tasks.spawn_fallible("heartbeat", async { "x".parse::<u8>().map(|_| ()) });
-
-        let failed = tasks.watch(&stop).await.unwrap_err();
-
-        assert_eq!(failed.to_string(), "the heartbeat failed");
-        assert!(failed.source().is_some_and(|why| why.to_string().contains("invalid digit")));
+            assert_eq!(failed.to_string(), message);
+            assert!(source.is_none_or(|source| failed.source().is_some_and(|why| why.to_string().contains(source))));
+            assert!(tasks.watch(&stop).now_or_never().is_none(), "the other one is still watched");
+            stop.cancel();
+            tasks.watch(&stop).await.unwrap();
+        }
     }
 
     #[tokio::test]
     async fn after_the_stop_tasks_may_end_and_still_must_not_panic() {
-        let stop = CancellationToken::new();
-        let mut tasks = with_one_that_runs_on(&stop);
+        let (stop, mut tasks) = (CancellationToken::new(), Tasks::new());
         stop.cancel();
         tasks.spawn("pruner", async {});
         tasks.watch(&stop).await.unwrap();
@@ -155,22 +143,5 @@ mod tests {
         tasks.spawn("intake", async { resume_unwind(Box::new("late")) });
 
         assert!(matches!(tasks.watch(&stop).await, Err(TaskError::Panicked("intake", _))));
-    }
-
-    #[tokio::test]
-    async fn a_panic_in_the_destructor_of_a_task_is_seen() {
-        struct Bad;
-        impl Drop for Bad {
-            fn drop(&mut self) {
-                resume_unwind(Box::new("in its destructor"));
-            }
-        }
-        let stop = CancellationToken::new();
-        let mut tasks = Tasks::new();
-        tasks.spawn("claimer", async { drop(Bad) });
-
-        let failed = tasks.watch(&stop).await.unwrap_err();
-
-        assert_eq!(failed.to_string(), "the claimer panicked: in its destructor");
     }
 }

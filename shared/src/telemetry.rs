@@ -1,5 +1,6 @@
-//! Logs: one event a line on standard output. No line holds a request's body, a password or a key, and none can fail or hold
-//! up who writes it.
+//! Logs: one event a line on standard output.
+//!
+//! `Invariant:` no line holds a request's body, a password or a key, and none can fail or delay the code that writes it.
 
 mod lines;
 
@@ -18,9 +19,9 @@ use tracing_subscriber::EnvFilter;
 use self::lines::LogLines;
 use crate::config::{InvalidSetting, LogArgs, LogFormat};
 
-/// How long the end of a process waits for the reader of its last words. Shorter could cut them off on a loaded machine,
-/// longer would hold the end up where nobody reads.
-const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
+/// How long the end of a process waits for the reader of its last lines. Shorter could cut them off on a loaded machine,
+/// longer would delay the end where nobody reads.
+const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
 
 /// The log of this process. Dropping it waits a moment for the last lines to be written.
 #[derive(Debug)]
@@ -31,11 +32,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Adds the count of lines that were dropped to the metrics of this process.
-    ///
-    /// # Errors
-    ///
-    /// When it is there already.
+    /// Adds the count of dropped lines to the metrics of this process.
     pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.dropped.clone()))
     }
@@ -43,24 +40,20 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.lines.flush(LAST_WORDS_WITHIN);
+        self.lines.flush(LAST_LINES_WITHIN);
     }
 }
 
 /// Starts logging for the whole process.
-///
-/// # Errors
-///
-/// When the filter is none, or logging was started before.
 pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
     let failed =
         |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
     let filter = EnvFilter::try_new(&args.log_filter)
         .map_err(|error| InvalidSetting::new("RUST_LOG", format!("is invalid: {error}")))?;
-    let help = "Log lines that were not written, because nobody read them in time or at all.";
+    let help = "Log lines that were lost because the output was closed or nobody read it in time.";
     let dropped = IntCounter::new("orders_log_lines_dropped_total", help).map_err(|error| failed(&error))?;
     let lines = LogLines::start(dropped.clone(), stdout()).map_err(|error| failed(&error))?;
-    // What fails inside would be told by `eprintln!`, which panics where nobody reads.
+    // Internal errors would go to `eprintln!`, which panics where nobody reads.
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(stdout().is_terminal())
@@ -75,8 +68,7 @@ pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
     Ok(Log { lines, dropped })
 }
 
-/// In place of the standard library's hook, which writes to standard error, and waits for ever where that is full and nobody
-/// reads it.
+/// Replaces the standard library's hook, which writes to standard error and blocks for ever where that is full.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(tracing::field::display);
     let backtrace = Backtrace::capture();
@@ -86,7 +78,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(thread = thread.name(), location, panic = message, backtrace, "a panic");
 }
 
-/// The exit code of a program that ended so. Why it failed it tells on standard error, if somebody reads that.
+/// The exit code of a program that ended so. Writes the error to standard error, if somebody reads that.
 pub fn exit_code(ended: Result<ExitCode, impl Debug>) -> ExitCode {
     let error = match ended {
         Ok(code) => return code,
@@ -98,7 +90,7 @@ pub fn exit_code(ended: Result<ExitCode, impl Debug>) -> ExitCode {
         let _ = written.send(());
     });
     if writing.is_ok() {
-        let _ = is_written.recv_timeout(LAST_WORDS_WITHIN);
+        let _ = is_written.recv_timeout(LAST_LINES_WITHIN);
     }
     ExitCode::FAILURE
 }

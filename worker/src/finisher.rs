@@ -1,14 +1,17 @@
+//! Commits outcomes in batches: each commit takes all that have come in since the one before.
+//!
+//! `Invariant:` a slot gets free only when the outcome of its order is committed.
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Claim, FailedAttempt};
 use orders_shared::store::{Partly, Store, StoreError};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::desk::{Outcome, WorkResult};
-use crate::health::Health;
+use crate::executor::{Outcome, WorkResult};
 use crate::metrics::WorkerMetrics;
 
 /// Outcomes that one commit takes at most.
@@ -16,23 +19,22 @@ const FINISH_BATCH_MAX: usize = 1_000;
 
 /// Wait before outcomes that were not committed are tried again; up to twice as long, so that workers that met in a
 /// deadlock do not meet again.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
+const COMMIT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// Wait before an outcome is tried again that the database refuses for a reason that does not pass by itself.
-const REFUSED_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Wait before an outcome is tried again that the database rejects for a reason that does not pass by itself.
+const REJECTED_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Finishers of one worker. While one waits for its commit, the other's statement runs; more would only make the batches
 /// smaller.
 pub(crate) const FINISHERS: usize = 2;
 
-/// Where finishers find what has ended.
-pub(crate) type Endings = Arc<Mutex<mpsc::UnboundedReceiver<WorkResult>>>;
+/// Where the finishers take the results from.
+pub(crate) type Results = Arc<Mutex<mpsc::UnboundedReceiver<WorkResult>>>;
 
-/// Commits outcomes in batches: each commit takes all that have come in since the one before.
 pub(crate) struct Finisher {
     store: Store,
-    endings: Endings,
-    health: Arc<Health>,
+    results: Results,
+    rejection: watch::Sender<Option<String>>,
     metrics: Arc<WorkerMetrics>,
     done: Outcomes<Claim>,
     handed_back: Outcomes<Claim>,
@@ -42,65 +44,59 @@ pub(crate) struct Finisher {
 /// The outcomes of one kind that are to be committed, each with the slots that it holds.
 struct Outcomes<T> {
     waiting: Vec<(T, OwnedSemaphorePermit)>,
-    /// The database refuses these, each for itself: they are tried apart, and hold no other up.
-    refused: Vec<(T, OwnedSemaphorePermit)>,
-    /// Why.
-    why: Option<String>,
+    /// The database rejects each of these: they are tried one by one, and hold no other up.
+    rejected: Vec<(T, OwnedSemaphorePermit)>,
+    rejection: Option<String>,
 }
 
 impl Finisher {
-    pub(crate) fn new(store: Store, endings: Endings, health: Arc<Health>, metrics: Arc<WorkerMetrics>) -> Self {
+    pub(crate) fn new(store: Store, results: Results, metrics: Arc<WorkerMetrics>) -> Self {
         let (done, handed_back, failed) = (Outcomes::default(), Outcomes::default(), Outcomes::default());
-        Self { store, endings, health, metrics, done, handed_back, failed }
+        Self { store, results, rejection: watch::Sender::new(None), metrics, done, handed_back, failed }
     }
 
-    /// Runs until every sender of endings is gone and every outcome is committed.
+    /// Why the database rejects an outcome, while it does: what keeps this worker from its work though the database answers.
+    pub(crate) fn rejection(&self) -> watch::Receiver<Option<String>> {
+        self.rejection.subscribe()
+    }
+
+    /// Runs until every sender of results is gone and every outcome is committed.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(FINISH_BATCH_MAX);
-        let mut try_refused_at = Instant::now();
+        let mut try_rejected_at = Instant::now();
         let mut more = true;
         loop {
-            if self.waits() {
-                tokio::time::sleep(RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
-                // Locked, it is the other one who waits for more.
-                if let Ok(mut endings) = self.endings.try_lock() {
-                    while let Ok(ending) = endings.try_recv() {
-                        batch.push(ending);
+            if self.has_waiting() {
+                sleep(COMMIT_RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
+                // Where it is locked, the other finisher waits for more.
+                if let Ok(mut results) = self.results.try_lock() {
+                    while let Ok(result) = results.try_recv() {
+                        batch.push(result);
                     }
                 }
-            } else if more || self.is_refused() {
+            } else if more || self.has_rejected() {
                 tokio::select! {
-                    received = receive(&self.endings, &mut batch), if more => more = received > 0,
-                    () = tokio::time::sleep_until(try_refused_at), if self.is_refused() => {}
+                    received = receive(&self.results, &mut batch), if more => more = received > 0,
+                    () = sleep_until(try_rejected_at), if self.has_rejected() => {}
                 }
             } else {
                 return;
             }
-            batch.drain(..).for_each(|ending| self.add(ending));
-            let tries_refused = self.is_refused() && Instant::now() >= try_refused_at;
-            if tries_refused {
-                try_refused_at = Instant::now() + REFUSED_RETRY_AFTER;
+            batch.drain(..).for_each(|result| self.add(result));
+            let tries_rejected = self.has_rejected() && Instant::now() >= try_rejected_at;
+            if tries_rejected {
+                try_rejected_at = Instant::now() + REJECTED_RETRY_AFTER;
             }
-            Box::pin(self.commit(tries_refused)).await;
+            Box::pin(self.commit(tries_rejected)).await;
         }
     }
 
-    /// Commits what the database takes; the rest stays where it is.
-    async fn commit(&mut self, refused_too: bool) {
-        let (store, metrics) = (&self.store, &self.metrics);
-        self.done.commit(refused_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
-        self.handed_back.commit(refused_too, |claims| store.release(claims), |it| metrics.released(it)).await;
-        self.failed.commit(refused_too, |attempts| store.fail(attempts), |it| metrics.settled(it)).await;
-        let why = [&self.done.why, &self.handed_back.why, &self.failed.why];
-        self.health.refused(why.into_iter().flatten().next().cloned());
-    }
-
-    fn waits(&self) -> bool {
+    fn has_waiting(&self) -> bool {
         !(self.done.waiting.is_empty() && self.handed_back.waiting.is_empty() && self.failed.waiting.is_empty())
     }
 
-    fn is_refused(&self) -> bool {
-        !(self.done.refused.is_empty() && self.handed_back.refused.is_empty() && self.failed.refused.is_empty())
+    fn has_rejected(&self) -> bool {
+        !(self.done.rejected.is_empty() && self.handed_back.rejected.is_empty() && self.failed.rejected.is_empty())
     }
 
     fn add(&mut self, WorkResult { claim, outcome, slots }: WorkResult) {
@@ -112,23 +108,33 @@ impl Finisher {
             }
         }
     }
+
+    /// Commits what the database takes; the rest stays where it is.
+    async fn commit(&mut self, rejected_too: bool) {
+        let (store, metrics) = (&self.store, &self.metrics);
+        self.done.commit(rejected_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
+        self.handed_back.commit(rejected_too, |claims| store.release(claims), |it| metrics.released(it)).await;
+        self.failed.commit(rejected_too, |attempts| store.fail(attempts), |it| metrics.settled(it)).await;
+        let rejections = [&self.done.rejection, &self.handed_back.rejection, &self.failed.rejection];
+        self.rejection.send_replace(rejections.into_iter().flatten().next().cloned());
+    }
 }
 
-/// Waits until something has ended, and takes it; nothing, once nothing will come any more.
-async fn receive(endings: &Endings, batch: &mut Vec<WorkResult>) -> usize {
-    endings.lock().await.recv_many(batch, FINISH_BATCH_MAX).await
+/// Waits for results and takes them; none, once none will come any more.
+async fn receive(results: &Results, batch: &mut Vec<WorkResult>) -> usize {
+    results.lock().await.recv_many(batch, FINISH_BATCH_MAX).await
 }
 
 impl<T> Outcomes<T> {
-    /// Commits all that wait, in halves where the database refuses a batch for good, until a single bad one is found.
+    /// Commits all that wait, in halves where the database rejects a batch for good, until a single bad one is found.
     /// The claims' tokens make trying again safe.
-    async fn commit<Done, Fut>(&mut self, refused_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Done))
+    async fn commit<Done, Fut>(&mut self, rejected_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Done))
     where
         Fut: Future<Output = Result<Partly<T, Done>, (Vec<T>, StoreError)>>,
     {
         let mut batches: Vec<Vec<_>> = Vec::new();
-        if refused_too {
-            batches.extend(self.refused.drain(..).map(|one| vec![one]));
+        if rejected_too {
+            batches.extend(self.rejected.drain(..).map(|one| vec![one]));
         }
         while !self.waiting.is_empty() {
             let some = self.waiting.len().min(FINISH_BATCH_MAX);
@@ -143,30 +149,30 @@ impl<T> Outcomes<T> {
                     self.waiting.extend(busy.into_iter().zip(slots));
                 }
                 Err((back, error)) => {
-                    let (passing, outcomes) = (error.is_passing(), back.len());
+                    let outcomes = back.len();
                     tracing::warn!(error = &error as &dyn Error, outcomes, "not committed; trying again");
                     let mut back: Vec<_> = back.into_iter().zip(slots).collect();
-                    if passing {
+                    if error.is_passing() {
                         self.waiting.extend(back);
                     } else if outcomes > 1 {
                         batches.push(back.split_off(outcomes / 2));
                         batches.push(back);
                     } else {
                         let cause = error.source().map(ToString::to_string).unwrap_or_default();
-                        self.why = Some(format!("{error}: {cause}"));
-                        self.refused.extend(back);
+                        self.rejection = Some(format!("{error}: {cause}"));
+                        self.rejected.extend(back);
                     }
                 }
             }
         }
-        if self.refused.is_empty() {
-            self.why = None;
+        if self.rejected.is_empty() {
+            self.rejection = None;
         }
     }
 }
 
 impl<T> Default for Outcomes<T> {
     fn default() -> Self {
-        Self { waiting: Vec::new(), refused: Vec::new(), why: None }
+        Self { waiting: Vec::new(), rejected: Vec::new(), rejection: None }
     }
 }

@@ -2,59 +2,40 @@
 //!
 //! `Invariant:` no transaction and no connection is held while an order is worked on.
 
-mod bell;
-pub mod config;
-mod desk;
-mod fetcher;
+mod claim_cursor;
+mod claim_schedule;
+mod claimer;
+pub mod cli;
+mod executor;
 mod finisher;
-mod head;
-mod health;
-mod heart;
+mod heartbeat;
 mod metrics;
-mod processor;
+mod processors;
 mod rescuer;
-mod simulated;
+mod wakeup;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Registration, RetryPolicy, WorkerId};
+use orders_shared::domain::{Registration, WorkerId};
 use orders_shared::http::{Capacity, Drain, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
-use poem::{EndpointExt, Response, Route, get, handler, web::Data};
+use poem::{EndpointExt, Response, get, handler, web::Data};
 use prometheus::Registry;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::bell::Bell;
-use crate::desk::{Desk, Rules};
-use crate::fetcher::Fetcher;
+use crate::claimer::Claimer;
+pub use crate::cli::WorkerSettings;
+use crate::executor::Executor;
 use crate::finisher::{FINISHERS, Finisher};
-use crate::health::Health;
-use crate::heart::Heart;
+use crate::heartbeat::Heartbeats;
 use crate::metrics::WorkerMetrics;
-pub use crate::processor::{ProcessingError, Processor};
+pub use crate::processors::{Faults, ProcessingError, Processor, Simulated};
 use crate::rescuer::Rescuer;
-pub use crate::simulated::{Faults, Simulated};
-
-/// How one worker process works.
-#[derive(Clone, Copy, Debug)]
-pub struct WorkerSettings {
-    /// Orders worked on at once.
-    pub concurrency: u32,
-    /// Wait between looks at an empty queue.
-    pub poll: Duration,
-    /// Time that one attempt may take.
-    pub timeout: Duration,
-    /// What follows an attempt that failed.
-    pub retries: RetryPolicy,
-    /// Without a heartbeat for this long, this worker is dead to the others.
-    pub dead_after: Duration,
-    /// Time that orders under way have to finish at shutdown.
-    pub grace: Duration,
-}
+use crate::wakeup::Wakeup;
 
 /// Connections to the ops endpoints at most: far more than probes and scrapers need, few enough that strangers on them take no
 /// memory that the work needs.
@@ -71,11 +52,9 @@ const LAST_COMMITS: Duration = Duration::from_secs(1);
 const LAST_STEP: Duration = Duration::from_millis(300);
 
 /// Runs one worker until `stop`; then claims no more, finishes what it holds within the grace period, hands back the
-/// rest, and returns. Its figures are added to `registry`.
+/// rest, and returns. Its metrics are added to `registry`.
 ///
-/// # Errors
-///
-/// When the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP
+/// Fails when the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP
 /// LOCKED, or another vital task fails. What the worker holds is then handed back at once.
 pub async fn run(
     database: StoreSettings,
@@ -88,52 +67,62 @@ pub async fn run(
     let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX, database.connections_max())?;
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
-    let bell = Bell::hang(listener.address(), Arc::clone(&metrics)).await;
+    let wakeup = Wakeup::bind(listener.address(), Arc::clone(&metrics)).await;
     let (host, port) = database.server();
-    let door = bell.door((host.to_owned(), port));
+    let advertised_address = wakeup.advertised_address((host.to_owned(), port));
     let heartbeat_store = Store::new(database.single());
     let store = Store::new(database.with_work_connections(WORK_CONNECTIONS));
-    let health = [(); FINISHERS].map(|()| Arc::new(Health::default()));
+    let (results, received) = mpsc::unbounded_channel();
+    let received = Arc::new(Mutex::new(received));
+    let finishers = [(); FINISHERS].map(|()| Finisher::new(store.clone(), Arc::clone(&received), Arc::clone(&metrics)));
+    // Once the finishers are gone, the executor must see that nobody takes its results.
+    drop(received);
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
     let mut vital = Vital { work: Tasks::new(), presence: Tasks::new(), drained: CancellationToken::new(), stop };
 
     let (readiness, readiness_reader) = Readiness::new(vital.stop.clone());
-    let readiness = readiness.and({
-        let health = health.clone();
-        move || health.iter().find_map(|health| health.fault())
-    });
+    let rejections = finishers.each_ref().map(Finisher::rejection);
+    let readiness = readiness.and(move || rejections.iter().find_map(|rejection| rejection.borrow().clone()));
     let drain = Drain::at_once(vital.drained.clone(), LAST_STEP);
+    let routes = ops_routes(readiness).at("/metrics/prometheus", get(scrape.data(registry)));
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
-    vital.presence.spawn("ops server", serve(listener, routes(readiness, registry), drain, capacity));
-    let registration = registration(settings);
-    let heart = Heart::new(heartbeat_store.clone(), store.clone(), door, registration.clone(), Arc::clone(&metrics));
-    let identity = heart.identity();
-    vital.presence.spawn_fallible("heartbeat", heart.run(vital.drained.clone()));
-    let rescuer = Rescuer::new(store.clone(), identity.clone(), registration, Arc::clone(&metrics));
+    vital.presence.spawn("ops server", serve(listener, routes, drain, capacity));
+    let (registration, identity) = (registration(settings), watch::Sender::new(None));
+    let rescuer = Rescuer {
+        store: store.clone(),
+        identity: identity.subscribe(),
+        registration: registration.clone(),
+        clock_is_behind: false,
+        metrics: Arc::clone(&metrics),
+    };
+    let executor = Executor::new(processor, results, settings, Arc::clone(&metrics));
+    let claimer =
+        Claimer::new(store.clone(), executor, identity.subscribe(), wakeup, settings.poll, Arc::clone(&metrics));
+    let heartbeats = Heartbeats {
+        heartbeat_store: heartbeat_store.clone(),
+        store: store.clone(),
+        advertised_address,
+        registration,
+        identity,
+        metrics,
+    };
+    vital.presence.spawn_fallible("heartbeat", heartbeats.run(vital.drained.clone()));
     vital.work.spawn("rescuer", rescuer.run(shutdown.clone()));
-    let (ended, endings) = mpsc::unbounded_channel();
-    let endings = Arc::new(Mutex::new(endings));
-    for health in health {
-        let finisher = Finisher::new(store.clone(), Arc::clone(&endings), health, Arc::clone(&metrics));
+    for finisher in finishers {
         vital.work.spawn("finisher", finisher.run());
     }
-    // Once the finishers are gone, who has an outcome must see that nobody takes it.
-    drop(endings);
-    let WorkerSettings { concurrency, timeout, retries, .. } = settings;
-    let desk = Desk::new(processor, ended, Rules { concurrency, timeout, retries }, Arc::clone(&metrics));
-    let fetcher = Fetcher::new(store.clone(), desk, identity, bell, settings.poll, metrics);
-    vital.work.spawn("claimer", fetcher.run(shutdown.clone()));
+    vital.work.spawn("claimer", claimer.run(shutdown.clone()));
 
-    let ended = vital.see_to_the_end(&shutdown).await;
+    let ended = vital.run_to_end(&shutdown).await;
     tokio::join!(store.close(), heartbeat_store.close());
     Ok(ended?)
 }
 
-/// The tasks without which a worker is none.
+/// The tasks that a worker cannot run without.
 struct Vital {
-    /// End by themselves after `stop`, when the last order is finished or handed back.
+    /// These end by themselves after `stop`, when the last order is finished or handed back.
     work: Tasks,
-    /// The ops endpoints answer, and the heart beats, until then.
+    /// The ops endpoints and the heartbeat, which go on until then.
     presence: Tasks,
     stop: CancellationToken,
     drained: CancellationToken,
@@ -141,7 +130,7 @@ struct Vital {
 
 impl Vital {
     /// Waits until the work is done. When a task fails there is no more time for it: others take it over.
-    async fn see_to_the_end(mut self, shutdown: &Shutdown) -> Result<(), TaskError> {
+    async fn run_to_end(mut self, shutdown: &Shutdown) -> Result<(), TaskError> {
         let mut too_late = Box::pin(async {
             shutdown.over().await;
             tokio::time::sleep(LAST_COMMITS).await;
@@ -185,10 +174,6 @@ fn registration(settings: WorkerSettings) -> Registration {
         wakeup_address: None,
         dead_after: settings.dead_after,
     }
-}
-
-fn routes(readiness: Readiness, registry: Registry) -> Route {
-    ops_routes(readiness).at("/metrics/prometheus", get(scrape.data(registry)))
 }
 
 #[handler]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::{metrics, shutdown, telemetry};
-use orders_worker::config::{Cli, Command, HealthcheckArgs, RunArgs};
+use orders_worker::cli::{Cli, Command, ListenArgs, RunArgs};
 
 fn main() -> ExitCode {
     telemetry::exit_code(run())
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(command());
-    // A name server that does not answer, or work that blocks its thread, must not hold the end up.
+    // A name server that does not answer, or work that blocks its thread, must not delay the exit.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
 }
@@ -22,7 +22,7 @@ fn run() -> anyhow::Result<ExitCode> {
 async fn command() -> anyhow::Result<()> {
     match Cli::read().command {
         Command::Run(args) => work(*args).await,
-        Command::Healthcheck(HealthcheckArgs { worker_listen }) => Ok(healthcheck(worker_listen).await?),
+        Command::Healthcheck(ListenArgs { worker_listen }) => Ok(healthcheck(worker_listen).await?),
     }
 }
 
@@ -31,9 +31,10 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     let registry = metrics::registry()?;
     log.register(&registry)?;
     let database = args.database.store()?;
-    let listener = Listener::bind(args.worker_listen)
+    let address = args.listen.worker_listen;
+    let listener = Listener::bind(address)
         .await
-        .map_err(|error| anyhow::anyhow!("cannot listen on {} (WORKER_LISTEN): {error}", args.worker_listen))?;
+        .map_err(|error| anyhow::anyhow!("cannot listen on {address} (WORKER_LISTEN): {error}"))?;
     let processor = Arc::new(args.simulated());
     orders_worker::run(database, listener, processor, registry, args.worker(), shutdown::on_signal()?).await
 }

@@ -1,7 +1,11 @@
-use orders_shared::store::{Finished, Rescued, Settled};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+//! What one worker process counts.
 
-/// What one worker process counts.
+use orders_shared::store::{Finished, Rescued, Settled};
+use prometheus::{
+    Histogram, IntCounter, IntGauge, Registry, histogram_opts, register_histogram_with_registry,
+    register_int_counter_with_registry as counter, register_int_gauge_with_registry as gauge,
+};
+
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
     claimed: IntCounter,
@@ -12,58 +16,43 @@ pub(crate) struct WorkerMetrics {
     rescued: IntCounter,
     poisonous: IntCounter,
     stale: IntCounter,
-    batch: Histogram,
-    /// Rings that made this worker look.
-    pub(crate) rings: IntCounter,
-    /// Times that others declared this worker dead.
+    claim_batch_size: Histogram,
+    pub(crate) wakeups: IntCounter,
     pub(crate) deaths: IntCounter,
-    /// Slots in which an order is being worked on.
-    pub(crate) busy: IntGauge,
+    pub(crate) slots_busy: IntGauge,
 }
 
 impl WorkerMetrics {
-    pub(crate) fn register(registry: &Registry, concurrency: u32) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let batch = Histogram::with_opts(
-            HistogramOpts::new("orders_claim_batch_size", "Orders a claim took.")
-                .buckets(vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
-        )?;
-        registry.register(Box::new(batch.clone()))?;
-        gauge("orders_worker_slots", "Orders that this worker can work on at once.")?.set(concurrency.into());
+    pub(crate) fn register(r: &Registry, concurrency: u32) -> prometheus::Result<Self> {
+        gauge!("orders_worker_slots", "Orders that this worker can work on at once.", r)?.set(concurrency.into());
+        let batch = histogram_opts!(
+            "orders_claim_batch_size",
+            "Orders that one claim took.",
+            vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
+        );
         Ok(Self {
-            claimed: counter("orders_claimed_total", "Orders that this worker claimed.")?,
-            completed: counter("orders_completed_total", "Orders that this worker completed.")?,
-            released: counter("orders_released_total", "Orders that this worker handed back to the queue.")?,
-            retried: counter(
-                "orders_retried_total",
-                "Attempts of this worker that failed and are followed by another.",
-            )?,
-            failed: counter("orders_failed_total", "Orders that are FAILED since an attempt of this worker.")?,
-            rescued: counter("orders_rescued_total", "Orders that this worker took back from dead workers.")?,
-            poisonous: counter(
+            claimed: counter!("orders_claimed_total", "Orders that this worker claimed.", r)?,
+            completed: counter!("orders_completed_total", "Orders that this worker completed.", r)?,
+            released: counter!("orders_released_total", "Orders that this worker handed back to the queue.", r)?,
+            retried: counter!("orders_retried_total", "Attempts of this worker that failed and will be retried.", r)?,
+            failed: counter!("orders_failed_total", "Orders that became FAILED by an attempt of this worker.", r)?,
+            rescued: counter!("orders_rescued_total", "Orders that this worker took back from dead workers.", r)?,
+            poisonous: counter!(
                 "orders_poisonous_total",
-                "Orders that this worker made FAILED after their third rescue.",
+                "Orders that this worker made FAILED because they were rescued too often.",
+                r
             )?,
-            stale: counter("orders_stale_outcomes_total", "Outcomes refused because the claim was lost.")?,
-            batch,
-            rings: counter("orders_worker_wakeups_total", "Rings of the API that made this worker look for orders.")?,
-            deaths: counter("orders_worker_deaths_total", "Times that others declared this worker dead.")?,
-            busy: gauge("orders_worker_slots_busy", "Slots in which an order is being worked on.")?,
+            stale: counter!("orders_stale_outcomes_total", "Outcomes rejected because the claim was lost.", r)?,
+            claim_batch_size: register_histogram_with_registry!(batch, r)?,
+            wakeups: counter!("orders_worker_wakeups_total", "Wakeups that made this worker claim at once.", r)?,
+            deaths: counter!("orders_worker_deaths_total", "Times that others declared this worker dead.", r)?,
+            slots_busy: gauge!("orders_worker_slots_busy", "Slots in which an order is being worked on.", r)?,
         })
     }
 
     pub(crate) fn claimed(&self, orders: usize) {
         self.claimed.inc_by(orders as u64);
-        self.batch.observe(f64::from(u32::try_from(orders).unwrap_or(u32::MAX)));
+        self.claim_batch_size.observe(f64::from(u32::try_from(orders).unwrap_or(u32::MAX)));
     }
 
     pub(crate) fn completed(&self, finished: Finished) {

@@ -1,3 +1,5 @@
+//! Declares workers dead whose heartbeats have expired, and takes their orders back. Every live worker does so; none leads.
+
 use std::sync::Arc;
 
 use orders_shared::domain::Registration;
@@ -5,40 +7,28 @@ use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Rescued, Store, StoreError};
 use tokio::sync::watch;
 
-use crate::heart::{Identity, interval};
+use crate::heartbeat::{Identity, interval};
 use crate::metrics::WorkerMetrics;
 
-/// Declares workers dead whose heartbeats have run out, and takes their orders back. Every live worker does so; none
-/// leads.
 pub(crate) struct Rescuer {
-    store: Store,
-    /// Who this worker is; while it is nobody it judges nobody.
-    identity: watch::Receiver<Option<Identity>>,
-    registration: Registration,
-    clock_is_behind: bool,
-    metrics: Arc<WorkerMetrics>,
+    pub(crate) store: Store,
+    /// While this worker is not registered it declares no other one dead.
+    pub(crate) identity: watch::Receiver<Option<Identity>>,
+    pub(crate) registration: Registration,
+    pub(crate) clock_is_behind: bool,
+    pub(crate) metrics: Arc<WorkerMetrics>,
 }
 
 impl Rescuer {
-    pub(crate) fn new(
-        store: Store,
-        identity: watch::Receiver<Option<Identity>>,
-        registration: Registration,
-        metrics: Arc<WorkerMetrics>,
-    ) -> Self {
-        Self { store, identity, registration, clock_is_behind: false, metrics }
-    }
-
-    /// Looks for dead workers as often as they should have beaten, until the shutdown begins.
+    /// Looks for dead workers as often as they should have sent heartbeats, until the shutdown begins.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let every = interval(self.registration.dead_after);
         while tokio::time::timeout(every, shutdown.begun()).await.is_err() {
             let identity = *self.identity.borrow();
-            if let Some(Identity { worker_id, .. }) = identity {
-                self.registration.worker_id = worker_id;
-                if let Err(error) = self.rescue().await {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");
-                }
+            let Some(Identity { worker_id, .. }) = identity else { continue };
+            self.registration.worker_id = worker_id;
+            if let Err(error) = self.rescue().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");
             }
         }
     }
@@ -51,7 +41,7 @@ impl Rescuer {
         }
         let dead = self.store.expire_workers(&self.registration).await?;
         if dead > 0 {
-            tracing::warn!(dead, "workers are dead: no heartbeat for too long");
+            tracing::warn!(dead, "workers are dead: they sent no heartbeat for too long");
         }
         let mut after = None;
         loop {

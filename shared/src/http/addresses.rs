@@ -1,16 +1,17 @@
+//! How many connections each address has, so that none can take them all.
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Of the connections that there is room for, so much one address has at most. Less would turn away clients behind one
-/// proxy while there is room, more would let one stranger shut all others out.
+/// The share of all connections that one address has at most. Less would turn away clients behind one proxy while there is
+/// room, more would let one stranger shut all others out.
 const SHARE_OF_ONE: (usize, usize) = (3, 4);
 
-/// How many connections each address has.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses {
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    most: usize,
+    max: usize,
 }
 
 /// A connection of an address, counted until this is dropped.
@@ -22,9 +23,9 @@ pub(super) struct Counted {
 
 impl Addresses {
     /// For a server with room for so many connections.
-    pub(super) fn sharing(places: usize) -> Self {
+    pub(super) fn sharing(connections: usize) -> Self {
         let (part, of) = SHARE_OF_ONE;
-        Self { counts: Arc::default(), most: (places * part / of).max(1) }
+        Self { counts: Arc::default(), max: (connections * part / of).max(1) }
     }
 
     /// Counts one more connection of this address, unless it has all that it may have.
@@ -32,7 +33,7 @@ impl Addresses {
         let address = network_of(address);
         let mut counts = self.counts();
         let count = counts.entry(address).or_default();
-        if *count >= self.most {
+        if *count >= self.max {
             return None;
         }
         *count += 1;
@@ -56,7 +57,7 @@ impl Drop for Counted {
     }
 }
 
-/// Whoever has one address of version 6 has 2^64 of them (RFC 4291, section 2.5.1): they count as one.
+/// One host of IPv6 has 2^64 addresses (RFC 4291, section 2.5.1): they count as one.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -80,11 +81,11 @@ mod tests {
         assert!(addresses.enter(one).is_some());
         drop(of_one);
 
-        assert!(addresses.counts().is_empty(), "nobody is kept in mind");
+        assert!(addresses.counts().is_empty(), "no address is kept");
     }
 
     #[test]
-    fn the_addresses_of_one_network_of_version_6_are_one() {
+    fn the_addresses_of_one_network_of_ipv6_are_one() {
         let of = |text: &str| network_of(text.parse().unwrap());
 
         assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));

@@ -16,10 +16,6 @@ pub struct Listener {
 
 impl Listener {
     /// Listens on `address`; port 0 takes a free one.
-    ///
-    /// # Errors
-    ///
-    /// When the address is taken or not ours.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -37,8 +33,7 @@ impl Listener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
-                    // An answer in two small segments would otherwise wait 40 ms for the client's delayed ACK.
-                    // A connection that is gone already shows itself at its first read.
+                    // Without it, an answer in two small segments would wait 40 ms for the client's delayed ACK.
                     let _ = stream.set_nodelay(true);
                     return (stream, remote);
                 }
@@ -50,10 +45,10 @@ impl Listener {
         }
     }
 
-    /// Closes the port. What is returned was connected before, in its clients' eyes.
+    /// Closes the port, and returns the connections that it has not accepted: to their clients they are connected already.
     pub(super) fn close(self) -> Vec<(TcpStream, SocketAddr)> {
         let mut waiting = Vec::new();
-        // Asked by way of the runtime, a connection that has just come might not be known yet.
+        // The runtime might not know yet of a connection that has just come.
         if let Ok(listener) = self.listener.into_std() {
             while let Ok((stream, remote)) = listener.accept() {
                 let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));

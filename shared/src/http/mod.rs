@@ -1,11 +1,11 @@
-//! What every HTTP port of ours has: a careful server, health, metrics.
+//! What every HTTP port of the project has: a server that bounds what strangers can take, health, and metrics.
 
 mod addresses;
 mod capacity;
+mod deadlines;
 mod healthcheck;
 mod listener;
 mod ops;
-mod pace;
 mod server;
 mod watch;
 

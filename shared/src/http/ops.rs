@@ -1,3 +1,5 @@
+//! What load balancers and monitors ask of both programs: `/livez`, `/readyz` and the metrics.
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +17,11 @@ use crate::store::{ErrorKind, SchemaState, Store, StoreError};
 /// The media type of Prometheus' text format.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Between two looks at the database: everybody may ask, and is answered by the next one.
-const LOOKS_APART: Duration = Duration::from_millis(200);
+/// Time between two checks of the database, each of which answers all who have asked by then.
+const CHECKS_APART: Duration = Duration::from_millis(200);
 
-/// How long a database may be too busy to be looked at until that is a fault. Shorter would take a process out of service for a
-/// burst, longer would have it be sent work that it can only refuse.
+/// How long a database may be too busy for a check until that is a fault. Shorter would take a process out of service for a
+/// burst, longer would have it be sent work that it can only reject.
 const BUSY_FOR: Duration = Duration::from_secs(10);
 
 /// Whether this process should be sent work.
@@ -30,14 +32,14 @@ pub struct Readiness {
     own: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
-/// Looks at the database for all who ask for the readiness, until nobody can any more.
+/// Checks the database for all who ask for the readiness, until nobody can any more.
 pub struct ReadinessReader(Reader<Option<String>>);
 
 impl Readiness {
     /// Ready while `stop` is not cancelled, the database answers and takes writes, and its schema is this binary's.
     #[must_use]
     pub fn new(stop: CancellationToken) -> (Self, ReadinessReader) {
-        let (database, reader) = Coalesced::new(LOOKS_APART);
+        let (database, reader) = Coalesced::new(CHECKS_APART);
         (Self { stop, database, own: Arc::new(|| None) }, ReadinessReader(reader))
     }
 
@@ -61,49 +63,46 @@ impl Readiness {
 }
 
 impl ReadinessReader {
-    /// Looks at this database.
+    /// Checks this database.
     pub async fn run(self, store: Store) {
         let last =
-            Mutex::new(Last { fault: Some("the database has not been reached yet".to_owned()), busy_since: None });
+            Mutex::new(LastCheck { fault: Some("the database has not been reached yet".to_owned()), busy_since: None });
         self.0.run(|| fault_of(&store, &last)).await;
     }
 }
 
-/// What is known of the last looks at the database.
-struct Last {
-    /// What the last one found that was answered.
+struct LastCheck {
+    /// What the last check found that the database answered.
     fault: Option<String>,
-    /// Since when the database has been too busy to answer one.
+    /// When the database became too busy for a check.
     busy_since: Option<Instant>,
 }
 
-impl Last {
+impl LastCheck {
     fn answered(&mut self, fault: Option<String>) -> Option<String> {
         *self = Self { fault: fault.clone(), busy_since: None };
         fault
     }
 
-    /// The fault of the last look, while the database has not been busy for long.
+    /// The fault of the last check, while the database has not been busy for long.
     fn busy(&mut self, now: Instant) -> Option<String> {
-        let since = *self.busy_since.get_or_insert(now);
-        if now - since < BUSY_FOR {
+        if now - *self.busy_since.get_or_insert(now) < BUSY_FOR {
             return self.fault.clone();
         }
         Some("the database is busy, or has no connection left for us".to_owned())
     }
 }
 
-/// What keeps this process from its work.
-async fn fault_of(store: &Store, last: &Mutex<Last>) -> Option<String> {
-    let looked = async {
+async fn fault_of(store: &Store, last: &Mutex<LastCheck>) -> Option<String> {
+    let checked = async {
         match store.schema_state().await? {
             SchemaState::Current => Ok(store.write_obstacle().await?.map(str::to_owned)),
             state => Ok(Some(state.to_string())),
         }
     };
-    let looked: Result<_, StoreError> = looked.await;
+    let checked: Result<_, StoreError> = checked.await;
     let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-    match looked {
+    match checked {
         Ok(fault) => last.answered(fault),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
@@ -155,13 +154,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_database_is_a_fault_once_it_has_been_so_for_long_however_seldom_it_is_looked_at() {
+    fn a_busy_database_is_a_fault_once_it_has_been_so_for_long_however_seldom_it_is_checked() {
         let start = Instant::now();
-        let mut last = Last { fault: Some("not reached".to_owned()), busy_since: None };
+        let mut last = LastCheck { fault: Some("not reached".to_owned()), busy_since: None };
         assert_eq!(last.busy(start).as_deref(), Some("not reached"));
 
         assert_eq!(last.answered(None), None);
-        assert_eq!(last.busy(start + Duration::from_mins(1)), None, "the first look that finds it busy");
+        assert_eq!(last.busy(start + Duration::from_mins(1)), None, "the first check that finds it busy");
         assert!(last.busy(start + Duration::from_mins(1) + BUSY_FOR).is_some());
 
         assert_eq!(last.answered(None), None);

@@ -1,3 +1,5 @@
+//! Serves HTTP/1.1 on a port, within limits of time, of connections and of each address' share of them.
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -19,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::addresses::Addresses;
-use super::pace::{Pace, Paced, Patience};
-use super::watch::{ClientWatch, Watched};
-use super::{Capacity, Listener};
+use super::capacity::Capacity;
+use super::deadlines::{DeadlineStream, Deadlines, TimeLimits};
+use super::listener::Listener;
+use super::watch::ClientWatch;
 
 /// Bytes of a request's head at most, and of what a connection reads or writes ahead. Any client's head fits; each connection
 /// may hold as much.
@@ -77,9 +80,9 @@ pub async fn serve(
     let Drain { stop, window, grace } = drain;
     let connections = TaskTracker::new();
     let (closing, over) = (CancellationToken::new(), CancellationToken::new());
-    // Whoever drops this future ends all its connections.
+    // When this future is dropped, all its connections end.
     let _end = (closing.clone().drop_guard(), over.clone().drop_guard());
-    let door = Door {
+    let acceptor = Acceptor {
         http: http(),
         endpoint: Arc::new(endpoint.into_endpoint().map_to_response().boxed()),
         local: listener.address(),
@@ -101,18 +104,17 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut closed => break,
-            (stream, remote) = listener.accept() => door.admit(stream, remote),
+            (stream, remote) = listener.accept() => acceptor.admit(stream, remote),
         }
     }
-    // To their clients these are connected already.
     for (stream, remote) in listener.close() {
-        door.admit(stream, remote);
+        acceptor.admit(stream, remote);
     }
-    drop(door);
+    drop(acceptor);
     closing.cancel();
     connections.close();
     if tokio::time::timeout(grace.saturating_sub(window), connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "the grace period is over: cut");
+        tracing::warn!(connections = connections.len(), "the grace period is over: closing open connections");
         over.cancel();
         connections.wait().await;
     }
@@ -120,15 +122,14 @@ pub async fn serve(
 
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
-    // Deadlines are the stream's: the builder knows one time for both a head and a rest.
     http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(HEAD_MAX);
     // A client that has closed its side may wait for its answer: `nc -N`, `shutdown(SHUT_WR)`.
     http.half_close(true);
     http
 }
 
-/// What every connection is given.
-struct Door {
+/// Starts the task of each connection that there is room for.
+struct Acceptor {
     http: http1::Builder,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
     local: SocketAddr,
@@ -141,49 +142,49 @@ struct Door {
     over: CancellationToken,
 }
 
-impl Door {
-    /// Serves a connection in a task of its own, where there is room for it.
+impl Acceptor {
     fn admit(&self, stream: TcpStream, remote: SocketAddr) {
         let counted = self.addresses.enter(remote.ip());
         let permit = counted.as_ref().and_then(|_| Arc::clone(&self.permits).try_acquire_owned().ok());
         let is_crowded = permit.is_none();
         let Some(permit) = permit.or_else(|| Arc::clone(&self.spare).try_acquire_owned().ok()) else { return };
         let counted = counted.filter(|_| !is_crowded);
-        let pace = Pace::new(if is_crowded { Patience::SHORT } else { Patience::USUAL });
-        let watch = ClientWatch::default();
+        let deadlines = Deadlines::new(if is_crowded { TimeLimits::CROWDED } else { TimeLimits::USUAL });
+        let stream = Arc::new(stream);
         let service = service_fn({
-            let (endpoint, pace, stop) = (Arc::clone(&self.endpoint), pace.clone(), self.stop.clone());
-            let (local, remote, watch) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()), watch.clone());
+            let (endpoint, deadlines, stop) = (Arc::clone(&self.endpoint), deadlines.clone(), self.stop.clone());
+            let (local, remote) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()));
+            let watch = ClientWatch::new(Arc::clone(&stream));
             move |mut request: hyper::Request<Incoming>| {
-                pace.answering();
+                deadlines.answering();
                 request.extensions_mut().insert(watch.clone());
                 if is_crowded {
                     request.extensions_mut().insert(Crowded);
                 }
                 let request = Request::from((request, local.clone(), remote.clone(), Scheme::HTTP));
-                let (endpoint, pace, stop) = (Arc::clone(&endpoint), pace.clone(), stop.clone());
+                let (endpoint, deadlines, stop) = (Arc::clone(&endpoint), deadlines.clone(), stop.clone());
                 async move {
                     let mut response = endpoint.get_response(request).await;
                     if is_crowded || stop.is_cancelled() {
                         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                     }
-                    pace.answered();
+                    deadlines.answered();
                     Ok::<_, Infallible>(hyper::Response::from(response))
                 }
             }
         });
-        let stream = Paced::new(Watched::new(stream, watch), pace.clone());
+        let stream = DeadlineStream::new(stream, deadlines.clone());
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let (closing, over) = (self.closing.clone(), self.over.clone());
         self.connections.spawn(async move {
             let _held = (permit, counted);
             let mut connection = pin!(connection);
             tokio::select! {
-                // How a client goes away, or fails to speak HTTP, is its own affair.
+                // A client that goes away, or does not speak HTTP, is no failure of ours.
                 _ = connection.as_mut() => return,
                 () = closing.cancelled() => {}
             }
-            pace.hurry(LAST_REQUEST_WITHIN);
+            deadlines.hurry(LAST_REQUEST_WITHIN);
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 _ = connection => {}
@@ -207,15 +208,6 @@ mod tests {
         request.data::<Crowded>().is_some().to_string()
     }
 
-    /// A server with one place, at this address.
-    async fn start(stop: &CancellationToken) -> SocketAddr {
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
-        let address = listener.address();
-        let drain = Drain::at_once(stop.clone(), Duration::from_secs(10));
-        tokio::spawn(serve(listener, is_crowded, drain, Capacity { connections: 1, spare: 1 }));
-        address
-    }
-
     async fn ask(stream: &mut TcpStream) -> String {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
         let mut answer = [0; 4096];
@@ -224,9 +216,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_its_places_a_server_still_answers_once_and_says_that_it_is_crowded() {
-        let stop = CancellationToken::new();
-        let address = start(&stop).await;
+    async fn beyond_its_capacity_a_server_still_answers_once_and_says_that_it_is_crowded() {
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let address = listener.address();
+        let drain = Drain::at_once(CancellationToken::new(), Duration::from_secs(10));
+        tokio::spawn(serve(listener, is_crowded, drain, Capacity { connections: 1, spare: 1 }));
         let mut first = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut first).await.ends_with("false"));
 
@@ -235,7 +229,6 @@ mod tests {
 
         assert!(answer.contains("\r\nconnection: close\r\n") && answer.ends_with("true"), "{answer}");
         assert_eq!(second.read(&mut [0]).await.unwrap(), 0);
-        assert!(ask(&mut first).await.ends_with("false"), "who has a place keeps it");
-        stop.cancel();
+        assert!(ask(&mut first).await.ends_with("false"), "the first connection stays");
     }
 }

@@ -7,7 +7,7 @@ use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use url::{Host, Url};
 
-use crate::config::InvalidSetting;
+use crate::invalid_setting::InvalidSetting;
 
 /// Where the database is and how many connections to hold.
 #[derive(Clone, Debug)]

@@ -81,7 +81,7 @@ async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
 #[tokio::test]
 async fn a_worker_whose_claimer_dies_ends_and_says_so() {
     let database = database().await;
-    let _log = PanicsAt::log("orders_worker::fetcher", "no claim");
+    let _log = PanicsAt::log("orders_worker::claimer", "no claim");
     execute(&database, "rename table orders to away").await;
 
     let worker = work(&database, NeverEnds);
@@ -92,7 +92,7 @@ async fn a_worker_whose_claimer_dies_ends_and_says_so() {
 #[tokio::test]
 async fn a_worker_whose_heartbeat_dies_ends_and_says_so() {
     let database = database().await;
-    let _log = PanicsAt::log("orders_worker::heart", "registered");
+    let _log = PanicsAt::log("orders_worker::heartbeat", "registered");
 
     let worker = work(&database, NeverEnds);
 

@@ -1,40 +1,39 @@
-//! The built-in processor: stands in for real work, and fails in every way that real work does, when told to.
+//! The built-in processor: stands in for real work, and fails in every way that real work does where a setting says so.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clap::ValueEnum;
 use orders_shared::domain::Order;
 
-use crate::{ProcessingError, Processor};
+use super::processor::{ProcessingError, Processor};
 
-/// Work that takes a while and succeeds, but for the faults that it was told of.
+/// Work that takes a while and succeeds, except for its faults.
 #[derive(Clone, Debug)]
 pub struct Simulated {
-    duration: Duration,
-    slow: Duration,
-    faults: Faults,
+    pub(crate) duration: Duration,
+    /// In place of the duration, at an attempt with the fault `slow`.
+    pub(crate) slow: Duration,
+    pub(crate) faults: Faults,
 }
 
 /// Which orders go wrong, and how: `fail=0.1,kill=user:13`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults(Vec<(Fault, Chosen)>);
 
-/// A way to go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A way to go wrong. Each attempt is chosen by itself, but for `Reject` and `Kill`, which stay with their orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 enum Fault {
-    /// A retryable error; each attempt has its own luck.
+    /// A retryable error.
     Fail,
     /// A permanent error.
     Reject,
-    /// A panic; each attempt has its own luck.
     Panic,
-    /// Takes long; each attempt has its own luck.
     Slow,
-    /// Never ends; each attempt has its own luck.
     Hang,
-    /// The process ends at once, as by a crash, at every attempt.
+    /// The process ends at once, as by a crash.
     Kill,
 }
 
@@ -43,16 +42,8 @@ enum Fault {
 enum Chosen {
     /// This share of all, 0.0 to 1.0, chosen by id: the same ones in every process.
     Share(f64),
-    /// Those of one user.
+    /// The orders of one user.
     User(i64),
-}
-
-impl Simulated {
-    /// Work that takes `duration`, or `slow` where it is slow.
-    #[must_use]
-    pub fn new(duration: Duration, slow: Duration, faults: Faults) -> Self {
-        Self { duration, slow, faults }
-    }
 }
 
 #[async_trait]
@@ -110,15 +101,8 @@ impl FromStr for Faults {
 
 fn fault(text: &str) -> Result<(Fault, Chosen), String> {
     let (kind, chosen) = text.split_once('=').ok_or_else(|| format!("`{text}` is not kind=share or kind=user:ID"))?;
-    let kind = match kind {
-        "fail" => Fault::Fail,
-        "reject" => Fault::Reject,
-        "panic" => Fault::Panic,
-        "slow" => Fault::Slow,
-        "hang" => Fault::Hang,
-        "kill" => Fault::Kill,
-        other => return Err(format!("`{other}` is none of fail, reject, panic, slow, hang, kill")),
-    };
+    let kind = Fault::from_str(kind, false)
+        .map_err(|_| format!("`{kind}` is none of fail, reject, panic, slow, hang, kill"))?;
     let user = chosen.strip_prefix("user:").map(str::parse);
     let chosen = match (user, chosen.parse()) {
         (Some(Ok(user_id)), _) => Chosen::User(user_id),
@@ -141,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_fault_is_refused() {
+    fn a_text_that_names_no_fault_is_rejected() {
         for text in ["fail", "fail=", "fail=2", "fail=-0.1", "fail=NaN", "explode=1", "kill=user:", "kill=user:x"] {
             assert!(text.parse::<Faults>().is_err(), "{text}");
         }

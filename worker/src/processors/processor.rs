@@ -15,7 +15,7 @@ pub trait Processor: Send + Sync + 'static {
 /// Work on an order that did not succeed. The text is stored with the order and shown to people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProcessingError {
-    /// Another attempt may succeed: something else was away or too busy.
+    /// Another attempt may succeed: a service that the work needs was away or too busy.
     #[error("{0}")]
     Retryable(String),
     /// No attempt can succeed: the order is FAILED at once.

@@ -1,3 +1,7 @@
+//! Works on claimed orders: a fixed number of slots, a task for each order.
+//!
+//! `Invariant:` however the task of an order ends, the order has an outcome, and its slots get free once that is committed.
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,18 +14,21 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::WorkerSettings;
 use crate::metrics::WorkerMetrics;
-use crate::{ProcessingError, Processor};
+use crate::processors::{ProcessingError, Processor};
 
 /// How the work on a claimed order ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is done.
     Done,
     /// It was not begun or not finished, through no fault of the order's.
     HandedBack,
-    /// It failed.
-    Failed { error: String, duration: Duration, next_step: NextStep },
+    Failed {
+        error: String,
+        duration: Duration,
+        next_step: NextStep,
+    },
 }
 
 /// A claim whose work has ended, with the slots that it holds until its outcome is committed.
@@ -32,77 +39,26 @@ pub(crate) struct WorkResult {
     pub(crate) slots: OwnedSemaphorePermit,
 }
 
-/// The work on a claimed order, from its start to its outcome. However its task ends, the order has an outcome and the slots
-/// get free.
-struct Attempt {
-    held: Option<(Claim, OwnedSemaphorePermit)>,
-    ended: mpsc::UnboundedSender<WorkResult>,
-    retries: RetryPolicy,
-    started: Instant,
-    metrics: Arc<WorkerMetrics>,
-}
-
-impl Attempt {
-    fn end(&mut self, outcome: Outcome) {
-        let Some((claim, slots)) = self.held.take() else { return };
-        self.metrics.busy.dec();
-        // Fails only once the finishers have given up, at the end of a shutdown: nobody is left to tell.
-        let _ = self.ended.send(WorkResult { claim, outcome, slots });
-    }
-}
-
-impl Drop for Attempt {
-    /// The task died: of a panic that is not the work's own, as in the destructor of its future, or since the whole desk goes.
-    fn drop(&mut self) {
-        let Some((claim, _)) = &self.held else { return };
-        let outcome = if std::thread::panicking() {
-            let error = ProcessingError::Retryable("the task of this attempt died".to_owned());
-            failed(claim, &error, self.started.elapsed(), self.retries)
-        } else {
-            Outcome::HandedBack
-        };
-        self.end(outcome);
-    }
-}
-
-/// How the desk treats an order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// Orders worked on at once.
-    pub(crate) concurrency: u32,
-    /// Time that one attempt may take.
-    pub(crate) timeout: Duration,
-    /// What follows an attempt that failed.
-    pub(crate) retries: RetryPolicy,
-}
-
-/// Where orders are worked on: a fixed number of slots, a task for each order.
-pub(crate) struct Desk {
+pub(crate) struct Executor {
     processor: Arc<dyn Processor>,
-    ended: mpsc::UnboundedSender<WorkResult>,
+    results: mpsc::UnboundedSender<WorkResult>,
     slots: Arc<Semaphore>,
-    rules: Rules,
+    settings: WorkerSettings,
     working: JoinSet<()>,
     give_up: CancellationToken,
     metrics: Arc<WorkerMetrics>,
 }
 
-impl Desk {
+impl Executor {
     pub(crate) fn new(
         processor: Arc<dyn Processor>,
-        ended: mpsc::UnboundedSender<WorkResult>,
-        rules: Rules,
+        results: mpsc::UnboundedSender<WorkResult>,
+        settings: WorkerSettings,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        Self {
-            processor,
-            ended,
-            slots: Arc::new(Semaphore::new(rules.concurrency as usize)),
-            rules,
-            working: JoinSet::new(),
-            give_up: CancellationToken::new(),
-            metrics,
-        }
+        let slots = Arc::new(Semaphore::new(settings.concurrency as usize));
+        let (working, give_up) = (JoinSet::new(), CancellationToken::new());
+        Self { processor, results, slots, settings, working, give_up, metrics }
     }
 
     /// Waits for a free slot and takes all that are free.
@@ -117,26 +73,26 @@ impl Desk {
 
     /// Every slot there is.
     pub(crate) fn concurrency(&self) -> u32 {
-        self.rules.concurrency
+        self.settings.concurrency
     }
 
     /// Starts the work on a claimed order, which holds these slots until its outcome is committed.
     pub(crate) fn start(&mut self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let (processor, give_up, rules) = (Arc::clone(&self.processor), self.give_up.clone(), self.rules);
+        let (processor, give_up, settings) = (Arc::clone(&self.processor), self.give_up.clone(), self.settings);
         let mut attempt = Attempt {
             held: Some((claim, slots)),
-            ended: self.ended.clone(),
-            retries: rules.retries,
+            results: self.results.clone(),
+            retries: settings.retries,
             started: Instant::now(),
             metrics: Arc::clone(&self.metrics),
         };
-        self.metrics.busy.inc();
+        self.metrics.slots_busy.inc();
         self.working.spawn(async move {
             let Some((claim, _)) = &attempt.held else { return };
             let outcome = tokio::select! {
                 biased;
                 () = give_up.cancelled() => Outcome::HandedBack,
-                outcome = work_on(&*processor, claim, rules) => outcome,
+                outcome = work_on(&*processor, claim, settings) => outcome,
             };
             attempt.end(outcome);
         });
@@ -144,12 +100,12 @@ impl Desk {
 
     /// Hands a claimed order back without having begun it.
     pub(crate) fn hand_back(&self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let _ = self.ended.send(WorkResult { claim, outcome: Outcome::HandedBack, slots });
+        let _ = self.results.send(WorkResult { claim, outcome: Outcome::HandedBack, slots });
     }
 
     /// Waits until every outcome is committed.
     pub(crate) async fn drained(&self) {
-        let _ = self.slots.acquire_many(self.rules.concurrency).await;
+        let _ = self.slots.acquire_many(self.settings.concurrency).await;
     }
 
     /// Ends the work on every order that is under way now.
@@ -158,20 +114,51 @@ impl Desk {
     }
 }
 
-async fn work_on(processor: &dyn Processor, claim: &Claim, rules: Rules) -> Outcome {
+/// The work on one claimed order, from its start to its outcome.
+struct Attempt {
+    held: Option<(Claim, OwnedSemaphorePermit)>,
+    results: mpsc::UnboundedSender<WorkResult>,
+    retries: RetryPolicy,
+    started: Instant,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl Attempt {
+    fn end(&mut self, outcome: Outcome) {
+        let Some((claim, slots)) = self.held.take() else { return };
+        self.metrics.slots_busy.dec();
+        // This fails only once the finishers have given up, at the end of a shutdown.
+        let _ = self.results.send(WorkResult { claim, outcome, slots });
+    }
+}
+
+impl Drop for Attempt {
+    /// The task died: by a panic outside the work itself, as in the destructor of its future, or because the executor goes.
+    fn drop(&mut self) {
+        let Some((claim, _)) = &self.held else { return };
+        let outcome = if std::thread::panicking() {
+            let error = ProcessingError::Retryable("the task of this attempt died".to_owned());
+            failed(claim, &error, self.started.elapsed(), self.retries)
+        } else {
+            Outcome::HandedBack
+        };
+        self.end(outcome);
+    }
+}
+
+async fn work_on(processor: &dyn Processor, claim: &Claim, settings: WorkerSettings) -> Outcome {
     let started = Instant::now();
     // A processor may panic before it returns a future, too.
     let work = AssertUnwindSafe(async { processor.process(claim.order()).await }).catch_unwind();
-    let error = match tokio::time::timeout(rules.timeout, work).await {
+    let error = match tokio::time::timeout(settings.timeout, work).await {
         Ok(Ok(Ok(()))) => return Outcome::Done,
         Ok(Ok(Err(error))) => error,
         Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", panic_message(panic.as_ref()))),
-        Err(_) => ProcessingError::Retryable(format!("no end within {} ms", rules.timeout.as_millis())),
+        Err(_) => ProcessingError::Retryable(format!("no end within {} ms", settings.timeout.as_millis())),
     };
-    failed(claim, &error, started.elapsed(), rules.retries)
+    failed(claim, &error, started.elapsed(), settings.retries)
 }
 
-/// The outcome of an attempt that failed.
 fn failed(claim: &Claim, error: &ProcessingError, duration: Duration, retries: RetryPolicy) -> Outcome {
     let order = claim.order();
     let next_step = match error {

@@ -1,0 +1,128 @@
+//! Keeps this worker known to the others, over a connection of its own, so that no load delays a heartbeat.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orders_shared::domain::{Heartbeat, Registration, WorkerId};
+use orders_shared::store::{Store, StoreError};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::WorkerMetrics;
+use crate::wakeup::AdvertisedAddress;
+
+/// The longest time between two heartbeats. A worker is dead once it has missed a few.
+const INTERVAL_MAX: Duration = Duration::from_secs(3);
+
+/// Wait before a heartbeat that failed is tried again.
+const HEARTBEAT_RETRY_MAX: Duration = Duration::from_millis(500);
+
+/// The database lets several claimers have one row: this program cannot run on it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this database does not skip locked rows (SELECT … FOR UPDATE SKIP LOCKED), so several workers would get the same \
+     order: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node"
+)]
+pub(crate) struct SkipsNothing;
+
+/// Who this worker is among the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) worker_id: WorkerId,
+    /// No other worker lives for longer.
+    pub(crate) eldest: bool,
+}
+
+pub(crate) struct Heartbeats {
+    /// One connection, for heartbeats alone.
+    pub(crate) heartbeat_store: Store,
+    pub(crate) store: Store,
+    pub(crate) advertised_address: AdvertisedAddress,
+    pub(crate) registration: Registration,
+    /// Who this worker is, as soon as it is registered; none while it counts as dead.
+    pub(crate) identity: watch::Sender<Option<Identity>>,
+    pub(crate) metrics: Arc<WorkerMetrics>,
+}
+
+impl Heartbeats {
+    /// Sends heartbeats until `stop`, then takes this worker off the list. Fails where SKIP LOCKED does not work.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), SkipsNothing> {
+        let failed = stop.run_until_cancelled(Box::pin(self.live())).await;
+        // Without this, the others would wait for the heartbeat to expire.
+        if let Err(error) = self.heartbeat_store.unregister(self.registration.worker_id).await {
+            let error = &error as &dyn Error;
+            tracing::warn!(error, "not unregistered; other workers will see in time that this one is gone");
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Registers again each time that this worker was declared dead. Ends only where claims would not be safe.
+    async fn live(&mut self) -> SkipsNothing {
+        let mut skips_locked_rows = false;
+        loop {
+            let worker_id = self.register().await;
+            match if skips_locked_rows { Ok(true) } else { self.store.skips_locked_rows(worker_id).await } {
+                Ok(true) => skips_locked_rows = true,
+                Ok(false) => return SkipsNothing,
+                Err(error) => {
+                    self.wait_after(&error).await;
+                    // Without heartbeats that registration may have expired.
+                    let _ = self.heartbeat_store.unregister(worker_id).await;
+                    continue;
+                }
+            }
+            self.identity.send_replace(Some(Identity { worker_id, eldest: false }));
+            self.beat_until_dead().await;
+            tracing::error!(%worker_id, "declared dead; registering again");
+            self.metrics.deaths.inc();
+            self.identity.send_replace(None);
+        }
+    }
+
+    /// Registers this process under a fresh id, however long the database is away.
+    async fn register(&mut self) -> WorkerId {
+        loop {
+            // The id is fresh each time: the last try may have succeeded without an answer, and expires by itself.
+            self.registration.worker_id = WorkerId::fresh();
+            self.registration.wakeup_address = self.advertised_address.find().await;
+            match self.heartbeat_store.register(&self.registration).await {
+                Ok(()) => break,
+                Err(error) => self.wait_after(&error).await,
+            }
+        }
+        let Registration { worker_id, host, pid, slots, wakeup_address, .. } = &self.registration;
+        let wakeup_address = wakeup_address.map_or_else(|| "none".to_owned(), |address| address.to_string());
+        tracing::info!(%worker_id, host, pid, slots, wakeup_address, "registered");
+        *worker_id
+    }
+
+    async fn beat_until_dead(&self) {
+        let every = interval(self.registration.dead_after);
+        loop {
+            let slots_busy = u32::try_from(self.metrics.slots_busy.get()).unwrap_or_default();
+            // A heartbeat that hangs must not use up the time in which the next one could get through.
+            match timeout(every, self.heartbeat_store.beat(&self.registration, slots_busy)).await {
+                Ok(Ok(Heartbeat::Alive { eldest })) => {
+                    let identity = Some(Identity { worker_id: self.registration.worker_id, eldest });
+                    self.identity.send_if_modified(|known| std::mem::replace(known, identity) != identity);
+                    sleep(every).await;
+                }
+                Ok(Ok(Heartbeat::Dead)) => return,
+                Ok(Err(error)) => self.wait_after(&error).await,
+                Err(_) => tracing::warn!("no answer to a heartbeat; trying again"),
+            }
+        }
+    }
+
+    async fn wait_after(&self, error: &StoreError) {
+        tracing::warn!(error = error as &dyn Error, "no heartbeat; trying again");
+        sleep(interval(self.registration.dead_after).min(HEARTBEAT_RETRY_MAX)).await;
+    }
+}
+
+/// The time between two heartbeats of a worker that is dead after this long without one.
+pub(crate) fn interval(dead_after: Duration) -> Duration {
+    (dead_after / 5).min(INTERVAL_MAX)
+}

@@ -1,0 +1,7 @@
+//! The work on an order: the trait that a team implements, and the simulated work that comes with the program.
+
+mod processor;
+mod simulated;
+
+pub use processor::{ProcessingError, Processor};
+pub use simulated::{Faults, Simulated};
