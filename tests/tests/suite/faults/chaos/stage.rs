@@ -108,8 +108,12 @@ impl<'a> Stage<'a> {
                 let asked = Instant::now();
                 assert_ended_well(old.terminate().await, asked);
             }
-            Fault::RestartServer => self.server.restart().await,
+            Fault::RestartServer => {
+                self.allow_connections().await;
+                self.server.restart().await;
+            }
             Fault::KillServer(down) => {
+                self.allow_connections().await;
                 self.server.kill();
                 sleep(down).await;
                 self.server.start_again().await;
@@ -200,6 +204,15 @@ impl<'a> Stage<'a> {
     /// Other remedies write, as root.
     fn allow_writes_first(&mut self) {
         self.remedies.sort_by_key(|(_, remedy)| !matches!(remedy, Remedy::AllowWrites));
+    }
+
+    /// A server that starts is ready once it takes the programs' account, which must not be full by then.
+    async fn allow_connections(&mut self) {
+        self.allow_writes_first();
+        let helps = |remedy: &Remedy| matches!(remedy, Remedy::AllowWrites | Remedy::ByRoot(ALLOW_CONNECTIONS));
+        for (_, remedy) in self.remedies.extract_if(.., |(_, remedy)| helps(remedy)).collect::<Vec<_>>() {
+            self.apply(remedy).await;
+        }
     }
 
     async fn apply(&self, remedy: Remedy) {
