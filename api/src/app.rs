@@ -12,8 +12,12 @@ use crate::intake::wakeup::Wakeup;
 use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
 use crate::orders::wait::OrderWaiters;
-use crate::problems::Problem;
+use crate::problems::{Kind, Problem};
 use crate::reports::counts::{Counts, QueueReports};
+
+/// Pieces of work at one time whose callers may have left: far more than connections, so that only clients who leave one after
+/// the other come to it. Each holds some kilobytes for some seconds.
+const DETACHED_MAX: usize = 8_192;
 
 /// What the handlers work with.
 pub(crate) struct App {
@@ -39,8 +43,7 @@ impl App {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Problem> {
-        let done = self.detached.spawn(work.in_current_span()).await;
-        done.map_err(|error| Problem::internal().because(&error))
+        detached(&self.detached, work).await
     }
 
     /// Asks the store, likewise.
@@ -67,5 +70,30 @@ impl App {
         let (page, _permit, room) = self.detached(async move { (reading.await, permit, room) }).await?;
         limits.keep(room);
         Ok(page?)
+    }
+}
+
+async fn detached<T: Send + 'static>(
+    tracker: &TaskTracker,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    if tracker.len() >= DETACHED_MAX {
+        return Err(Problem::plain(Kind::Overloaded));
+    }
+    tracker.spawn(work.in_current_span()).await.map_err(|error| Problem::internal().because(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::error::ResponseError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_detached_work_is_a_problem_of_the_caller_without_its_words() {
+        let problem = detached(&TaskTracker::new(), async { panic!("the secret of order 17") }).await.unwrap_err();
+
+        assert_eq!(problem.status(), 500);
+        assert!(!problem.json().contains("secret"));
     }
 }

@@ -43,7 +43,7 @@ pub enum Command {
         #[arg(long, env = "API_LISTEN", default_value = "0.0.0.0:8000")]
         api_listen: SocketAddr,
     },
-    /// Check the database that the programs are to use, a verdict a line; exit 1 when a check fails.
+    /// Check the database that the programs are to use, a finding a line; exit 1 when a check fails.
     Doctor {
         #[command(flatten)]
         database: DatabaseArgs,

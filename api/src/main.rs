@@ -59,7 +59,7 @@ async fn migrate(database: &DatabaseArgs, log: &LogArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without logs: all that there is to say is in the verdicts.
+/// Without logs: all that there is to say is in the findings.
 async fn diagnose(database: &DatabaseArgs) -> anyhow::Result<ExitCode> {
     let store = Store::new(database.store()?);
     let is_sound = doctor(&store, &mut std::io::stdout()).await?;

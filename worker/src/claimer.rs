@@ -131,14 +131,14 @@ impl Claimer {
             // What this claim cannot use is for the next one. A suspect needs them all.
             drop(slots.split(slots.num_permits() - asked));
         }
-        let (store, looks_first) = (self.store.clone(), self.schedule.is_idle);
+        let (store, asks_first) = (self.store.clone(), self.schedule.is_idle);
         let was_draining = self.schedule.is_draining();
         // A suspect comes back to its old place, before the cursor.
         let scan = self.cursor.begin_scan(now, was_draining);
         self.claims.push(Box::pin(async move {
             let limit = u32::try_from(asked).unwrap_or(u32::MAX);
-            // To look takes one statement, a claim three.
-            let claimed = match if looks_first { store.is_any_due(scan.from).await } else { Ok(true) } {
+            // To ask whether any is due takes one statement, a claim three.
+            let claimed = match if asks_first { store.is_any_due(scan.from).await } else { Ok(true) } {
                 Ok(true) => store.claim(worker_id, limit, suspects, scan.from).await,
                 Ok(false) => Ok(Claimed::NONE),
                 Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),

@@ -80,7 +80,7 @@ impl Executor {
     pub(crate) fn start(&mut self, claim: Claim, slots: OwnedSemaphorePermit) {
         let (processor, give_up, settings) = (Arc::clone(&self.processor), self.give_up.clone(), self.settings);
         let mut attempt = Attempt {
-            held: Some((claim, slots)),
+            claimed: Some((claim, slots)),
             results: self.results.clone(),
             retries: settings.retries,
             started: Instant::now(),
@@ -88,7 +88,7 @@ impl Executor {
         };
         self.metrics.slots_busy.inc();
         self.working.spawn(async move {
-            let Some((claim, _)) = &attempt.held else { return };
+            let Some((claim, _)) = &attempt.claimed else { return };
             let outcome = tokio::select! {
                 biased;
                 () = give_up.cancelled() => Outcome::HandedBack,
@@ -116,7 +116,7 @@ impl Executor {
 
 /// The work on one claimed order, from its start to its outcome.
 struct Attempt {
-    held: Option<(Claim, OwnedSemaphorePermit)>,
+    claimed: Option<(Claim, OwnedSemaphorePermit)>,
     results: mpsc::UnboundedSender<WorkResult>,
     retries: RetryPolicy,
     started: Instant,
@@ -125,7 +125,7 @@ struct Attempt {
 
 impl Attempt {
     fn end(&mut self, outcome: Outcome) {
-        let Some((claim, slots)) = self.held.take() else { return };
+        let Some((claim, slots)) = self.claimed.take() else { return };
         self.metrics.slots_busy.dec();
         // This fails only once the finishers have given up, at the end of a shutdown.
         let _ = self.results.send(WorkResult { claim, outcome, slots });
@@ -135,7 +135,7 @@ impl Attempt {
 impl Drop for Attempt {
     /// The task died: by a panic outside the work itself, as in the destructor of its future, or because the executor goes.
     fn drop(&mut self) {
-        let Some((claim, _)) = &self.held else { return };
+        let Some((claim, _)) = &self.claimed else { return };
         let outcome = if std::thread::panicking() {
             let error = ProcessingError::Retryable("the task of this attempt died".to_owned());
             failed(claim, &error, self.started.elapsed(), self.retries)

@@ -150,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn what_serves_others_has_any_name() {
+        for address in ["0.0.0.0", "::", "192.168.1.7"] {
+            let hosts = Hosts::reached_at(address.parse().unwrap(), &[]).unwrap();
+
+            assert!(hosts.check(&headers(&[("host", "orders.example")])).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
     fn an_allowed_host_is_a_name_and_nothing_more() {
         for name in ["http://api", "api:8000", "api/x", "a b", "user@api"] {
             let error = Hosts::reached_at([127, 0, 0, 1].into(), &[name.to_owned()]).unwrap_err().to_string();

@@ -204,4 +204,14 @@ mod tests {
         assert!((start + ANSWER_WITHIN..start + minute).contains(&limits.time().until), "the time begins anew");
         assert!(limits.waited() < minute, "it waited for less than it might");
     }
+
+    #[tokio::test]
+    async fn the_problem_names_the_time_limit() {
+        let limits = Limits::new(&Arc::new(MemoryBudget::of_mb(192)));
+        limits.time().until = Instant::now();
+
+        let problem = limits.over().await;
+
+        assert!(problem.json().contains(&format!("within {} seconds", ANSWER_WITHIN.as_secs())));
+    }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use poem::http::StatusCode;
 
-use crate::problems::Problem;
+use crate::problems::{Kind, Problem};
 
 /// A request that takes longer has a line in the log, unless it fails and has one for that; time spent waiting for
 /// its body, or for what its caller asked to wait for, does not count. Shorter would tell of every busy moment,
@@ -21,13 +21,19 @@ const LINES_A_SECOND: u32 = 10;
 pub(super) struct FailureLog {
     /// For faults of ours alone: nothing that a caller can cause at will hides one.
     broken: Quota,
+    /// For requests that are turned away, which come by the thousand.
+    overloaded: Quota,
     others: Quota,
 }
 
 impl FailureLog {
     /// Tells of a request that failed, if the failure is ours.
     pub(super) fn failed(&self, problem: &Problem) {
-        let quota = if problem.is_broken() { &self.broken } else { &self.others };
+        let quota = match () {
+            () if problem.is_broken() => &self.broken,
+            () if problem.is(Kind::Overloaded) => &self.overloaded,
+            () => &self.others,
+        };
         if !problem.is_ours() {
             problem.log(None);
         } else if let Some(unsaid) = quota.take() {
@@ -49,10 +55,10 @@ impl FailureLog {
 
 /// So many lines a second.
 #[derive(Debug, Default)]
-struct Quota(Mutex<Used>);
+struct Quota(Mutex<QuotaState>);
 
 #[derive(Debug, Default)]
-struct Used {
+struct QuotaState {
     since: Option<Instant>,
     lines: u32,
     unsaid: u64,
@@ -71,5 +77,21 @@ impl Quota {
         }
         used.lines += 1;
         Some(std::mem::take(&mut used.unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_its_lines_a_second_has_a_number_which_the_next_line_tells() {
+        let quota = Quota::default();
+        let told = |lines: u32| (0..lines).filter_map(|_| quota.take()).collect::<Vec<_>>();
+        assert_eq!(told(LINES_A_SECOND + 3), [0; LINES_A_SECOND as usize]);
+
+        quota.0.lock().unwrap().since = Instant::now().checked_sub(Duration::from_secs(1));
+
+        assert_eq!(told(2), [3, 0]);
     }
 }

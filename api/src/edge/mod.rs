@@ -231,4 +231,16 @@ mod tests {
             assert!(body.contains("\"request_id\":\"it\""), "{body}");
         }
     }
+
+    #[tokio::test]
+    async fn a_crowded_connection_is_turned_away_but_for_what_tools_ask() {
+        for (ops, status) in [(&[][..], StatusCode::SERVICE_UNAVAILABLE), (&["/"], StatusCode::OK)] {
+            let edge = Edge { routes: RouteTable::new(vec![], &["/"], ops), ..edge() };
+            let endpoint = Arc::new(endpoint::make_sync(|_| "live".into_response()));
+            let mut request = Request::builder().uri_str("/").header("host", "a").finish();
+            request.extensions_mut().insert(Crowded);
+
+            assert_eq!(edge.pass(endpoint, request).await.status(), status, "{ops:?}");
+        }
+    }
 }

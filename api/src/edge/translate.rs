@@ -16,6 +16,10 @@ pub(super) fn problem_of(error: &poem::Error, operation: &Operation) -> Problem 
     if let Some(name) = parameter.or_else(|| Some(error.downcast_ref::<ParsePathError>()?.name)) {
         return operation.invalid(name);
     }
+    // Of a path without an operation, which says no more.
+    if error.is::<poem::error::ParsePathError>() {
+        return problem_of_status(StatusCode::NOT_FOUND);
+    }
     let problem = problem_of_status(error.status());
     if error.status().is_server_error() { problem.because(&io::Error::other(error.to_string())) } else { problem }
 }

@@ -276,7 +276,7 @@ impl Writer {
             if matches!(why, Rejected::TooLarge(_)) {
                 // The client's affair, who is told.
             } else if is_for_all && !again {
-                tracing::error!(error = &error as &dyn Error, orders, "orders refused");
+                tracing::error!(error = &error as &dyn Error, orders, "orders rejected");
             } else if std::mem::take(&mut is_first) {
                 // Of what passes soon, a line a batch says as much as one for each try.
                 tracing::warn!(error = &error as &dyn Error, orders, "trying again");

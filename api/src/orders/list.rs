@@ -27,7 +27,7 @@ const LIMIT_DEFAULT: u16 = 50;
 pub(crate) struct ListApi;
 
 #[derive(ApiResponse)]
-enum Listed {
+enum StatusListAnswer {
     /// The orders, newest first.
     #[oai(status = 200)]
     Orders(
@@ -80,7 +80,7 @@ impl ListApi {
         cursor: Query<Option<String>>,
         limits: Data<&Limits>,
         app: Data<&Arc<App>>,
-    ) -> Result<Listed, Problem> {
+    ) -> Result<StatusListAnswer, Problem> {
         let status = status_named(&status_name.0, "The status name in the path")?;
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
         let after = cursor.0.map(|cursor| cursor::decode(&cursor, &filter)).transpose()?;
@@ -91,7 +91,7 @@ impl ListApi {
             let cursor = cursor::encode(key, &filter);
             format!(r#"</order/status/{status}?limit={limit}&cursor={cursor}>; rel="next""#)
         });
-        Ok(Listed::Orders(Json::new(&page.orders.into_iter().map(ListedOrder::from).collect()), next))
+        Ok(StatusListAnswer::Orders(Json::new(&page.orders.into_iter().map(ListedOrder::from).collect()), next))
     }
 
     /// List orders

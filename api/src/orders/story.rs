@@ -209,7 +209,7 @@ impl Explanation {
     #[must_use]
     pub fn new(order: Order, situation: Situation) -> Self {
         let why = Why::of(&order, &situation);
-        let held = order.status == OrderStatus::Processing;
+        let is_claimed = order.status == OrderStatus::Processing;
         let due = order.available_at.is_some_and(|at| at <= situation.now);
         Self {
             order_id: order.order_id.uuid(),
@@ -220,8 +220,8 @@ impl Explanation {
             paused_at: situation.paused_at,
             ahead: due.then_some(situation.ahead),
             live_workers: situation.live_workers,
-            claimed_by: situation.holder.filter(|_| held).map(WorkerState::from),
-            claimed_at: order.claimed_at.filter(|_| held),
+            claimed_by: situation.holder.filter(|_| is_claimed).map(WorkerState::from),
+            claimed_at: order.claimed_at.filter(|_| is_claimed),
             attempt: order.attempt,
             last_error: order.last_error,
         }

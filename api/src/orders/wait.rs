@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the orders that are waited for are looked at, all by one query. More often would load the database for little,
 /// less often would keep callers waiting for what has happened.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const CHECK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long it rests when the database is away: what waits is told late rather than the log every time.
 const AWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -75,7 +75,7 @@ impl OrderWaiters {
                 if awaited.is_empty() {
                     self.0.first.notified().await;
                 } else {
-                    let rest = self.look(&store, &awaited).await;
+                    let rest = self.check(&store, &awaited).await;
                     tokio::time::sleep(rest).await;
                 }
             }
@@ -84,11 +84,11 @@ impl OrderWaiters {
     }
 
     /// Looks once, and returns when to look again.
-    async fn look(&self, store: &Store, awaited: &[OrderId]) -> Duration {
+    async fn check(&self, store: &Store, awaited: &[OrderId]) -> Duration {
         match store.ended(awaited).await {
             Ok(ended) => {
                 self.tell(&ended);
-                LOOK_EVERY
+                CHECK_EVERY
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "could not see which orders ended");

@@ -86,10 +86,10 @@ kinds! {
         example "The parameter `limit` must be an integer from 1 to 200."
     }
     InvalidCursor BAD_REQUEST "invalid-cursor" "The cursor is invalid" {
-        meaning "The cursor is none that a page of this list, with these filters, has given out. A cursor is opaque: \
+        meaning "The cursor does not come from this list with these filters. A cursor is opaque: \
                  it cannot be changed, or used with other filters."
         remedy "Begin again without a cursor, and ask for the next page with the cursor as it is given."
-        example "The parameter `cursor` is not one that a page of this list has given."
+        example "The parameter `cursor` does not come from this list with these filters."
     }
     IdempotencyKeyInvalid BAD_REQUEST "idempotency-key-invalid" "The Idempotency-Key is invalid" {
         meaning "The header Idempotency-Key must be given once, with 1 to 255 visible ASCII characters, quoted or \

@@ -162,7 +162,8 @@ impl Problem {
         problem.with_request_id(&id.to_string())
     }
 
-    fn is(&self, kind: Kind) -> bool {
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: Kind) -> bool {
         self.kind == kind.uri()
     }
 

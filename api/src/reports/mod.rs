@@ -92,6 +92,7 @@ mod tests {
             ("text/plain", true),
             ("application/json;q=0.5, text/plain", true),
             ("application/json;q=0, */*", true),
+            ("application/json;q=0.5, */*", true),
             ("", false),
             ("*/*", false),
             ("application/json", false),

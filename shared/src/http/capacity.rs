@@ -89,4 +89,15 @@ mod tests {
             assert_eq!(Capacity::within(allowed, most, 10), Ok(Capacity { connections, spare }), "{allowed}");
         }
     }
+
+    #[test]
+    fn with_too_few_descriptors_there_is_none_and_a_line_says_what_to_do() {
+        for (allowed, to_database, needed) in [(127, 10, "128"), (256, 200, "318")] {
+            let error = Capacity::within(allowed, CONNECTIONS_MAX, to_database).unwrap_err().to_string();
+
+            for part in [needed, "`ulimit -n", "DATABASE_MAX_CONNECTIONS"] {
+                assert!(error.contains(part) && !error.contains('\n'), "{error}");
+            }
+        }
+    }
 }

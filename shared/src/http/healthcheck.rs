@@ -13,7 +13,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
     /// The process does not answer at this address, or not in time.
-    #[error("no answer from {0} within 2 s")]
+    #[error("{0} does not answer")]
     NoAnswer(SocketAddr, #[source] io::Error),
     /// It says that it is not ready; the text is its reason.
     #[error("not ready: {0}")]

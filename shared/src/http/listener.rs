@@ -34,6 +34,7 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
                     // Without it, an answer in two small segments would wait 40 ms for the client's delayed ACK.
+                    // It fails for a connection that is gone already, which shows itself at its first read.
                     let _ = stream.set_nodelay(true);
                     return (stream, remote);
                 }

@@ -108,3 +108,24 @@ impl io::Write for &LogLines {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stalls_holds_up_nobody_and_what_waits_is_bounded() {
+        let (_reader, writer) = io::pipe().unwrap();
+        let dropped = IntCounter::new("dropped", "Dropped.").unwrap();
+        let lines = LogLines::start(dropped.clone(), writer).unwrap();
+
+        for _ in 0..10_000 {
+            (&lines).write_all(&[b'x'; 1 << 10]).unwrap();
+        }
+
+        assert!(lines.waiting().lines.len() <= WAITING_BYTES_MAX);
+        assert!(dropped.get() > 10_000 - 2 * (WAITING_BYTES_MAX as u64 >> 10) - 100, "{}", dropped.get());
+    }
+}

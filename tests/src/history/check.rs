@@ -52,7 +52,7 @@ impl Checker {
         for change in story {
             let kept = match last {
                 None => self.begins(change),
-                Some(last) => self.goes_on(last, change, &mut tokens),
+                Some(last) => self.check_change(last, change, &mut tokens),
             };
             kept.map_err(|rule| Violation { rule, order_id, change: Some((*change).clone()) })?;
             last = Some(change);
@@ -70,13 +70,13 @@ impl Checker {
         Ok(())
     }
 
-    fn goes_on(&mut self, last: &Change, change: &Change, tokens: &mut BTreeSet<Uuid>) -> Result<(), Rule> {
+    fn check_change(&mut self, last: &Change, change: &Change, tokens: &mut BTreeSet<Uuid>) -> Result<(), Rule> {
         let old_status = change.old_status.ok_or(Rule::PlacedTwice)?;
         keep(old_status == last.new_status, Rule::Gap)?;
         match (old_status, change.new_status) {
             (Pending, Processing) => self.is_claimed(last, change, tokens),
             (Processing, Processing) => Err(Rule::ClaimsOverlap),
-            (Processing, outcome) => self.leaves_its_claim(last, change, outcome),
+            (Processing, outcome) => self.check_outcome(last, change, outcome),
             (Pending, Canceled) => {
                 self.summary.canceled += 1;
                 Ok(())
@@ -101,7 +101,7 @@ impl Checker {
     }
 
     /// `claim` is the change before: the order was PROCESSING, so that can only be a claim.
-    fn leaves_its_claim(&mut self, claim: &Change, change: &Change, outcome: Status) -> Result<(), Rule> {
+    fn check_outcome(&mut self, claim: &Change, change: &Change, outcome: Status) -> Result<(), Rule> {
         keep(change.old_token == claim.new_token && change.new_token.is_none(), Rule::OutcomeWithoutItsClaim)?;
         // Back in the queue it may keep or forget who held it.
         let is_same_worker = change.worker_id == claim.worker_id;

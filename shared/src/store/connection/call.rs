@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError};
 /// paused, or a network that drops what it should carry, never says no. Longer than the limits in the server
 /// ([`session::PINNED`]), so that it is the server which gives up and says why; shorter would fail on a busy server,
 /// longer would keep callers from their own deadlines.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+pub(in crate::store) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long a full count may take, which reads the whole table: a hundred million orders.
 pub(in crate::store) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);

@@ -34,7 +34,7 @@ pub enum ErrorKind {
     /// The statement has more bytes than the server accepts at once. It never will succeed as it is.
     TooLarge,
     /// The server refused the statement for a reason of its own.
-    Refused,
+    Rejected,
 }
 
 impl ErrorKind {
@@ -115,8 +115,8 @@ pub(in crate::store) fn kind_of(error: &sqlx::Error) -> ErrorKind {
             ErrorKind::Away
         }
         sqlx::Error::Encode(error) if error.is::<Oversized>() => ErrorKind::TooLarge,
-        error if number_of(error) == Some(STORAGE_ENGINE) && !is_out_of_room(error) => ErrorKind::Refused,
-        error => number_of(error).and_then(meaning_of).map_or(ErrorKind::Refused, |meaning| meaning.kind),
+        error if number_of(error) == Some(STORAGE_ENGINE) && !is_out_of_room(error) => ErrorKind::Rejected,
+        error => number_of(error).and_then(meaning_of).map_or(ErrorKind::Rejected, |meaning| meaning.kind),
     }
 }
 

@@ -12,7 +12,7 @@ mod settings;
 mod skip_locked;
 mod writes;
 
-pub(super) use self::call::FULL_COUNT_LIMIT;
+pub(super) use self::call::{ANSWER_LIMIT, FULL_COUNT_LIMIT};
 pub(super) use self::error::number_of;
 pub use self::error::{ErrorKind, StoreError};
 pub(super) use self::lane::Lane;

@@ -81,7 +81,7 @@ impl Store {
             Err(error) => match error.kind() {
                 ErrorKind::ReadOnly => Some("the database takes no writes: it is read-only"),
                 ErrorKind::Locked => Some("the table of orders is locked"),
-                ErrorKind::Refused => Some("the database refuses writes to the table of orders"),
+                ErrorKind::Rejected => Some("the database refuses writes to the table of orders"),
                 _ => return Err(error),
             },
         })

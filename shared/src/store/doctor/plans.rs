@@ -13,9 +13,9 @@ use super::plan::{Plan, Reads, Step};
 use super::{Causes, Check, Finding};
 use crate::domain::{PageKey, RESCUES_MAX};
 use crate::store::orders::events::EVENTS;
-use crate::store::orders::external_ids::TAKEN;
-use crate::store::orders::keys::{PRUNE, USED};
-use crate::store::orders::list::{COUNT_UP_TO, ENDED, ONE, WITH_EXTERNAL_ID};
+use crate::store::orders::external_ids::KNOWN_IDS;
+use crate::store::orders::keys::{KNOWN_KEYS, PRUNE};
+use crate::store::orders::list::{COUNT_UP_TO, FINAL_AMONG, ONE, WITH_EXTERNAL_ID};
 use crate::store::orders::page_sql::{END_OF_USERS_WALK, END_OF_WALK, FULL};
 use crate::store::orders::place::PLACED_ALREADY;
 use crate::store::queue::claim::{LOCK_DUE, claim};
@@ -110,9 +110,9 @@ fn statements(sample: Uuid) -> Vec<Statement> {
         by_status("plan: lock due orders", LOCK_DUE, due),
         of_ids("plan: claim orders", claim(token, worker_id, order_ids)),
         of_ids("plan: complete orders", complete(order_ids.map(|order_id| (order_id.into(), token)))),
-        of_batch("plan: lock held orders", "orders", LOCK_CLAIMED),
+        of_batch("plan: lock claimed orders", "orders", LOCK_CLAIMED),
         of_batch("plan: note events", "orders", NOTE_SETTLED),
-        of_batch("plan: leave PROCESSING", "orders", SETTLE),
+        of_batch("plan: settle orders", "orders", SETTLE),
         Statement {
             plan: Plan { table: "claims", key: "PRIMARY", access: &["range", "index"] },
             values: vec![Id(Uuid::nil()), limit()],
@@ -135,10 +135,10 @@ fn statements(sample: Uuid) -> Vec<Statement> {
             values: events,
             ..of_batch("plan: read events", "order_events", EVENTS)
         },
-        of_batch("plan: see which orders ended", "orders", ENDED),
+        of_batch("plan: see which orders ended", "orders", FINAL_AMONG),
         of_batch("plan: find orders placed already", "orders", PLACED_ALREADY),
-        of_batch("plan: find external ids", "external_ids", TAKEN),
-        of_batch("plan: find idempotency keys", "idempotency_keys", USED),
+        of_batch("plan: find external ids", "external_ids", KNOWN_IDS),
+        of_batch("plan: find idempotency keys", "idempotency_keys", KNOWN_KEYS),
         Statement {
             plan: Plan { table: "idempotency_keys", key: "idempotency_keys_by_age", access: &["range"] },
             values: vec![limit()],

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 
 use crate::domain::{OrderCounts, OrderStatus};
-use crate::store::connection::FULL_COUNT_LIMIT;
+use crate::store::connection::{ANSWER_LIMIT, FULL_COUNT_LIMIT};
 use crate::store::sql::Script;
 use crate::store::{Store, StoreError};
 
@@ -32,7 +32,7 @@ macro_rules! kept {
 }
 
 /// One statement, hence one moment.
-const KEPT_COUNTS: &str = concat!(
+const ORDER_COUNTS: &str = concat!(
     r"
     select
         cast(pending as signed),
@@ -76,7 +76,7 @@ type Row = (i64, i64, i64, i64, i64, String);
 impl Store {
     /// How many orders stand where, all at the same moment. Costs the same however many there are.
     pub async fn order_counts(&self) -> Result<OrderCounts, StoreError> {
-        self.call("count orders", async |connection| Ok(counted(connection, KEPT_COUNTS).await?.into())).await
+        self.call("count orders", async |connection| Ok(counted(connection, ORDER_COUNTS).await?.into())).await
     }
 
     /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
@@ -94,7 +94,7 @@ impl Store {
         }
         tracing::info!(%miscounted, "the counts of orders are set right");
         let correcting = miscounted.count(connection);
-        self.long_call("set the counts right", FULL_COUNT_LIMIT, correcting).await
+        self.long_call("set the counts right", ANSWER_LIMIT, correcting).await
     }
 }
 

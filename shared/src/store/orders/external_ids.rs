@@ -9,7 +9,7 @@ use crate::domain::{ExternalId, OrderId, Placed, Placement};
 use crate::store::sql::insert_sorted;
 
 /// External ids travel in hexadecimal, so that their characters are the column's and its index serves.
-pub(in crate::store) const TAKEN: &str = r"
+pub(in crate::store) const KNOWN_IDS: &str = r"
     select external_ids.external_id, external_ids.order_id
     from (
         select convert(unhex(external_id) using utf8mb4) collate utf8mb4_bin as external_id
@@ -51,7 +51,7 @@ pub(super) async fn known(connection: &mut MySqlConnection, placements: &[Placem
         return Ok(KnownIds(HashMap::new()));
     }
     let rows: Vec<(String, Uuid)> =
-        sqlx::query_as(TAKEN).bind(serde_json::json!(wanted).to_string()).fetch_all(connection).await?;
+        sqlx::query_as(KNOWN_IDS).bind(serde_json::json!(wanted).to_string()).fetch_all(connection).await?;
     Ok(KnownIds(rows.into_iter().map(|(external_id, order_id)| (external_id, order_id.into())).collect()))
 }
 

@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError};
 pub const PRUNE_MAX: u32 = 1_000;
 
 /// Reads the keys of a batch that were used before, and when their first orders were placed.
-pub(in crate::store) const USED: &str = r"
+pub(in crate::store) const KNOWN_KEYS: &str = r"
     select
         idempotency_keys.key_hash,
         idempotency_keys.fingerprint,
@@ -112,7 +112,7 @@ pub(super) async fn known(
         return Ok(KnownKeys(HashMap::new()));
     }
     let rows: Vec<KeyRow> =
-        sqlx::query_as(USED).bind(serde_json::json!(hashes).to_string()).fetch_all(connection).await?;
+        sqlx::query_as(KNOWN_KEYS).bind(serde_json::json!(hashes).to_string()).fetch_all(connection).await?;
     // A row that something else wrote may be no key.
     let parts = rows.into_iter().filter_map(|(hash, fingerprint, order_ids, created_at)| {
         let fingerprint = Fingerprint(fingerprint.try_into().ok()?);

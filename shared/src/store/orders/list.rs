@@ -27,7 +27,7 @@ pub(in crate::store) const WITH_EXTERNAL_ID: &str = concat!(
 );
 
 /// Those of a list with which nothing more will happen by itself.
-pub(in crate::store) const ENDED: &str =
+pub(in crate::store) const FINAL_AMONG: &str =
     concat!("select orders.order_id", orders_by_id!(), "where orders.status in ('COMPLETED', 'FAILED', 'CANCELED')");
 
 pub(in crate::store) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
@@ -42,7 +42,7 @@ impl Store {
     pub async fn ended(&self, order_ids: &[OrderId]) -> Result<Vec<OrderId>, StoreError> {
         let json = json_of_ids(order_ids.iter().copied());
         self.call("see which orders ended", async |connection| {
-            let ended: Vec<Uuid> = sqlx::query_scalar(ENDED).bind(json).fetch_all(connection).await?;
+            let ended: Vec<Uuid> = sqlx::query_scalar(FINAL_AMONG).bind(json).fetch_all(connection).await?;
             Ok(ended.into_iter().map(OrderId::from).collect())
         })
         .await

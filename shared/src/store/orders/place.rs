@@ -44,12 +44,15 @@ impl Store {
 
     /// `again`: whether some of the orders may be on disk, by an earlier try whose answer was lost.
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
-        let bytes_max = self.statement_bytes_max();
         if again || placements.iter().any(Placement::needs_lookup) {
             let doing = "place orders";
-            return self.transaction(doing, async |tx| sort_out(tx, placements, again, bytes_max).await).await;
+            return self
+                .transaction(doing, async |tx| sort_out(tx, placements, again, self.statement_bytes_max()).await)
+                .await;
         }
         self.call("place orders", async |connection| {
+            // Known once the process has had a connection, so not before there is this one.
+            let bytes_max = self.statement_bytes_max();
             let script = insert(Script::begin(), placements.iter()).commit().within(bytes_max)?;
             let created_at = script.run(connection).await?.time()?;
             Ok(placements.iter().map(|_| Placed::New { created_at }).collect())

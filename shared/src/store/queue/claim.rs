@@ -155,10 +155,10 @@ impl Store {
                 doubtful = due.into_iter().map(|order| Claim::new(claimed(order, worker_id), token)).collect();
             }
             let end = if set_aside > 0 || !doubtful.is_empty() {
-                let moves = CountDelta::default()
+                let delta = CountDelta::default()
                     .moved(OrderStatus::Pending, OrderStatus::Failed, set_aside as u64)
                     .moved(OrderStatus::Pending, OrderStatus::Processing, doubtful.len() as u64);
-                script.then(moves.statement()).commit()
+                script.then(delta.statement()).commit()
             } else {
                 script.rollback()
             };
@@ -166,6 +166,7 @@ impl Store {
             Ok((share != Share::WaitUntilIdle).then_some(since))
         });
         let claimed = claimed.await;
+        // What the server rejected did not happen, so that nothing is doubtful.
         if claimed.as_ref().is_err_and(StoreError::had_no_effect) {
             doubtful.clear();
         }

@@ -65,12 +65,12 @@ impl Clock {
     /// What to look through from `cursor` on, or from the earliest time: also where the clock went back, as what came before
     /// that is behind what was found since.
     pub(super) fn scan(&self, cursor: Option<DateTime<Utc>>) -> Scan {
-        let ahead = self.looks_ahead();
+        let ahead = self.scan_ahead();
         let cursor = cursor.filter(|_| ahead.is_zero());
         Scan { from: cursor.map_or_else(earliest, |cursor| cursor.naive_utc()), ahead_us: micros(ahead) }
     }
 
-    fn looks_ahead(&self) -> Duration {
+    fn scan_ahead(&self) -> Duration {
         let behind = self.known().behind(Instant::now());
         if behind.is_zero() { Duration::ZERO } else { behind + PAUSE_MAX }
     }
@@ -146,7 +146,7 @@ mod tests {
             }
 
             assert_eq!(TimeDelta::from_std(found).unwrap(), TimeDelta::milliseconds(behind), "{case}");
-            assert_eq!(clock.looks_ahead() > PAUSE_MAX, behind > 0, "{case}");
+            assert_eq!(clock.scan_ahead() > PAUSE_MAX, behind > 0, "{case}");
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
             clock.read(at(says * 1_000), Duration::ZERO, asked, answered);
         }
 
-        assert_eq!(clock.looks_ahead(), Duration::ZERO);
+        assert_eq!(clock.scan_ahead(), Duration::ZERO);
     }
 
     fn at(millis: i64) -> DateTime<Utc> {

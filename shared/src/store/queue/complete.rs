@@ -62,13 +62,13 @@ impl Store {
             let pairs: Vec<_> = claims.iter().map(claimed_order).collect();
             let (locked, busy) = locked::lock(connection, &pairs).await?;
             let locked: HashSet<OrderId> = locked.into_iter().map(|locked| locked.order_id.into()).collect();
-            let held: Vec<&Claim> = claims.iter().filter(|claim| locked.contains(&claim.order_id())).collect();
-            if !held.is_empty() {
-                let counts = complete_all(connection, Script::default(), &held).await?;
+            let claimed: Vec<&Claim> = claims.iter().filter(|claim| locked.contains(&claim.order_id())).collect();
+            if !claimed.is_empty() {
+                let counts = complete_all(connection, Script::default(), &claimed).await?;
                 // If not all could be, two claims of one order are among them: apart, each is told.
                 counts.ok_or(sqlx::Error::RowNotFound)?.count(connection).await?;
             }
-            Ok((held.len() as u64, busy))
+            Ok((claimed.len() as u64, busy))
         })
         .await
     }

@@ -35,11 +35,11 @@ const NOTE: &str = r"
     where order_id = ?
 ";
 
-/// What became of a person's wish.
+/// What became of a change that a person asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Change {
-    /// The order is as it was wished to be.
+    /// The order is as was asked for.
     Made(Order),
     /// The order's status forbids it; nothing was changed.
     Conflict(Order),
@@ -49,7 +49,7 @@ pub enum Change {
     NotFound,
 }
 
-/// What a person's wish does to an order.
+/// What such a change does to an order.
 struct Transition {
     from: OrderStatus,
     to: OrderStatus,

@@ -76,8 +76,8 @@ pub(super) async fn still_claimed(
     connection: &mut MySqlConnection,
     claims: &[ClaimedOrder],
 ) -> Result<Vec<ClaimedOrder>, sqlx::Error> {
-    let held: Vec<(Uuid, Uuid)> = sqlx::query_as(STILL_CLAIMED).bind(to_json(claims)).fetch_all(connection).await?;
-    Ok(held.into_iter().map(|(order_id, token)| (order_id.into(), token.into())).collect())
+    let claimed: Vec<(Uuid, Uuid)> = sqlx::query_as(STILL_CLAIMED).bind(to_json(claims)).fetch_all(connection).await?;
+    Ok(claimed.into_iter().map(|(order_id, token)| (order_id.into(), token.into())).collect())
 }
 
 pub(super) fn claimed_order(claim: &Claim) -> ClaimedOrder {

@@ -26,9 +26,9 @@ const CHECKS: [&str; 40] = [
     "plan: lock due orders",
     "plan: claim orders",
     "plan: complete orders",
-    "plan: lock held orders",
+    "plan: lock claimed orders",
     "plan: note events",
-    "plan: leave PROCESSING",
+    "plan: settle orders",
     "plan: find orphans",
     "plan: list a status",
     "plan: list all",
@@ -340,7 +340,7 @@ impl Diagnosis {
     fn checks(&self) -> Vec<&'static str> {
         let check = |line: &str| {
             let name = |check: &&&str| line.get(6..).is_some_and(|rest| rest.starts_with(&format!("{check}: ")));
-            *CHECKS.iter().find(name).unwrap_or_else(|| panic!("no verdict: {line}"))
+            *CHECKS.iter().find(name).unwrap_or_else(|| panic!("no finding: {line}"))
         };
         self.text.lines().map(check).collect()
     }

@@ -66,7 +66,7 @@ async fn an_api_whose_pruner_dies_ends_and_says_so() {
 #[tokio::test]
 async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
     let database = database().await;
-    let _log = PanicsAt::log("orders_api::intake", "orders refused");
+    let _log = PanicsAt::log("orders_api::intake", "orders rejected");
     let (url, api) = serve(&database).await;
     execute(&database, "rename table orders to away").await;
 
