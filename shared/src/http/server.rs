@@ -154,7 +154,7 @@ impl Acceptor {
         let service = service_fn({
             let (endpoint, deadlines, stop) = (Arc::clone(&self.endpoint), deadlines.clone(), self.stop.clone());
             let (local, remote) = (LocalAddr(self.local.into()), RemoteAddr(remote.into()));
-            let watch = ClientWatch::new(Arc::clone(&stream));
+            let watch = ClientWatch::new(&stream);
             move |mut request: hyper::Request<Incoming>| {
                 deadlines.answering();
                 request.extensions_mut().insert(watch.clone());

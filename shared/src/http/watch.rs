@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -17,20 +17,23 @@ const BEHIND_POLL: Duration = Duration::from_millis(100);
 ///
 /// A server that answers every request that was sent, half-closed connections included, does not read while it answers, so
 /// nothing else would tell it that the client of a long wait is gone.
+///
+/// It does not keep the connection open: work that outlives its request may hold one.
 #[derive(Clone, Debug)]
-pub struct ClientWatch(Arc<TcpStream>);
+pub struct ClientWatch(Weak<TcpStream>);
 
 impl ClientWatch {
-    pub(super) fn new(stream: Arc<TcpStream>) -> Self {
-        Self(stream)
+    pub(super) fn new(stream: &Arc<TcpStream>) -> Self {
+        Self(Arc::downgrade(stream))
     }
 
     /// Waits until the client has closed its side, perhaps to read the answer and no more, until the connection breaks, or
     /// until the client has sent much behind its request.
     pub async fn closed(&self) {
-        while matches!(self.0.peek(&mut [0]).await, Ok(1))
-            && self.0.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed())
-            && self.0.peek(&mut vec![0; BEHIND_MAX]).await.is_ok_and(|behind| behind < BEHIND_MAX)
+        let Some(stream) = self.0.upgrade() else { return };
+        while matches!(stream.peek(&mut [0]).await, Ok(1))
+            && stream.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed())
+            && stream.peek(&mut vec![0; BEHIND_MAX]).await.is_ok_and(|behind| behind < BEHIND_MAX)
         {
             sleep(BEHIND_POLL).await;
         }
