@@ -49,7 +49,7 @@ impl Store {
     }
 
     /// One page of the orders that match, newest first: `limit` of them at most, and few more bytes than
-    /// [`PAGE_BYTES_MAX`](super::PAGE_BYTES_MAX), going on behind `after`.
+    /// [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX), going on behind `after`.
     ///
     /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
     /// is looked through, so that a page may come back short, or empty, with a next page all the same.
