@@ -47,7 +47,7 @@ LABEL org.opencontainers.image.vendor="Orders" \
 
 FROM runtime AS worker
 COPY --from=build /src/target/release/orders-worker /usr/local/bin/
-# Health and metrics, and wakeups.
+# Health and metrics, and wake-ups.
 EXPOSE 9100 9100/udp
 HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["orders-worker", "healthcheck"]
 ENTRYPOINT ["orders-worker"]

@@ -26,7 +26,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct ClaimSchedule {
     poll: Duration,
     next_at: Instant,
-    /// The last claim found nothing, so that the next one should look before it claims.
+    /// The last claim found nothing, so that the next one should ask first whether any is due.
     pub(crate) is_idle: bool,
     /// The last claim took as many as one can.
     is_backlogged: bool,
@@ -51,7 +51,7 @@ pub(crate) enum ClaimResult {
 pub(crate) enum NextClaim {
     AfterAnother,
     At(Instant),
-    /// Then, or at once when a wakeup tells of new orders.
+    /// Then, or at once when a wake-up tells of new orders.
     AtOrWhenNotified(Instant),
 }
 
@@ -85,7 +85,7 @@ impl ClaimSchedule {
         }
     }
 
-    /// A wakeup has told of new orders, so that the next claim need not look first.
+    /// A wake-up has told of new orders, so that the next claim need not ask first.
     pub(crate) fn notified(&mut self, now: Instant) {
         (self.is_idle, self.next_at) = (false, now);
     }

@@ -38,7 +38,7 @@ pub enum Command {
 /// Where the worker listens.
 #[derive(Args)]
 pub struct ListenArgs {
-    /// Address of the ops endpoints, /livez, /readyz and /metrics/prometheus, and of the UDP port for wakeup datagrams of
+    /// Address of the ops endpoints, /livez, /readyz and /metrics/prometheus, and of the UDP port for wake-up datagrams of
     /// the API.
     #[arg(long, env = "WORKER_LISTEN", default_value = "0.0.0.0:9100")]
     pub worker_listen: SocketAddr,
@@ -60,7 +60,7 @@ pub struct RunArgs {
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     worker_concurrency: u32,
 
-    /// Milliseconds between two polls of an empty queue. Lower finds orders sooner where a wakeup was lost, at one query a
+    /// Milliseconds between two polls of an empty queue. Lower finds orders sooner where a wake-up was lost, at one query a
     /// poll.
     #[arg(long, env = "WORKER_POLL_MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     worker_poll_ms: u64,

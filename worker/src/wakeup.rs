@@ -11,22 +11,22 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::metrics::WorkerMetrics;
 
-/// The least time between two wakeups. Each one that had to wait for it, or came within [`PAUSE_MAX`] of the last one,
+/// The least time between two wake-ups. Each one that had to wait for it, or came within [`PAUSE_MAX`] of the last one,
 /// doubles it, up to that; a later one resets it. Longer would delay orders that come close after one another, shorter is of
 /// no use, as the API waits as long between two.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// The time between two wakeups when datagrams come on and on. Anybody who reaches the port can send them, and this bounds
+/// The time between two wake-ups when datagrams come on and on. Anybody who reaches the port can send them, and this bounds
 /// what they can make a worker do: 20 claims a second. Longer would delay orders for more than the default poll does,
 /// shorter would make more and smaller commits under load.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// Datagrams that are taken for one wakeup at most: more than the kernel keeps by default, so that a flood cannot hold up
+/// Datagrams that are taken for one wake-up at most: more than the kernel keeps by default, so that a flood cannot hold up
 /// its reader.
 const DATAGRAMS_MAX: usize = 1_000;
 
 /// How long the search for the advertised address may take. A name server that takes longer leaves this worker without
-/// wakeups, and must not keep it from its work.
+/// wake-ups, and must not keep it from its work.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Wakeup {
@@ -43,15 +43,15 @@ impl Wakeup {
         let socket = match UdpSocket::bind(listen).await {
             Ok(socket) => Some(socket),
             Err(error) => {
-                tracing::warn!(%error, %listen, "cannot listen for wakeups here; trying another port");
+                tracing::warn!(%error, %listen, "cannot listen for wake-ups here; trying another port");
                 let other = UdpSocket::bind((listen.ip(), 0)).await;
-                other.inspect_err(|error| tracing::warn!(%error, "no wakeups; orders are found by polling")).ok()
+                other.inspect_err(|error| tracing::warn!(%error, "no wake-ups; orders are found by polling")).ok()
             }
         };
         Self { socket, reads_from: Instant::now(), pause: PAUSE_MIN, metrics }
     }
 
-    /// Waits for a datagram that has come since the last call. All that have come make one wakeup.
+    /// Waits for a datagram that has come since the last call. All that have come make one wake-up.
     pub(crate) async fn notified(&mut self) {
         let Some(socket) = &self.socket else { return std::future::pending().await };
         // Longer datagrams are cut.
@@ -83,7 +83,7 @@ impl Wakeup {
     }
 }
 
-/// The address to which the API sends its wakeups, which may change with the network.
+/// The address to which the API sends its wake-ups, which may change with the network.
 #[derive(Debug)]
 pub(crate) struct AdvertisedAddress {
     bound: Option<SocketAddr>,
@@ -133,7 +133,7 @@ mod tests {
         Ok((wakeup, bound))
     }
 
-    /// A wakeup, and a socket that sends to it.
+    /// A wake-up, and a socket that sends to it.
     async fn connected() -> Result<(Wakeup, UdpSocket), Box<dyn std::error::Error>> {
         let (wakeup, bound) = bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
         let api = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;

@@ -1,4 +1,4 @@
-//! The wakeup: a notification makes an idle worker poll at once, and nothing depends on it.
+//! Wake-ups: one makes an idle worker claim at once, and nothing depends on it.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
