@@ -11,9 +11,6 @@ use crate::store::connection::{ANSWER_LIMIT, FULL_COUNT_LIMIT};
 use crate::store::sql::Script;
 use crate::store::{Store, StoreError};
 
-/// The columns of `order_counts`: orders in each of [`OrderStatus::ALL`], and the processing time of all completed ones.
-const COLUMNS: [&str; 6] = ["pending", "processing", "completed", "failed", "canceled", "processing_us"];
-
 macro_rules! kept {
     () => {
         r"
@@ -149,17 +146,22 @@ impl CountDelta {
     ///
     /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
     pub(in crate::store) fn statement(&self) -> String {
-        let values = self.orders.map(i128::from).into_iter().chain([self.processing_us]);
-        let update = |(column, value)| format!("{column} = {column} + {value}");
-        let updates = COLUMNS.iter().zip(values.clone()).map(update).collect::<Vec<_>>().join(", ");
+        // On the way of every order, so at once: a list that is joined takes twenty allocations.
+        let ([pending, processing, completed, failed, canceled], processing_us) = (self.orders, self.processing_us);
         format!(
             r"
-            insert into order_counts (shard, {columns})
-            values (mod(connection_id(), 64), {values})
-            on duplicate key update {updates}
-            ",
-            columns = COLUMNS.join(", "),
-            values = values.map(|value| value.to_string()).collect::<Vec<_>>().join(", "),
+            insert into order_counts (shard, pending, processing, completed, failed, canceled, processing_us)
+            values (
+                mod(connection_id(), 64), {pending}, {processing}, {completed}, {failed}, {canceled}, {processing_us}
+            )
+            on duplicate key update
+                pending = pending + {pending},
+                processing = processing + {processing},
+                completed = completed + {completed},
+                failed = failed + {failed},
+                canceled = canceled + {canceled},
+                processing_us = processing_us + {processing_us}
+            "
         )
     }
 }
