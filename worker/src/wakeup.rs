@@ -1,4 +1,4 @@
-//! Wakeups: the API sends a datagram, whatever it says, when it has placed orders. An idle worker then claims at once.
+//! Wake-ups: the API sends a datagram, whatever it says, when it has placed orders. An idle worker then claims at once.
 //!
 //! `Invariant:` nothing depends on it. The next poll finds the orders where a datagram is lost or no port could be bound.
 

@@ -77,7 +77,7 @@ impl Store {
     }
 
     /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
-    /// own, a release of before there were counts among it, makes them so. Reads the whole table and locks nothing.
+    /// own makes them so. Reads the whole table and locks nothing.
     pub(in crate::store) async fn miscounted(&self) -> Result<CountDelta, StoreError> {
         self.full_count("count all orders", async |connection| counted(connection, MISCOUNTED).await).await
     }
