@@ -35,6 +35,9 @@ pub(crate) struct Args {
     /// How often the tests are run, on one database; a round that fails is the last
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+    /// Also try today's programs beside those of the release before, which are built first
+    #[arg(long)]
+    previous: bool,
     /// Passed on to the test programs, such as a filter or --nocapture
     #[arg(last = true)]
     passed_on: Vec<String>,
@@ -44,7 +47,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let run_dir = RunDir::create(checkout, interrupt)?;
     let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
-    let no_previous = previous::obstacle(checkout, interrupt)?;
+    let no_previous = previous::obstacle(args.previous, checkout, interrupt)?;
     let obstacles = [
         ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
         ("chromium::", "a real browser on another origin", browser::obstacle(interrupt)?),
