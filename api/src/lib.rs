@@ -9,7 +9,6 @@ mod memory;
 mod metrics;
 mod orders;
 mod problems;
-mod pruner;
 mod queue;
 mod reports;
 mod router;
@@ -21,6 +20,7 @@ use std::time::Duration;
 use orders_shared::http::{CONNECTIONS_MAX, Capacity, Drain, Listener, Readiness};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
+use orders_shared::version::Version;
 use prometheus::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -55,7 +55,20 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// supervisor should start again.
 const FAILED_GRACE: Duration = Duration::from_secs(7);
 
-/// Serves the API, to requests that name one of `hosts`, until `stop`; requests under way then have `grace` to finish. Its figures are added to `registry`.
+/// How one API process works.
+#[derive(Debug)]
+pub struct ApiSettings {
+    /// Names by which requests may ask for it.
+    pub hosts: Hosts,
+    /// What it plans its memory with.
+    pub budget: MemoryBudget,
+    /// Time that requests under way have to finish at shutdown.
+    pub grace: Duration,
+    /// Which build of the program this is.
+    pub version: Version,
+}
+
+/// Serves the API until `stop`. Its figures are added to `registry`.
 ///
 /// # Errors
 ///
@@ -64,12 +77,11 @@ const FAILED_GRACE: Duration = Duration::from_secs(7);
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
-    hosts: Hosts,
     registry: Registry,
-    budget: MemoryBudget,
-    grace: Duration,
+    settings: ApiSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let ApiSettings { hosts, budget, grace, version } = settings;
     let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX), database.connections_max())?;
     let (stop, budget) = (stop.child_token(), Arc::new(budget));
     let store = Store::new(database.with_work_connections(intake::WRITERS));
@@ -86,7 +98,6 @@ pub async fn serve(
     chores.spawn("queue reports", queue_reading);
     chores.spawn("readiness", readiness_reader.run(watching.clone()));
     chores.spawn("wakeup", sender.run(watching.clone(), Arc::clone(&metrics)));
-    chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
     chores.spawn("wait for orders", order_waiters.clone().watch(watching));
     let detached = TaskTracker::new();
     let app = App {
@@ -100,6 +111,7 @@ pub async fn serve(
         registry,
         metrics,
         budget,
+        version,
         detached: detached.clone(),
     };
     let endpoint = router::endpoint(app, hosts);

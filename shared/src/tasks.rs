@@ -137,7 +137,7 @@ mod tests {
     async fn after_the_stop_tasks_may_end_and_still_must_not_panic() {
         let (stop, mut tasks) = (CancellationToken::new(), Tasks::new());
         stop.cancel();
-        tasks.spawn("pruner", async {});
+        tasks.spawn("housekeeping", async {});
         tasks.watch(&stop).await.unwrap();
 
         tasks.spawn("intake", async { resume_unwind(Box::new("late")) });

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use orders_shared::domain::{OrderCounts, OrderId, Queue};
+use orders_shared::version::Version;
 use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
@@ -21,6 +22,8 @@ pub struct PauseState {
 #[derive(Object, Serialize)]
 #[oai(rename = "Queue")]
 pub struct QueueState {
+    /// Release and revision of the API that answers, as `0.1.0+3f2a9c1d`.
+    version: String,
     /// Whether no order is claimed.
     paused: bool,
     /// Since when; null when the queue is not paused.
@@ -61,14 +64,17 @@ struct OldestDue {
     late_secs: f64,
 }
 
-impl From<Queue> for QueueState {
-    fn from(queue: Queue) -> Self {
+impl QueueState {
+    /// The queue, as an API of this version shows it.
+    #[must_use]
+    pub fn new(queue: Queue, version: Version) -> Self {
         let oldest_due = queue.oldest_due.map(|(order_id, available_at, late): (OrderId, _, Duration)| OldestDue {
             order_id: order_id.uuid(),
             available_at,
             late_secs: late.as_secs_f64(),
         });
         Self {
+            version: version.to_string(),
             paused: queue.paused_at.is_some(),
             paused_at: queue.paused_at,
             depth: Depth::from(queue.counts),

@@ -14,7 +14,7 @@ pub(crate) struct WorkerState {
     host: String,
     /// Its process there.
     pid: u32,
-    /// Its release.
+    /// Its release and the revision of its source, as `0.1.0+3f2a9c1d`.
     version: String,
     /// Orders that it can work on at once.
     slots: u32,
