@@ -5,7 +5,7 @@
 //! external ids, and inserts those of the new requests with their orders.
 //!
 //! Two processes may look at the same moment and both find nothing. Then one inserts first, and the other waits for it,
-//! hits the primary key, rolls back and looks again. So the primary keys decide, and the look before only spares most
+//! hits the primary key, rolls back and looks again. So the primary keys decide, and the lookups before only spare most
 //! requests the error. A batch whose commit lost its answer is tried again in the same way; orders of its own that it
 //! finds are placed.
 

@@ -5,8 +5,8 @@
 //! gives them another status and the time at which they may be claimed again. It writes the events from the rows as
 //! they stand then, which still have the worker and the time of the claim.
 //!
-//! Every writer that finishes orders takes its locks in the order of ids. What deadlocks all the same is tried again,
-//! which is safe: the token tells what was done already.
+//! Every writer that finishes orders takes its locks in the order of ids. A transaction that deadlocks all the same is
+//! tried again, which is safe: the token tells what was done already.
 
 use std::collections::{HashMap, HashSet};
 
