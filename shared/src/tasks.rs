@@ -1,4 +1,9 @@
 //! The tasks that a process cannot run without, watched so that none dies unnoticed.
+//!
+//! When one panics, gives up or ends before the shutdown, the process logs its name, drains shortly and exits with code
+//! 1: a process that looks alive and does nothing is worse than one that a supervisor starts again. In a worker the
+//! shutdown is then over as soon as it begins. The task of an order is not among them: if it dies, that is a failed
+//! attempt.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

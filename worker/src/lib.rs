@@ -1,5 +1,9 @@
 //! The worker: claims due orders in batches, has a [`Processor`] work on them, and commits what became of them.
 //!
+//! At a signal to stop, the claimer claims no more and the rescuer stops. When the grace period is over, work under way
+//! is given up and handed back. Heartbeats go on until the last outcome is committed, so that nobody rescues what is
+//! still being finished.
+//!
 //! `Invariant:` no transaction and no connection is held while an order is worked on.
 
 mod claim_cursor;

@@ -1,4 +1,15 @@
-//! What every request passes on its way in and out: named, checked, timed and counted, and each failure answered as a problem.
+//! What every request passes on its way in and out: named, checked, timed and counted, and each failure answered as a
+//! problem.
+//!
+//! Before it, `shared/src/http` bounds the connections of all and of each address, and times slow clients. `head` and
+//! `hosts` refuse what HTTP/1.1 forbids, names that are not this server's, and changes that a page of another origin
+//! asks for. `limits` bounds the answer in time and memory. `route_table` knows each path and method from the OpenAPI
+//! document: the route's label, `Allow`, media types, parameters, whether there is a body. `meaning` refuses headers
+//! that change what a request means where its operation does not know them, `body` reads a body within its limits,
+//! `negotiate` and `compress` choose the form of the answer. A change that was begun is made though its caller left
+//! (`App::detached`).
+//!
+//! The cause of a failure travels in its `Problem` to here: it goes into the log, not into the answer.
 //!
 //! Invariant: what stands before the handlers knows none of them; they take from here what a request may do.
 

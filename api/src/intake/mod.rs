@@ -1,6 +1,8 @@
-//! Takes orders in: gathers what arrives at the same time into one commit.
+//! Takes orders in: gathers what arrives at the same time into one commit. A commit costs mostly the wait for the disk,
+//! which is the same for one order and for 500.
 //!
-//! Invariants: what is placed is on disk; a bad order never fails its neighbours; the queue is bounded, in requests and bytes.
+//! Invariants: what is placed is on disk; a bad order never fails its neighbours; the queue is bounded, in requests and
+//! bytes.
 
 pub(crate) mod fingerprint;
 pub(crate) mod wakeup;

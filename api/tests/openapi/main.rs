@@ -1,8 +1,10 @@
 //! The OpenAPI document: what poem-openapi reads off the code, and what it has no words for.
 //!
-//! The document is committed, and the program serves the committed files: the tests here hold them against the code. All that is
-//! added to the draft follows from the operation itself (its body, its parameters), from the code's own constants, or from a table
-//! with a line for each operation. `cargo xtask contract` holds the outcome against the running server.
+//! The document is committed, and the program serves the committed files: the tests here hold them against the code.
+//! All that is added to the draft follows from the operation itself (its body, its parameters), from the code's own
+//! constants, or from a table with a line for each operation. So a new operation needs little more than its example;
+//! where something is missing, the build, a test here or `cargo xtask contract`, which holds the outcome against the
+//! running server, says so.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod examples;

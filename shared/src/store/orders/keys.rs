@@ -1,4 +1,7 @@
 //! Idempotency keys: written beside their orders, pruned when they are old.
+//!
+//! A client that never saw its answer cannot know whether its orders stand, and sends the request again with its key.
+//! The answer comes from the key's row, with the orders as they were placed, whatever became of them.
 
 use std::collections::HashMap;
 
