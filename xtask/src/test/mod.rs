@@ -8,6 +8,7 @@ mod mariadb_backup;
 mod previous;
 pub(crate) mod run_dir;
 mod summary;
+mod tour;
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
         ("mariadb_backup::", "the backup of a MariaDB", mariadb_backup::obstacle(&source, interrupt)?),
+        ("tour::", "the tour of the documentation", tour::obstacle(interrupt)?),
         ("versions::", "this release beside the one before", no_previous.clone()),
     ];
     let mut cargo = checkout.cargo();
