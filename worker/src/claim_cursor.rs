@@ -55,7 +55,7 @@ impl ClaimCursor {
             self.is_full_scan_under_way = false;
             self.full_scan_at = now + FULL_SCAN_WITHIN.min((now - scan.began) * FULL_SCANS_FOR_ONE_IN);
         }
-        // Another scan may have moved the cursor back meanwhile, to orders that this scan did not read.
+        // Another scan may have moved the cursor back since, to orders that this scan did not read.
         if scan.from <= self.due_since {
             self.due_since = due_since.or(self.due_since);
         }

@@ -15,9 +15,9 @@ const CLAIM_BATCH_MAX: usize = 500;
 /// other's statement runs. More would skip one another's locks.
 const CLAIMS_MAX: usize = 2;
 
-/// The wait after a claim that took all that was due, so that what arrives meanwhile is claimed, and later completed,
-/// in one commit. A shorter wait would slow the intake's commits down, a longer one would delay an order that follows
-/// closely.
+/// The wait after a claim that took all that was due, so that what arrives in that time is claimed, and later
+/// completed, in one commit. A shorter wait would slow the intake's commits down, a longer one would delay an order
+/// that follows closely.
 const GATHER: Duration = Duration::from_millis(10);
 
 /// The wait after a claim that the database rejected or did not answer.
@@ -36,7 +36,7 @@ pub(crate) struct ClaimSchedule {
     is_idle: bool,
     /// The last claim took as many orders as one can.
     is_backlogged: bool,
-    /// When it began draining its slots for a suspect. It claims nothing else meanwhile.
+    /// When it began to drain its slots for a suspect. Until that ends it claims nothing else.
     draining_since: Option<Instant>,
     drains_again_at: Instant,
 }

@@ -1,4 +1,4 @@
-//! The work on an order: the trait that a team implements, and the simulated work that comes with the program.
+//! The work on an order: the trait that a team implements, and the simulated work that is built in.
 
 mod processor;
 mod simulated;
