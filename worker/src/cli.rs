@@ -205,7 +205,8 @@ mod tests {
     #[test]
     fn a_worker_sends_five_heartbeats_before_it_counts_as_dead() {
         for secs in ["1", "2", "15", "3600"] {
-            let dead_after = args(&["--worker-dead-after-secs", secs]).unwrap().worker().dead_after;
+            let dead_after =
+                args(&["--worker-dead-after-secs", secs]).unwrap().worker(Version::new("0.0.0", None)).dead_after;
 
             assert!(interval(dead_after) * 5 <= dead_after, "{secs} s");
         }
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_longest_first_pause_is_the_longest_of_all() {
-        let retries = args(&["--worker-retry-base-ms", "600000"]).unwrap().worker().retries;
+        let retries = args(&["--worker-retry-base-ms", "600000"]).unwrap().worker(Version::new("0.0.0", None)).retries;
 
         assert_eq!([1, 2].map(|attempt| retries.after(attempt, 0.0)), [NextStep::RetryAfter(retries.base); 2]);
         assert!(args(&["--worker-retry-base-ms", "600001"]).is_err());
