@@ -59,21 +59,21 @@ enum Volume {
 }
 
 impl Container {
-    /// Starts MySQL. Returns its password, and the address at which it is published.
+    /// Starts MySQL, and returns its password too.
     pub(super) fn start(
         engine: Engine,
         name: String,
         spec: &Spec<'_>,
         data: &DataDir,
         interrupt: &Interrupt,
-    ) -> Result<(Self, String, SocketAddr)> {
+    ) -> Result<(Self, String)> {
         spec.purpose.say(format_args!("== starting {MYSQL_IMAGE} in the container {name}"));
         let (password, volume) = match spec.purpose {
             Purpose::Use => volume(&engine, &name, interrupt)?,
             _ => (data.password()?, Volume::Unnamed),
         };
-        let published = loopback(free_port()?);
         let holder = (spec.purpose == Purpose::OneTest).then(|| format!("{name}-network"));
+        let published = loopback(free_port()?);
         let mut container = Self { engine, name, holder, published, volume, watch: None };
         if container.volume == Volume::Named {
             // A killed run leaves its container behind.
@@ -85,7 +85,7 @@ impl Container {
         data.mark(&mut wait).args(["wait", &container.name]).stdout(Stdio::piped());
         let watch = data.start("docker wait", &mut wait)?;
         container.watch = Some((wait, watch));
-        Ok((container, password, published))
+        Ok((container, password))
     }
 
     fn run(&self, spec: &Spec<'_>, password: &str, interrupt: &Interrupt) -> Result<()> {
@@ -177,6 +177,10 @@ impl Runner for Container {
     }
 
     fn stop(&mut self) -> Result<()> {
+        if self.volume == Volume::Unfinished {
+            // The image's script does not pass the signal on, and nobody needs the data.
+            return self.kill();
+        }
         self.order(&["stop", "--time", STOP_LIMIT_SECS]).map(drop)
     }
 

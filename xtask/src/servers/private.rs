@@ -45,7 +45,7 @@ impl PrivateServer {
         password: &str,
         data: &DataDir,
         interrupt: &Interrupt,
-    ) -> Result<(Self, SocketAddr)> {
+    ) -> Result<Self> {
         let purpose = spec.purpose;
         let folder = program.initialise(purpose, data, interrupt)?;
         purpose.say(format_args!("== starting {}", program.path.display()));
@@ -72,7 +72,7 @@ impl PrivateServer {
             .stdout(log_file.try_clone()?)
             .stderr(log_file);
         let process = data.start("the database server", &mut command)?;
-        Ok((Self { process, command, address, log, client_options, has_started: false }, address))
+        Ok(Self { process, command, address, log, client_options, has_started: false })
     }
 }
 

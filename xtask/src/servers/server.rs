@@ -13,6 +13,7 @@ use super::engine::Engine;
 use super::private::PrivateServer;
 use super::program::Program;
 use super::settings::Purpose;
+use crate::addresses::loopback;
 use crate::data_dir::DataDir;
 use crate::interrupt::Interrupt;
 use crate::output::complain;
@@ -82,8 +83,8 @@ impl Server {
     /// Starts the installed program on the data in `data`, made if missing, and waits until it answers.
     pub fn installed(program: &Program, spec: &Spec<'_>, data: &DataDir, interrupt: &Interrupt) -> Result<Self> {
         let password = data.password()?;
-        let (server, address) = PrivateServer::start(program, spec, &password, data, interrupt)?;
-        Self::ready(Box::new(server), spec.purpose, password, address, interrupt)
+        let server = PrivateServer::start(program, spec, &password, data, interrupt)?;
+        Self::ready(Box::new(server), spec.purpose, password, interrupt)
     }
 
     /// Starts MySQL in a container of this name and waits until it answers. The data of one in use is in a volume of
@@ -95,18 +96,12 @@ impl Server {
         data: &DataDir,
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let (container, password, published) = Container::start(engine, name, spec, data, interrupt)?;
-        Self::ready(Box::new(container), spec.purpose, password, published, interrupt)
+        let (container, password) = Container::start(engine, name, spec, data, interrupt)?;
+        Self::ready(Box::new(container), spec.purpose, password, interrupt)
     }
 
-    fn ready(
-        runner: Box<dyn Runner>,
-        purpose: Purpose,
-        password: String,
-        address: SocketAddr,
-        interrupt: &Interrupt,
-    ) -> Result<Self> {
-        let mut server = Self { runner, purpose, password, address, version: String::new() };
+    fn ready(runner: Box<dyn Runner>, purpose: Purpose, password: String, interrupt: &Interrupt) -> Result<Self> {
+        let mut server = Self { runner, purpose, password, address: loopback(0), version: String::new() };
         let greeting = interrupt.wait_for(READY_LIMIT, || match server.exit_report()? {
             Some(exit_report) => bail!("{exit_report}: {}", server.first_error()),
             None => server.greeting(),
@@ -131,8 +126,7 @@ impl Server {
         self.url_for(self.purpose.user())
     }
 
-    /// The same for another user: `orders` has the rights of the programs, and `root`, which a server in use lets
-    /// nobody be, has all.
+    /// The same for another user of a server that is not in use: `orders` has the rights of the programs, `root` all.
     #[must_use]
     pub fn url_for(&self, user: &str) -> String {
         // Spelled out, so that no program warns of it.
