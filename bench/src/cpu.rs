@@ -1,4 +1,4 @@
-//! Where the processor's time of an order goes.
+//! How much processor time an order takes, and where.
 
 use std::fs;
 
@@ -6,17 +6,17 @@ use crate::bench::Bench;
 use crate::figures::quotient;
 use crate::programs::Program;
 
-/// Linux counts a process's time in hundredths of a second, for programs that read it.
+/// Linux reports a process's time in hundredths of a second.
 const TICK_MICROS: f64 = 10_000.0;
 
 /// Microseconds an order, of each part of the system.
 pub(crate) type Shares = Vec<(&'static str, f64)>;
 
-/// The time that each process has taken so far.
+/// The processor time that each process has taken so far.
 pub(crate) struct Meter(Vec<(&'static str, u32, u64)>);
 
 impl Meter {
-    /// Begins to count, for these programs, the database server where its process is known, and the load itself.
+    /// Starts counting for these programs, the load itself and, if its process is known, the database server.
     pub(crate) fn start(bench: &Bench, programs: &[Program]) -> Self {
         let ours = programs.iter().map(|program| (program.name, program.id()));
         let server = bench.server_pid.map(|id| ("the database server", id));
@@ -24,7 +24,7 @@ impl Meter {
         Self(all.filter_map(|(name, id)| Some((name, id, ticks(id)?))).collect())
     }
 
-    /// What was taken since the start, shared among so many orders.
+    /// The time taken since the start, divided among so many orders.
     pub(crate) fn shares(&self, orders: u64) -> Shares {
         let taken = |(name, id, before): &(&'static str, u32, u64)| {
             let ticks = ticks(*id)?.saturating_sub(*before);

@@ -1,4 +1,4 @@
-//! How figures are reckoned and told.
+//! How figures are calculated and shown.
 
 /// Counts are far below the 2^53 up to which this is exact.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
@@ -6,7 +6,7 @@ pub(crate) fn quotient(count: u64, by: f64) -> f64 {
     count as f64 / by
 }
 
-/// Three digits that say something.
+/// Three significant digits.
 pub(crate) fn digits(value: f64) -> String {
     let decimals = if value.abs() >= 100.0 {
         0

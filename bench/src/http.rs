@@ -1,4 +1,4 @@
-//! As little HTTP as a client needs that shares the machine with the server.
+//! A minimal HTTP client, because it shares the machine with the server that it measures.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Room for the answers to single orders, and for a part of a larger one.
+/// Room for the answer to a single order, or part of a larger answer.
 const BUFFER: usize = 64 * 1024;
 
 /// A request that creates orders, with its body.
@@ -30,7 +30,7 @@ pub fn get(path: &str) -> Vec<u8> {
 pub struct Head {
     /// The status code.
     pub status: u16,
-    /// Bytes of head and body.
+    /// Bytes of the head and the body.
     pub length: usize,
     body_from: usize,
 }
@@ -43,10 +43,10 @@ pub fn head(answer: &[u8]) -> Result<Option<Head>> {
     let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return Ok(None);
     };
-    let text = std::str::from_utf8(answer.get(..end).unwrap_or_default()).context("a head is no text")?;
+    let text = std::str::from_utf8(answer.get(..end).unwrap_or_default()).context("a head is not text")?;
     let status = text.get(9..12).and_then(|status| status.parse().ok()).context("a head has no status")?;
     let length = text.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    let length: usize = length.context("an answer does not tell its length")?;
+    let length: usize = length.context("an answer does not state its length")?;
     Ok(Some(Head { status, length: end + 4 + length, body_from: end + 4 }))
 }
 
@@ -61,14 +61,14 @@ impl Connection {
     /// Connects.
     ///
     /// # Errors
-    /// Where nobody listens.
+    /// If nothing listens there.
     pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self::over(stream))
     }
 
-    /// Takes a connection that is there.
+    /// Takes over an existing connection.
     #[must_use]
     pub fn over(stream: TcpStream) -> Self {
         Self { stream, answer: Vec::with_capacity(BUFFER) }
@@ -77,15 +77,15 @@ impl Connection {
     /// Sends a request and returns the status of its answer, once that is complete.
     ///
     /// # Errors
-    /// Where the connection ends before that, or what comes is no answer.
+    /// If the connection ends before that, or the bytes are not an answer.
     pub async fn ask(&mut self, request: &[u8]) -> Result<u16> {
         Ok(self.exchange(request).await?.status)
     }
 
-    /// The body of what a GET of `path` answers.
+    /// The body of the answer to a GET of `path`.
     ///
     /// # Errors
-    /// Where there is no complete answer, or it is not 200.
+    /// If there is no complete answer, or its status is not 200.
     pub async fn read(&mut self, path: &str) -> Result<String> {
         let head = self.exchange(&get(path)).await?;
         if head.status != 200 {

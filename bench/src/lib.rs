@@ -1,4 +1,4 @@
-//! The loads of `orders-bench` that the test suite uses too: they need sockets, and nothing of the programs.
+//! The loads of `orders-bench` that the test suite uses too. They need only sockets, none of the programs' code.
 
 pub mod http;
 pub mod stranger;

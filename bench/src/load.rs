@@ -1,4 +1,4 @@
-//! Load on the API: as much as it takes, or what arrives on a fixed schedule.
+//! Load on the API: as much as it can take, or requests on a fixed schedule.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,16 +21,16 @@ pub(crate) const CONNECTIONS: u32 = 256;
 /// longer than 64 ms at a thousand a second. What is sent late by that counts as waiting too.
 const OPEN_CONNECTIONS: u32 = 64;
 
-/// The API answers within 40 seconds, or never.
+/// The API answers within 40 seconds or never.
 const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 
-/// Answers that are waited for however long they take: a median wants three.
+/// Answers to wait for however long they take: a median needs three.
 const ASKED_MIN: u64 = 3;
 
 /// Microseconds, to three digits.
 const DIGITS: u8 = 3;
 
-/// What a closed loop came to.
+/// The result of a closed loop.
 pub(crate) struct Load {
     pub(crate) answered: u64,
     pub(crate) elapsed: Duration,
@@ -43,11 +43,11 @@ impl Load {
     }
 }
 
-/// Has [`CONNECTIONS`] clients send `request` again and again, each as soon as it has its answer, and waits for the last.
-/// A request takes a permit and does not give it back.
+/// Has [`CONNECTIONS`] clients send `request` again and again, each as soon as it has its answer, and waits for the
+/// last. A request takes a permit and does not give it back.
 ///
 /// # Errors
-/// Where an answer has another status than `expected`.
+/// If the status of an answer is not `expected`.
 pub(crate) async fn closed(
     address: SocketAddr,
     request: Vec<u8>,
@@ -90,18 +90,18 @@ pub(crate) fn no_limit() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(Semaphore::MAX_PERMITS))
 }
 
-/// What became of requests that were sent on a schedule.
+/// The results of requests that were sent on a schedule.
 pub(crate) struct Arrivals {
-    /// Microseconds from the moment that each was due to its answer, or its failure.
+    /// Microseconds from the moment that each was due until its answer, or its failure.
     pub(crate) latencies: Histogram<u64>,
     /// Why requests were not answered with 201.
     pub(crate) failures: Vec<String>,
 }
 
-/// Does what [`arrivals`] does.
+/// As [`arrivals`], but every answer must be 201.
 ///
 /// # Errors
-/// Where an answer is not 201.
+/// If an answer is not 201.
 pub(crate) fn open(address: SocketAddr, request: &[u8], per_second: u32, during: Duration) -> Result<Histogram<u64>> {
     let Arrivals { latencies, failures } = arrivals(address, request, per_second, during)?;
     if let Some(first) = failures.first() {
@@ -110,10 +110,10 @@ pub(crate) fn open(address: SocketAddr, request: &[u8], per_second: u32, during:
     Ok(latencies)
 }
 
-/// Sends `request` `per_second` times a second, whatever becomes of the answers, and measures from the moment that each
-/// was due. So what waits behind a slow answer is counted with its wait.
+/// Sends `request` `per_second` times a second, however slow the answers are, and measures from the moment that each
+/// was due, so that the wait behind a slow answer counts too.
 ///
-/// Blocks: a thread that sleeps is more exact than a timer of the runtime, which has milliseconds.
+/// Blocks: a sleeping thread is more exact than the runtime's timer, whose unit is a millisecond.
 pub(crate) fn arrivals(address: SocketAddr, request: &[u8], per_second: u32, during: Duration) -> Result<Arrivals> {
     let total = u32::try_from(during.as_secs())?.saturating_mul(per_second);
     let interval = Duration::from_secs(1) / per_second;
@@ -138,7 +138,7 @@ pub(crate) fn arrivals(address: SocketAddr, request: &[u8], per_second: u32, dur
             .collect();
         let mut all = Arrivals { latencies: Histogram::new(DIGITS)?, failures: Vec::new() };
         for client in clients {
-            let arrivals = client.join().ok().context("a client ended in a panic")??;
+            let arrivals = client.join().ok().context("a client panicked")??;
             all.latencies.add(arrivals.latencies)?;
             all.failures.extend(arrivals.failures);
         }
@@ -146,7 +146,7 @@ pub(crate) fn arrivals(address: SocketAddr, request: &[u8], per_second: u32, dur
     })
 }
 
-/// Microseconds that each of the requests takes, one after the other, in turn, for about as long as said; `None` where an
+/// Microseconds that each of the requests takes, sent in turn, one after the other, for about that long; `None` if an
 /// answer is not 200.
 pub(crate) async fn one_by_one(
     connection: &mut Connection,
@@ -179,7 +179,7 @@ fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Sends a request over the connection, or over a new one if there is none, and keeps it if all went well.
+/// Sends a request over the connection, or a new one if there is none, and keeps the connection if all went well.
 fn exchange(address: SocketAddr, kept: &mut Option<TcpStream>, request: &[u8]) -> Result<()> {
     let mut stream = kept.take().map_or_else(|| connect(address), Ok)?;
     stream.write_all(request)?;

@@ -28,10 +28,10 @@ use crate::report::{Report, Run};
 use crate::shapes::Shape;
 use crate::sizes::Sizes;
 
-/// Measures Orders, each figure also as a ratio to what the database server can do.
+/// Measures Orders, and compares each figure with what the database server can do.
 #[derive(Parser)]
 struct Args {
-    /// A database of durable settings whose orders may be lost
+    /// A durable database whose orders may be deleted
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
     /// The program orders-api
@@ -43,13 +43,13 @@ struct Args {
     /// The folder for results.json and results.svg
     #[arg(long)]
     out: PathBuf,
-    /// The database server's process, where it is on this machine
+    /// The id of the database server's process, if it runs on this machine
     #[arg(long)]
     server_pid: Option<u32>,
     /// Small tables and short loads: three minutes for all
     #[arg(long)]
     quick: bool,
-    /// Measure only this; may stand several times
+    /// Measure only this; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Shape>,
 }
@@ -73,7 +73,7 @@ async fn main() -> Result<()> {
     let mut failed = Vec::new();
     for shape in shapes {
         say(format_args!("== {}", shape.name()));
-        // The figures of the others are worth having.
+        // The figures of the other shapes are still worth having.
         if let Err(error) = shape.measure(&bench, &mut report).await {
             say(format_args!("   not measured: {error:#}"));
             failed.push(shape.name());

@@ -1,14 +1,15 @@
 //! The programs that are measured.
 
 use std::cell::Cell;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use xtask::addresses::{free_port, loopback};
+use xtask::process::Process;
 
 use crate::http::Connection;
 
@@ -18,11 +19,11 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 /// Between two polls of its readiness.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Orders that a worker works on at once. No work is done on them, so that the slots say only how many one claim and one
-/// commit can take: two claims of the largest size, and as many orders that wait for their commits.
+/// Orders that a worker works on at once. The work is empty, so the slots only limit how many orders a claim and a
+/// commit can take: here two claims of the largest size, and as many orders that wait for their commits.
 const SLOTS: &str = "2000";
 
-/// How the programs are started, and the most memory that any of them had.
+/// How the programs are started, and the most memory that each has had.
 pub(crate) struct Programs {
     api: PathBuf,
     worker: PathBuf,
@@ -45,15 +46,15 @@ impl Programs {
     }
 
     async fn start(&self, name: &'static str, path: &Path, listen: &str, peak: &Rc<Cell<u64>>) -> Result<Program> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let child = Command::new(path)
+        let address = loopback(free_port()?);
+        let mut command = Command::new(path);
+        command
             .env("DATABASE_URL", &self.database_url)
             .env(listen, address.to_string())
             .envs([("WORKER_CONCURRENCY", SLOTS), ("SIMULATED_PROCESSING_MS", "0"), ("SHUTDOWN_GRACE_SECS", "2")])
-            .env("RUST_LOG", "error")
-            .spawn()
-            .with_context(|| format!("cannot start {}", path.display()))?;
-        let program = Program { name, child, address, peak: Rc::clone(peak) };
+            .env("RUST_LOG", "error");
+        let process = Process::start_in_our_group(name, &mut command)?;
+        let program = Program { name, process, address, peak: Rc::clone(peak) };
         let started = Instant::now();
         while !is_ready(address).await {
             if started.elapsed() > READY_LIMIT {
@@ -75,7 +76,7 @@ async fn is_ready(address: SocketAddr) -> bool {
 /// A program that runs; dropping it stops it.
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    child: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
     peak: Rc<Cell<u64>>,
 }
@@ -86,16 +87,16 @@ impl Program {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
-    /// Its memory does not count among that of the other shapes.
+    /// Leaves its memory out of the peak of all shapes.
     pub(crate) fn apart(mut self) -> Self {
         self.peak = Rc::default();
         self
     }
 
-    /// The most bytes that it had resident.
+    /// The most resident memory that it has had, in bytes.
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -106,9 +107,6 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.peak.set(self.peak.get().max(self.peak_bytes().unwrap_or(0)));
-        // Its own grace period is the limit of this wait.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let _ = self.child.wait();
     }
 }
 
@@ -116,5 +114,5 @@ impl Drop for Program {
 pub(crate) async fn completed(connection: &mut Connection) -> Result<u64> {
     let metrics = connection.read("/metrics/prometheus").await?;
     let count = metrics.lines().find_map(|line| line.strip_prefix("orders_completed_total ")?.parse().ok());
-    count.context("the worker does not count what it completes")
+    count.context("the worker does not report how many orders it has completed")
 }

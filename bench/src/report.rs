@@ -1,4 +1,4 @@
-//! The figures, what they are measured by, and what they must reach.
+//! The figures, their bases, and their targets.
 
 use std::fmt::Write;
 
@@ -8,18 +8,18 @@ use crate::cpu::Shares;
 use crate::figures::{digits, quotient};
 use crate::programs::Programs;
 
-/// What a figure is a ratio to.
+/// The base that a figure is divided by.
 #[derive(Clone, Copy)]
 pub(crate) enum Base {
     /// The server's own transactions a second.
     R0,
     /// Another figure, by its name.
     Figure(&'static str, f64),
-    /// Nothing: it is its own measure.
+    /// None: the figure stands for itself.
     None,
 }
 
-/// What a ratio must reach, or the figure itself where it has no base.
+/// What the ratio must reach, or the figure itself if it has no base.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtLeast(f64),
@@ -38,12 +38,12 @@ pub(crate) struct Figure {
 /// Between quiet measurements R0 differs by less.
 const DRIFT_MAX: f64 = 1.25;
 
-/// When, where and of what the figures are.
+/// When, where and on what the figures were measured.
 pub(crate) struct Run {
     pub(crate) date: String,
     pub(crate) server: String,
     pub(crate) machine: String,
-    /// Programs that wanted a core when the run began, on average over a minute: others' work makes figures useless.
+    /// How many programs wanted a core when the run began, on average over a minute: other work makes figures useless.
     pub(crate) load: f64,
     pub(crate) quick: bool,
 }
@@ -67,12 +67,12 @@ impl Report {
         self.figures.push(figure);
     }
 
-    /// Adds a rate of orders, measured by R0.
+    /// Adds a rate of orders, with R0 as its base.
     pub(crate) fn rate(&mut self, name: impl Into<String>, value: f64, target: Target) {
         self.add(name, value, "orders/s", Base::R0, target);
     }
 
-    /// Adds what an order takes of the processor.
+    /// Adds the processor time of an order.
     pub(crate) fn cpu(&mut self, shape: &str, shares: Shares) {
         for (part, micros) in shares {
             self.add(format!("{shape}: CPU of {part}"), micros, "µs/order", Base::None, Target::None);
@@ -84,7 +84,7 @@ impl Report {
         self.r0.push(transactions_per_second);
     }
 
-    /// Adds the most memory that the programs had in any shape.
+    /// Adds the most memory that each program had in any shape.
     pub(crate) fn memory(&mut self, programs: &Programs) {
         for (name, peak) in
             [("memory of orders-api", &programs.api_peak), ("memory of orders-worker", &programs.worker_peak)]
@@ -109,7 +109,7 @@ impl Report {
         })
     }
 
-    /// Whether R0 was another at the end than at the beginning.
+    /// Whether R0 changed between the beginning and the end.
     fn has_drifted(&self) -> bool {
         let (least, most) = self.r0.iter().fold((f64::MAX, 0.0), |(least, most), r0| (r0.min(least), r0.max(most)));
         most > least * DRIFT_MAX

@@ -1,18 +1,18 @@
-//! Tables as they are after a long time.
+//! Tables as they look after long use.
 
 use anyhow::Result;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, MySqlPool};
 use uuid::Uuid;
 
-/// Rows of one statement, and of the table of numbers that they are made from.
+/// Rows that one statement inserts, and rows of the table of numbers that it makes them from.
 const CHUNK: u64 = 10_000;
 
-/// Which orders, one for each millisecond of the past.
+/// A kind of orders, one for each millisecond of the past.
 #[derive(Clone, Copy)]
 pub(crate) enum Orders {
-    /// Completed, and older than all others.
+    /// Completed, and older than all other kinds.
     Finished,
-    /// Scheduled for tomorrow, and older than those that wait.
+    /// Scheduled for tomorrow, and older than those that are due.
     Future,
     /// Due.
     Waiting,
@@ -66,7 +66,7 @@ pub(crate) async fn clear(pool: &MySqlPool) -> Result<()> {
     Ok(())
 }
 
-/// Adds orders, each kind once, past the binary log, which would only fill the disk.
+/// Adds orders of a kind, at most once for each kind. The binary log is off, as it would only fill the disk.
 pub(crate) async fn add(url: &str, orders: Orders, count: u64) -> Result<()> {
     let mut connection = MySqlConnection::connect(url).await?;
     connection.execute("set session sql_log_bin = 0").await?;

@@ -7,13 +7,13 @@ use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{Executor, MySqlConnection, MySqlPool};
 use tokio::time::timeout;
 
-/// For all that is not under load itself.
+/// For everything but the load.
 const CONNECTIONS: u32 = 4;
 
-/// Pages that an idle server may hold changed: a few, which it writes now and then.
+/// An idle server keeps a few changed pages in memory, which it writes now and then.
 const DIRTY_MAX: u64 = 100;
 
-/// The pages of a full gigabyte take half a minute on a slow disk.
+/// A full gigabyte of pages takes half a minute on a slow disk.
 const SETTLED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Between two polls of them.
@@ -23,7 +23,7 @@ pub(crate) async fn connect(url: &str) -> Result<MySqlPool> {
     pool(url, CONNECTIONS).await
 }
 
-/// Connections that are open already, as the programs have them: READ COMMITTED.
+/// Opens a pool with all of its connections, at READ COMMITTED as the programs' are.
 pub(crate) async fn pool(url: &str, connections: u32) -> Result<MySqlPool> {
     let isolation = "set session transaction isolation level read committed";
     MySqlPoolOptions::new()
@@ -35,21 +35,21 @@ pub(crate) async fn pool(url: &str, connections: u32) -> Result<MySqlPool> {
         .context("cannot reach the database")
 }
 
-/// Refuses a server that may lose what it has committed: its figures would be of something else.
+/// Rejects a server that may lose what it has committed: its figures could not be compared.
 pub(crate) async fn check_durable(pool: &MySqlPool) -> Result<()> {
     for (setting, wanted) in [("sync_binlog", 1), ("innodb_flush_log_at_trx_commit", 1), ("log_bin", 1)] {
         let found = number(pool, format!("select cast(@@global.{setting} as signed)")).await?;
         if found != wanted {
-            bail!("the database has {setting} = {found}; only figures with {setting} = {wanted} say something");
+            bail!("the database has {setting} = {found}; figures need {setting} = {wanted}");
         }
     }
-    // A commit that writes, on either server. Off by default, and of no cost that could be seen.
+    // Counts commits that write, on either server. It is off by default, and its cost cannot be measured.
     pool.execute("set global innodb_monitor_enable = 'trx_rw_commits'").await?;
     Ok(())
 }
 
 pub(crate) async fn date_and_version(pool: &MySqlPool) -> Result<(String, String)> {
-    // MySQL does not say its own name.
+    // MySQL's version does not contain its name.
     let sql = "
         select date_format(utc_timestamp(), '%Y-%m-%d %H:%i UTC'),
             concat(if(version() like '%MariaDB%', '', 'MySQL '), version())
@@ -57,7 +57,7 @@ pub(crate) async fn date_and_version(pool: &MySqlPool) -> Result<(String, String
     Ok(sqlx::query_as(sql).fetch_one(pool).await?)
 }
 
-/// Transactions that were committed and had written something.
+/// How many transactions have been committed that wrote something.
 pub(crate) async fn commits(pool: &MySqlPool) -> Result<i64> {
     let sql = "select cast(count as signed) from information_schema.innodb_metrics where name = 'trx_rw_commits'";
     number(pool, sql.to_owned()).await
@@ -71,13 +71,13 @@ pub(crate) async fn binlog_bytes(pool: &MySqlPool) -> Result<u64> {
     files.iter().map(|file| Ok(file.try_get_unchecked::<u64, _>("File_size")?)).sum()
 }
 
-/// Statements that clients have sent so far.
+/// How many statements clients have sent so far.
 pub(crate) async fn questions(connection: &mut MySqlConnection) -> Result<u64> {
     status(connection, "show global status like 'Questions'").await
 }
 
-/// Waits until the server has written the pages that it holds changed in memory. A table that has just been filled would
-/// otherwise be measured beside the writing of it.
+/// Waits until the server has written the changed pages that it holds in memory. Otherwise it would still be writing a
+/// new table while that is measured.
 pub(crate) async fn wait_until_pages_are_written(pool: &MySqlPool) -> Result<()> {
     let mut connection = pool.acquire().await?;
     connection.execute("set global innodb_max_dirty_pages_pct = 0").await?;
@@ -88,7 +88,7 @@ pub(crate) async fn wait_until_pages_are_written(pool: &MySqlPool) -> Result<()>
         anyhow::Ok(())
     })
     .await;
-    // Whatever became of it: the shapes that follow are measured on a server that writes as it usually does.
+    // Even if that failed: the shapes that follow are measured on a server that writes as it usually does.
     connection.execute("set global innodb_max_dirty_pages_pct = default").await?;
     settled.with_context(|| format!("the server has not written its pages within {SETTLED_WITHIN:?}"))?
 }

@@ -1,4 +1,4 @@
-//! One stranger at one address who does at once all that has ever hurt the programs.
+//! A stranger at one address who carries out, all at once, every attack that has ever hurt the programs.
 
 mod attack;
 mod client;
@@ -29,11 +29,11 @@ pub struct Stranger {
 }
 
 impl Stranger {
-    /// Begins, and stops after `during`. Raises the process's soft limit of descriptors to the hard one: each connection
-    /// has one.
+    /// Begins, and stops after `during`. Raises the process's soft limit of descriptors to the hard one: each
+    /// connection has one.
     ///
     /// # Errors
-    /// Where the system has no thread, or no poll, for it.
+    /// If the system cannot give it a thread or a poll.
     pub fn start(targets: Targets, during: Duration) -> io::Result<Self> {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?;
@@ -56,7 +56,7 @@ impl Stranger {
         Ok(Self { stop: Some(stop), thread: Some(thread), turns })
     }
 
-    /// Stops, and tells how often each attack came through to its program.
+    /// Stops, and returns how often each attack got through to its program.
     #[must_use]
     pub fn stop(mut self) -> Vec<(String, u64)> {
         self.end_thread();
@@ -66,7 +66,7 @@ impl Stranger {
     fn end_thread(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Whether it panicked shows in what it has done.
+            // If it panicked, its counts show it.
             let _ = thread.join();
         }
     }

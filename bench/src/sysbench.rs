@@ -1,4 +1,4 @@
-//! R0: what the database server itself can do, in transactions a second.
+//! R0: how many transactions a second the database server alone can do.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use sqlx::mysql::MySqlConnectOptions;
 /// As the targets are defined.
 const THREADS: u32 = 64;
 
-/// Makes the table that is inserted into, anew.
+/// Creates the table for the inserts anew.
 pub(crate) fn prepare(url: &str) -> Result<()> {
     sysbench(url, &["cleanup"])?;
     sysbench(url, &["prepare"]).map(drop)
@@ -21,7 +21,7 @@ pub(crate) fn transactions_per_second(url: &str, during: Duration) -> Result<f64
     let output = sysbench(url, &[&threads, &time, "run"])?;
     let rate =
         |line: &str| line.trim().strip_prefix("transactions:")?.split_once('(')?.1.split(' ').next()?.parse().ok();
-    output.lines().find_map(rate).context("sysbench named no transactions a second")
+    output.lines().find_map(rate).context("sysbench reported no transactions a second")
 }
 
 fn sysbench(url: &str, arguments: &[&str]) -> Result<String> {

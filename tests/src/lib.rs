@@ -13,7 +13,6 @@ mod database;
 mod eventually;
 mod folder;
 mod history;
-mod own_address;
 mod own_server;
 mod program;
 mod proxy;

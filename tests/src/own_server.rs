@@ -1,32 +1,32 @@
 //! A database server that one test has to itself, to be ended, frozen and set as the test likes.
 
 mod clock;
-mod container;
-mod installed;
-mod process;
-mod runner;
 
 use std::env;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::Result;
 use reqwest::Url;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use tokio::task::block_in_place;
+use tokio::time::timeout;
 use uuid::Uuid;
+use xtask::data_dir::DataDir;
+use xtask::interrupt::Interrupt;
+use xtask::servers::{Engine, Program, Purpose, Server, Spec};
 
 use self::clock::Clock;
-use self::container::Container;
-use self::installed::Installed;
-use self::process::ServerProcess;
-use self::runner::{Extras, Runner};
 use crate::database::Database;
 use crate::eventually::eventually;
-use crate::server;
+use crate::folder::Folder;
+use crate::{program, server};
 
-/// A first start in a container takes a quarter of a minute; a loaded machine several times as long.
+/// A start after a kill repairs the data: seconds, on a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(4);
 
 /// A server looks at its moved clock once a second.
@@ -44,55 +44,54 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 pub struct OwnServer {
     database: Database,
     root: Url,
-    runner: Box<dyn Runner>,
+    server: Mutex<Server>,
     clock: Option<Clock>,
+    _folder: Folder,
 }
 
 impl OwnServer {
     /// Starts a server as durable as in use, with further options such as `--max-connections=20`, and migrates its
     /// database.
     pub async fn start(args: &[&str]) -> Self {
-        Self::start_with(Extras { args, ..Extras::default() }).await
+        Self::start_with(Spec { options: args, ..Spec::of(Purpose::OneTest) }).await
     }
 
     /// Starts such a server, which sees `folder` under this name.
     pub async fn start_beside(folder: &Path, args: &[&str]) -> Self {
-        Self::start_with(Extras { args, paths: vec![folder], ..Extras::default() }).await
+        Self::start_with(Spec { options: args, paths: &[folder], ..Spec::of(Purpose::OneTest) }).await
     }
 
     /// Starts such a server with a clock that the test may move; for tests named `server_clock::…`, which a run skips
     /// where no clock can be moved.
     pub async fn start_with_movable_clock(args: &[&str]) -> Self {
         let clock = Clock::new();
-        let server = Self::start_with(Extras { args, env: clock.env(), paths: clock.paths() }).await;
-        let server = Self { clock: Some(clock), ..server };
+        let (env, paths) = (clock.env(), clock.paths());
+        let spec = Spec { purpose: Purpose::OneTest, options: args, env: &env, paths: &paths };
+        let mut server = Self::start_with(spec).await;
+        server.clock = Some(clock);
         server.wait_until_clock_is_moved_by(0).await;
         server
     }
 
-    async fn start_with(extras: Extras<'_>) -> Self {
-        let password = Uuid::now_v7().simple().to_string();
-        let runner = block_in_place(|| start_somewhere(&password, &extras));
-        let mut root = wait_for_root_url(&*runner, &password).await;
-        execute(&root, "create database orders character set utf8mb4").await;
-        execute(&root, &format!("create user 'orders'@'%' identified by '{password}'")).await;
-        execute(&root, "grant all on orders.* to 'orders'@'%'").await;
-        root.set_path("orders");
-        let mut programs = root.clone();
-        programs.set_username("orders").expect("the URL takes a user");
-        Self { database: Database::of_own_server(programs.into(), &root).await, root, runner, clock: None }
+    async fn start_with(spec: Spec<'_>) -> Self {
+        let folder = Folder::new("own-server");
+        let server = block_in_place(|| start_somewhere(&spec, &DataDir::of_test(folder.path().to_owned())));
+        let server = server.unwrap_or_else(|error| panic!("{error:#}"));
+        let root = Url::parse(&server.url()).expect("a server has a URL");
+        let database = Database::of_own_server(server.url_for("orders"), &root).await;
+        Self { database, root, server: Mutex::new(server), clock: None, _folder: folder }
     }
 
     /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
     #[must_use]
     pub fn is_off_loopback(&self) -> bool {
-        !self.address().ip().is_loopback()
+        self.server().is_off_loopback()
     }
 
     /// Where the server is reached.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        address_in(&self.root)
+        self.server().address()
     }
 
     /// The database's URL for root.
@@ -101,8 +100,8 @@ impl OwnServer {
         self.root.as_str()
     }
 
-    /// Sets the server's clock to so many seconds ahead of this machine's, or behind it if negative, and waits until the
-    /// server goes by it.
+    /// Sets the server's clock to so many seconds ahead of this machine's, or behind it if negative, and waits until
+    /// the server goes by it.
     pub async fn move_clock(&self, seconds: i64) {
         let clock = self.clock.as_ref().expect("the server was started with a movable clock");
         clock.set(seconds);
@@ -125,17 +124,17 @@ impl OwnServer {
 
     /// Ends the server by SIGKILL, as a power cut would.
     pub fn kill(&self) {
-        block_in_place(|| self.runner.kill());
+        self.drive(|server| server.kill());
     }
 
     /// Ends the server in good order, which lets it finish what is under way.
     pub fn stop(&self) {
-        block_in_place(|| self.runner.stop());
+        self.drive(|server| server.stop());
     }
 
     /// Starts the server that was ended, on its data and its address, and waits until it answers.
     pub async fn start_again(&self) {
-        block_in_place(|| self.runner.start_again());
+        self.drive(|server| server.start_again());
         self.wait_until_ready().await;
     }
 
@@ -147,12 +146,20 @@ impl OwnServer {
 
     /// From now on the server does nothing, though connections to it stay open.
     pub fn freeze(&self) {
-        block_in_place(|| self.runner.freeze());
+        self.drive(|server| server.freeze());
     }
 
     /// The frozen server goes on where it was.
     pub fn thaw(&self) {
-        block_in_place(|| self.runner.thaw());
+        self.drive(|server| server.thaw());
+    }
+
+    fn drive<T>(&self, action: impl FnOnce(&mut Server) -> Result<T>) -> T {
+        block_in_place(|| action(&mut self.server())).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs SQL as root, on a connection of its own.
@@ -190,9 +197,23 @@ impl OwnServer {
     /// Waits until the server takes both root and the programs. (MySQL takes a user without TLS, as by way of a proxy,
     /// only after a first time with it.)
     async fn wait_until_ready(&self) {
-        wait_until_answers(&*self.runner, &self.root).await;
-        let programs = Url::parse(&self.database.url).expect("the URL was one before");
-        wait_until_answers(&*self.runner, &programs).await;
+        for user in [self.root.as_str(), &self.database.url] {
+            let url = Url::parse(user).expect("the URL was one before");
+            eventually("the server of the test's own answers", READY_WITHIN, || async {
+                let exit_report = self.drive(|server| server.exit_report());
+                assert_eq!(exit_report, None, "the server has ended");
+                timeout(ANSWERED_WITHIN, server::answer(&url)).await.ok().flatten()
+            })
+            .await;
+        }
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            program::show("the test's own server", &self.server().log());
+        }
     }
 }
 
@@ -217,46 +238,18 @@ async fn connections_seen_by(root: &mut MySqlConnection) -> Vec<i64> {
 }
 
 /// Starts the kind of server that the other tests of the run use, as far as this machine has it.
-fn start_somewhere(password: &str, extras: &Extras<'_>) -> Box<dyn Runner> {
-    let is_on_docker = env::var_os("ORDERS_TEST_CONTAINER").is_some() || env::var_os("TEST_DATABASE_URL").is_none();
-    match Installed::find() {
-        Some(server) if !is_on_docker => Box::new(ServerProcess::start(&server, password, extras)),
-        _ => Box::new(Container::start(password, extras)),
-    }
-}
-
-/// Waits until the server that starts answers root, and returns root's URL by the best of its addresses.
-async fn wait_for_root_url(runner: &dyn Runner, password: &str) -> Url {
-    let url = |address: &SocketAddr| {
-        Url::parse(&format!("mysql://root:{password}@{address}?ssl-mode=PREFERRED")).expect("an address is a URL")
-    };
-    let ways: Vec<Url> = runner.addresses().iter().map(url).collect();
-    let (surest, better) = ways.split_last().expect("a server has an address");
-    wait_until_answers(runner, surest).await;
-    for way in better {
-        if answer(way).await.is_some() {
-            return way.clone();
+fn start_somewhere(spec: &Spec<'_>, data: &DataDir) -> Result<Server> {
+    let never = Interrupt::never();
+    let run = env::var("ORDERS_TEST_CONTAINER");
+    let is_on_docker = run.is_ok() || env::var_os("TEST_DATABASE_URL").is_none();
+    match Program::find(&never)? {
+        Some(program) if !is_on_docker => Server::installed(&program, spec, data, &never),
+        _ => {
+            let run = run.as_deref().unwrap_or("orders-tests");
+            let name = format!("{run}-{}", Uuid::now_v7().simple());
+            Server::in_container(Engine::find(&never)?, name, spec, data, &never)
         }
     }
-    surest.clone()
-}
-
-fn address_in(url: &Url) -> SocketAddr {
-    let host = url.host_str().expect("the URL has a host").trim_matches(['[', ']']);
-    SocketAddr::new(host.parse().expect("the host is an address"), url.port().unwrap_or(3306))
-}
-
-/// Waits until the server answers the user of `url`.
-async fn wait_until_answers(runner: &dyn Runner, url: &Url) {
-    eventually("the server of the test's own answers", READY_WITHIN, || async {
-        block_in_place(|| runner.assert_runs());
-        answer(url).await
-    })
-    .await;
-}
-
-async fn answer(url: &Url) -> Option<()> {
-    tokio::time::timeout(ANSWERED_WITHIN, server::answer(url)).await.ok().flatten()
 }
 
 async fn execute(server: &Url, sql: &str) {

@@ -2,17 +2,18 @@
 
 use std::env;
 use std::io::{PipeReader, Read, pipe};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, redirect};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use uuid::Uuid;
+use xtask::addresses::{free_port, loopback};
+use xtask::process::freeze;
 
 use crate::eventually::eventually;
 use crate::release::Release;
@@ -26,10 +27,6 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Longer than any grace period that the tests set, by as much as a loaded machine may need.
 const ENDED_WITHIN: Duration = Duration::from_secs(40);
-
-/// Below the ports from which the kernel serves connections, so that none of those takes a port between its choice and
-/// its use.
-const PORTS: std::ops::Range<u16> = 10_000..30_000;
 
 /// A running `orders-api`.
 #[derive(Debug)]
@@ -194,7 +191,7 @@ impl Program {
     }
 
     fn spawn(name: &'static str, mut command: Command, listen: &str, database_url: &str) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let address = loopback(free_port().expect("a port is free"));
         let mut child = command
             .env("DATABASE_URL", database_url)
             .env(listen, address.to_string())
@@ -328,7 +325,7 @@ impl Program {
 
     /// Stops the program by SIGSTOP: it does nothing, and does not know. Returns when the last of its threads has stopped.
     pub fn pause(&self) {
-        stop(&self.child());
+        freeze(Pid::from_child(&self.child())).expect("the program runs");
     }
 
     /// Lets the paused program go on where it was, by SIGCONT.
@@ -374,15 +371,6 @@ impl Drop for Program {
             show(self.name, &self.logs());
         }
     }
-}
-
-/// Stops a process by SIGSTOP. Returns when the last of its threads has stopped.
-pub(crate) fn stop(child: &Child) {
-    let process = Pid::from_child(child);
-    kill_process(process, Signal::STOP).expect("the process runs");
-    let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    let status = waitid(WaitId::Pid(process), stopped_or_ended).expect("a child can be waited for");
-    assert!(status.is_some_and(|status| status.stopped()), "the process has ended");
 }
 
 /// Runs one of the programs to its end.
@@ -432,22 +420,6 @@ fn bare(mut command: Command, env: &[(&str, &str)]) -> Command {
         }
     }
     command
-}
-
-/// A port that is free on every address, and that nobody else is going to take.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let ports = PORTS.end - PORTS.start;
-    // Test runs at the same time start at ports of their own.
-    let first = u16::try_from(std::process::id() % 200).expect("less than 200") * 100;
-    for _ in 0..ports {
-        let offset = (u32::from(first) + u32::from(NEXT.fetch_add(1, Ordering::Relaxed))) % u32::from(ports);
-        let port = PORTS.start + u16::try_from(offset).expect("less than the number of ports");
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port of {PORTS:?} is free")
 }
 
 /// Reads on its own thread what a program says, so that a full pipe never stops the program.

@@ -10,22 +10,19 @@ use testcontainers::core::{Host, IntoContainerPort, Mount};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{GenericImage, ImageExt, ReuseDirective};
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use xtask::interrupt::Interrupt;
+use xtask::servers::{CLIENTS_NAME, Engine};
 
 use crate::eventually::eventually;
-use crate::own_address::{CLIENTS_NAME, address_of_container};
 
 /// A first start takes some ten seconds; a loaded machine several times as long.
 const READY_WITHIN: Duration = Duration::from_mins(3);
 
 static SERVER: OnceCell<Url> = OnceCell::const_new();
 
-/// Where the server listens in its container, and under which name it runs there.
+/// Where the server listens in its container.
 const PORT: u16 = 3306;
-const PROGRAM: &str = "mysqld";
-
-/// Far more than a server that runs takes to greet.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The server's address, without a database: the one of `TEST_DATABASE_URL`, otherwise a container's.
 pub(crate) async fn url() -> Url {
@@ -45,8 +42,8 @@ async fn find_or_start() -> Url {
     url
 }
 
-/// The container outlives the tests that use it; `cargo xtask test` removes it. It is reached at its own address if it is
-/// one of this machine, otherwise at its published port.
+/// The container outlives the tests that use it; `cargo xtask test` removes it. It is reached at its own address if it
+/// is one of this machine, otherwise at its published port.
 async fn start_container() -> Result<Url> {
     let name = env::var("ORDERS_TEST_CONTAINER").unwrap_or_else(|_| "orders-tests".to_owned());
     let container = GenericImage::new("mysql", "9.7")
@@ -62,16 +59,13 @@ async fn start_container() -> Result<Url> {
         .await?;
     let host = container.get_host().await?;
     let port = container.get_host_port_ipv4(PORT.tcp()).await?;
-    let url = |host: &str, port: u16| Url::parse(&format!("mysql://root:orders@{host}:{port}"));
-    let published = url(&host.to_string(), port).context("the container's address is no URL")?;
+    let url = |address: String| {
+        Url::parse(&format!("mysql://root:orders@{address}")).context("the container's address is no URL")
+    };
+    let published = url(format!("{host}:{port}"))?;
     wait_until_answers(&published).await;
-    if let Some(own) = address_of_container(&name, PROGRAM) {
-        let own = url(&own.to_string(), PORT).context("the container's own address is no URL")?;
-        if timeout(ANSWERED_WITHIN, answer(&own)).await.is_ok_and(|answer| answer.is_some()) {
-            return Ok(own);
-        }
-    }
-    Ok(published)
+    let own = spawn_blocking(move || Engine::find(&Interrupt::never())?.reached_address_of(&name)).await??;
+    own.map_or(Ok(published), |address| url(address.to_string()))
 }
 
 async fn wait_until_answers(url: &Url) {

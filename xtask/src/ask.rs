@@ -1,4 +1,4 @@
-//! Short commands that are run for their answer.
+//! Short commands that are run for their output.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -11,15 +11,17 @@ use crate::interrupt::Interrupt;
 use crate::process::Process;
 
 /// What a short command said.
-pub(crate) struct Answer {
-    pub(crate) ok: bool,
-    /// stdout, or stderr where the command failed; without the last line end.
-    pub(crate) text: String,
+pub struct Answer {
+    /// Whether the command succeeded.
+    pub ok: bool,
+    /// Its stdout, or its stderr if it failed, without the trailing newline.
+    pub text: String,
 }
 
 impl Answer {
     /// The last line, in which most programs say why they failed.
-    pub(crate) fn last_line(&self) -> &str {
+    #[must_use]
+    pub fn last_line(&self) -> &str {
         self.text.lines().last().unwrap_or("it said nothing").trim()
     }
 }
@@ -27,8 +29,8 @@ impl Answer {
 /// Runs `command` to its end, for at most `limit`, and returns what it said.
 ///
 /// # Errors
-/// Where it cannot be started, takes too long, or the user interrupts.
-pub(crate) fn ask(command: &mut Command, limit: Duration, interrupt: &Interrupt) -> Result<Answer> {
+/// If the command cannot be started or takes too long, or the user interrupts.
+pub fn ask(command: &mut Command, limit: Duration, interrupt: &Interrupt) -> Result<Answer> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut process = Process::start(&name, command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let stdout = process.stdout().map(read_all);

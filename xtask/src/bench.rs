@@ -3,27 +3,27 @@
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, bail};
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
+use xtask::process::{Process, describe_exit};
+use xtask::servers::{Choice, Purpose, Source, install};
 
 use crate::binaries::Binaries;
 use crate::checkout::Checkout;
-use crate::database::install;
-use crate::database::{Choice, Source};
-use crate::interrupt::Interrupt;
-use crate::output::say;
-use crate::process::{Process, describe_exit};
+use crate::database::Database;
 use crate::test::run_dir::RunDir;
 use crate::up::programs::migrate;
 
 /// The arguments of `bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the database comes from; one in the environment is left alone, as the run empties its tables
+    /// Where the database comes from; `DATABASE_URL` is not used, because the run empties its tables
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     database: Choice,
     /// Small tables and short loads: all in three minutes
     #[arg(long)]
     quick: bool,
-    /// Measure only this, such as `intake`; may stand several times
+    /// Measure only this, such as `intake`; may be given several times
     #[arg(long, value_name = "SHAPE")]
     only: Vec<String>,
     /// Measure only how long orders take beside a stranger who attacks both programs, as `--only stranger`
@@ -38,16 +38,16 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let binaries = Binaries::build(checkout, interrupt)?;
     let bench = Binaries::build_bench(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
-    let database = source.start_fresh(run_dir.data(), run_dir.name_container()?, interrupt)?;
+    let database = Database::start(source, Purpose::Bench, run_dir.name_container()?, run_dir.data(), interrupt)?;
     migrate(&binaries, run_dir.data(), &database, interrupt)?;
 
     let mut command = Command::new(bench);
     command.env("DATABASE_URL", database.url()).arg("--api").arg(&binaries.api).arg("--worker").arg(&binaries.worker);
-    command.args(database.pid(interrupt)?.map(|pid| format!("--server-pid={pid}")));
+    command.args(database.pid()?.map(|pid| format!("--server-pid={pid}")));
     command.arg("--out").arg(checkout.target().join("bench"));
     command.args(args.quick.then_some("--quick")).args(args.only.iter().flat_map(|shape| ["--only", shape]));
     command.args(args.stranger.then_some(["--only", "stranger"]).into_iter().flatten());
-    // What it starts is in its process group, and ends with it.
+    // The programs that it starts are in its process group and end with it.
     let status = Process::start("orders-bench", run_dir.mark(&mut command))?.wait(interrupt)?;
     if !status.success() {
         bail!("orders-bench {}", describe_exit(status));
@@ -62,7 +62,7 @@ fn provide_sysbench(interrupt: &Interrupt) -> Result<()> {
         return Ok(());
     }
     if !install::is_allowed(interrupt)? {
-        bail!("sysbench is not installed: install it, since it measures what the database server alone can do");
+        bail!("sysbench is missing: install it, as each figure is compared with what it measures of the server alone");
     }
     install::packages(&["sysbench"], interrupt)
 }

@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
+use xtask::process::{Process, describe_exit};
 
 use crate::checkout::Checkout;
-use crate::interrupt::Interrupt;
-use crate::output::say;
-use crate::process::{Process, describe_exit};
 
 /// The programs, as cargo built them.
 pub(crate) struct Binaries {
@@ -48,8 +48,8 @@ impl Binaries {
 
 /// Builds programs and returns cargo's messages about them.
 fn build(arguments: &[&str], checkout: &Checkout, interrupt: &Interrupt) -> Result<String> {
-    // Cargo itself says where it put them: a target directory or triple
-    // may come from its configuration, and we need not know.
+    // Cargo's messages say where the programs are: a target directory or triple
+    // may come from its configuration.
     let mut cargo = checkout.cargo();
     cargo
         .arg("build")

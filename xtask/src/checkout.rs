@@ -65,8 +65,8 @@ impl Checkout {
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
-        // `cargo run` describes xtask in them. A build script that reads them, as ring's does, would run anew, and all that
-        // depends on it be built anew, whenever a person's cargo command and one of ours alternate.
+        // `cargo run` describes xtask in them. A build script that reads them, as ring's does, and everything that
+        // depends on it would be rebuilt whenever a user's cargo command follows one of ours.
         let names = env::vars_os().map(|(name, _)| name);
         for name in names.filter(|name| OWN.iter().any(|own| name.as_encoded_bytes().starts_with(own.as_bytes()))) {
             cargo.env_remove(name);

@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin, seen by every wait.
+//! Ctrl-C and similar signals, which every wait notices.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,12 +12,12 @@ use signal_hook::iterator::Signals;
 use crate::output::say;
 
 /// How often a wait checks whether it is over. Shorter burns CPU beside a
-/// build; longer is felt as lag.
-pub(crate) const POLL: Duration = Duration::from_millis(50);
+/// build; longer is noticeable.
+pub const POLL: Duration = Duration::from_millis(50);
 
-/// The user asked to stop: not a failure, and reported as none.
+/// The user asked to stop. It is not reported as a failure.
 #[derive(Debug)]
-pub(crate) struct Interrupted;
+pub struct Interrupted;
 
 impl std::fmt::Display for Interrupted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,15 +29,15 @@ impl std::error::Error for Interrupted {}
 
 /// Counts SIGINT, SIGTERM and, unless it is ignored, SIGHUP; from the first on, waits end early.
 #[derive(Clone)]
-pub(crate) struct Interrupt {
+pub struct Interrupt {
     asked: Arc<AtomicUsize>,
 }
 
 impl Interrupt {
-    /// Starts to listen for signals, which from now on end nothing by themselves.
-    pub(crate) fn watch() -> Result<Self> {
+    /// Starts to listen for the signals, which no longer end the process by themselves.
+    pub fn watch() -> Result<Self> {
         let asked = Arc::new(AtomicUsize::new(0));
-        // Who started us by `nohup` wants us to outlive the terminal.
+        // With `nohup` the user wants us to outlive the terminal.
         let hangup = if ignores_hangup() { None } else { Some(SIGHUP) };
         let mut signals =
             Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).context("cannot listen for signals")?;
@@ -58,23 +58,26 @@ impl Interrupt {
         Ok(Self { asked })
     }
 
-    /// For a step that must not be cut short: nothing interrupts it.
-    pub(crate) fn never() -> Self {
+    /// Never interrupted, for a step that must not be cut short.
+    #[must_use]
+    pub fn never() -> Self {
         Self { asked: Arc::default() }
     }
 
     /// Whether the user asked to stop.
-    pub(crate) fn is_asked(&self) -> bool {
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 0
     }
 
     /// Whether the user asked twice: then a program that still drains is killed.
-    pub(crate) fn is_impatient(&self) -> bool {
+    #[must_use]
+    pub fn is_impatient(&self) -> bool {
         self.asked.load(Ordering::SeqCst) > 1
     }
 
     /// Fails with [`Interrupted`] once the user asked to stop.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.is_asked() {
             return Err(Interrupted.into());
         }
@@ -86,11 +89,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// [`Interrupted`], or the first error of `attempt`.
-    pub(crate) fn wait_for<T>(
-        &self,
-        limit: Duration,
-        mut attempt: impl FnMut() -> Result<Option<T>>,
-    ) -> Result<Option<T>> {
+    pub fn wait_for<T>(&self, limit: Duration, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<Option<T>> {
         let started = Instant::now();
         loop {
             self.check()?;
@@ -105,7 +104,7 @@ impl Interrupt {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored: the lowest bit of a mask that Linux tells.
+/// Whether this process was started with SIGHUP ignored: the lowest bit of a mask that Linux reports.
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_that_goes_away_interrupts_every_wait_and_hurries_none() {
+    fn a_terminal_that_closes_interrupts_every_wait_but_does_not_make_it_impatient() {
         let interrupt = Interrupt::watch().unwrap();
 
         raise(SIGHUP).unwrap();

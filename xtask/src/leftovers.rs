@@ -1,5 +1,5 @@
-//! What a run that was killed outright left behind: its programs run on, and
-//! a database server among them still writes its data directory.
+//! Programs that a killed run left behind. They keep running, and a database server among them still writes to its data
+//! directory.
 
 use std::fs;
 use std::path::Path;
@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-
-use crate::data_dir::{DataDir, OWNER_VARIABLE};
-use crate::interrupt::Interrupt;
-use crate::output::say;
+use xtask::data_dir::{DataDir, OWNER_VARIABLE};
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
 
 /// Longer than the programs' own grace period of 25 s by default.
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// Stops every program that an earlier owner of `data` started.
 ///
-/// The holder of the folder's lock may do so: the earlier owner is dead. Where
-/// there is no `/proc` nothing is found; a taken port, or the server's own lock on its
-/// data, then says what is wrong.
+/// The holder of the folder's lock may do so: the earlier owner is dead. Without `/proc` nothing is found; the user
+/// then hears of a taken port, or of the server's own lock on its data.
 pub(crate) fn stop(data: &DataDir, interrupt: &Interrupt) -> Result<()> {
     let found = find(data.path());
     if found.is_empty() {

@@ -1,20 +1,14 @@
 //! `cargo xtask`: the whole system, or its whole test suite, with one command.
 //!
-//! It needs nothing but Rust: a database is found, or started, or installed
-//! where the user may (see [`database::Source::find`]), and everything that a command
-//! started is stopped before the command ends.
+//! It needs only Rust: it finds, starts or, where the user may, installs a database (see
+//! [`xtask::servers::Source::find`]), and stops everything that it started before it ends.
 
-mod ask;
 mod bench;
 mod binaries;
 mod checkout;
 mod contract;
-mod data_dir;
 mod database;
-mod interrupt;
 mod leftovers;
-mod output;
-mod process;
 mod test;
 mod up;
 
@@ -23,8 +17,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use xtask::interrupt::{Interrupt, Interrupted};
+use xtask::output;
+
 use crate::checkout::Checkout;
-use crate::interrupt::{Interrupt, Interrupted};
 
 /// Runs Orders from a checkout.
 #[derive(Parser)]
@@ -40,18 +36,18 @@ enum Command {
     Up(up::Args),
     /// Set up what the tests need and run the whole suite
     Test(test::Args),
-    /// Let random faults happen to the system under load, and check what became of every order
+    /// Inject random faults into the system under load, and check the fate of every order
     Chaos(test::chaos::Args),
-    /// Hold the running API against its OpenAPI document: fuzz it, and use it through a generated client
+    /// Check the running API against its OpenAPI document: fuzz it, and use it through a generated client
     Contract(contract::Args),
-    /// Measure how fast it is, beside what the database server alone can do
+    /// Measure how fast Orders is, compared with the database server alone
     Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let interrupted = match cli.command {
-        // Ctrl-C is the ordinary way to end `up`; a test run it cuts short.
+        // Ctrl-C is the usual way to end `up`, but cuts the others short.
         Command::Up(_) => ExitCode::SUCCESS,
         Command::Test(_) | Command::Chaos(_) | Command::Contract(_) | Command::Bench(_) => ExitCode::from(130),
     };

@@ -1,35 +1,36 @@
-//! What the user sees. A write that fails is ignored: a closed terminal or a
-//! broken pipe must not keep us from stopping what we started.
+//! Output for the user. Failed writes are ignored: a closed terminal or a broken pipe must not keep us from stopping
+//! the programs that we started.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Read, Write};
 use std::thread::{self, JoinHandle};
 
-/// Prints one line about what xtask itself does.
-pub(crate) fn say(line: impl Display) {
+/// Prints one line about what we are doing.
+pub fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
-/// Prints one line about what went wrong.
-pub(crate) fn complain(line: impl Display) {
+/// Prints one line about a problem.
+pub fn complain(line: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// The start of each line of a program's log: its name, aligned, in a colour
-/// of its own on a terminal.
+/// The prefix of each line of a program's log: its name, padded, and coloured on a terminal.
 #[derive(Clone, Copy)]
-pub(crate) struct Label {
+pub struct Label {
     name: &'static str,
     /// The number of an ANSI foreground colour, 31 to 36.
     colour: u8,
 }
 
 impl Label {
-    pub(crate) const API: Self = Self { name: "api", colour: 36 };
-    pub(crate) const WORKER: Self = Self { name: "worker", colour: 33 };
+    /// The label of `orders-api`.
+    pub const API: Self = Self { name: "api", colour: 36 };
+    /// The label of `orders-worker`.
+    pub const WORKER: Self = Self { name: "worker", colour: 33 };
 
     /// Copies every line of `log` to stdout behind this label, until its end.
-    pub(crate) fn copy(self, log: impl Read + Send + 'static) -> JoinHandle<()> {
+    pub fn copy(self, log: impl Read + Send + 'static) -> JoinHandle<()> {
         let prefix = self.prefix();
         thread::spawn(move || {
             each_line(log, |line| {
@@ -46,13 +47,13 @@ impl Label {
 }
 
 /// Whether stdout is a terminal whose user wants colours (<https://no-color.org>).
-pub(crate) fn is_coloured() -> bool {
+#[must_use]
+pub fn is_coloured() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !unwanted
 }
 
-/// Calls `take` with each line of `source`, without its end; bytes that are
-/// no UTF-8 pass through.
+/// Calls `take` with each line of `source`, without its newline. Bytes that are not UTF-8 pass through.
 fn each_line(source: impl Read, mut take: impl FnMut(&[u8])) {
     use std::io::BufRead;
     for line in std::io::BufReader::new(source).split(b'\n') {

@@ -1,5 +1,4 @@
-//! Programs that xtask runs: each in a process group of its own, so that a
-//! terminal's Ctrl-C reaches only xtask, and none outlives its [`Process`].
+//! Programs that we run. None outlives its [`Process`].
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -7,71 +6,93 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group, waitid,
+};
 
 use crate::interrupt::{Interrupt, POLL};
 use crate::output::Label;
 
-/// Long enough for a compiler or a test binary to go; they hold nothing.
+/// Long enough for a compiler or a test binary to end; they have nothing to save.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// A running program; dropping it stops the whole group.
-pub(crate) struct Process {
+/// A running program; dropping it stops the program, and with it the group that it leads.
+#[derive(Debug)]
+pub struct Process {
     name: String,
     child: Child,
-    group: Pid,
+    leads_group: bool,
     exit: Option<ExitStatus>,
     logs: Vec<JoinHandle<()>>,
 }
 
 impl Process {
-    /// Starts `command` without a terminal to read from.
-    pub(crate) fn start(name: &str, command: &mut Command) -> Result<Self> {
+    /// Starts `command`, without a terminal to read from, in a process group of its own, so that a terminal's Ctrl-C
+    /// reaches only us.
+    pub fn start(name: &str, command: &mut Command) -> Result<Self> {
+        Self::spawn(name, command.process_group(0), true)
+    }
+
+    /// Starts `command` in our process group, with which it ends.
+    pub fn start_in_our_group(name: &str, command: &mut Command) -> Result<Self> {
+        Self::spawn(name, command, false)
+    }
+
+    /// Starts a program that has ended again, in the same kind of group.
+    pub fn start_again(&mut self, command: &mut Command) -> Result<()> {
+        *self = Self::spawn(&self.name, command, self.leads_group)?;
+        Ok(())
+    }
+
+    fn spawn(name: &str, command: &mut Command, leads_group: bool) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
-            .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-        Ok(Self { name: name.to_owned(), group: Pid::from_child(&child), child, exit: None, logs: Vec::new() })
+        Ok(Self { name: name.to_owned(), child, leads_group, exit: None, logs: Vec::new() })
     }
 
     /// Starts `command` and copies its output, line by line, behind `label`.
-    pub(crate) fn start_labelled(name: &str, command: &mut Command, label: Label) -> Result<Self> {
+    pub fn start_labelled(name: &str, command: &mut Command, label: Label) -> Result<Self> {
         let mut process = Self::start(name, command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
         process.logs.extend(process.child.stdout.take().map(|log| label.copy(log)));
         process.logs.extend(process.child.stderr.take().map(|log| label.copy(log)));
         Ok(process)
     }
 
-    pub(crate) fn name(&self) -> &str {
+    /// The name that the program was started under.
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Takes the piped output, to be read by the caller.
-    pub(crate) fn stdout(&mut self) -> Option<impl Read + Send + use<>> {
+    pub fn stdout(&mut self) -> Option<impl Read + Send + use<>> {
         self.child.stdout.take()
     }
 
     /// Takes the piped errors, to be read by the caller.
-    pub(crate) fn stderr(&mut self) -> Option<impl Read + Send + use<>> {
+    pub fn stderr(&mut self) -> Option<impl Read + Send + use<>> {
         self.child.stderr.take()
     }
 
     /// How the program ended, if it has.
-    pub(crate) fn exit(&mut self) -> Result<Option<ExitStatus>> {
+    pub fn exit(&mut self) -> Result<Option<ExitStatus>> {
         if self.exit.is_none() {
             self.exit = self.child.try_wait().with_context(|| format!("cannot wait for {}", self.name))?;
         }
         Ok(self.exit)
     }
 
-    /// One clause about the program's end, such as "worker was killed (signal 9)".
-    pub(crate) fn exit_report(&mut self) -> Result<Option<String>> {
+    /// How the program ended, as a clause such as "worker was killed (signal 9)"; `None` while it runs.
+    pub fn exit_report(&mut self) -> Result<Option<String>> {
         let Some(status) = self.exit()? else {
             return Ok(None);
         };
@@ -79,21 +100,20 @@ impl Process {
         Ok(Some(format!("{} {}", self.name, describe_exit(status))))
     }
 
-    /// Waits for the end; on an interrupt the program is stopped.
-    pub(crate) fn wait(&mut self, interrupt: &Interrupt) -> Result<ExitStatus> {
+    /// Waits for the program to end. Dropping it after an interrupt stops it.
+    pub fn wait(&mut self, interrupt: &Interrupt) -> Result<ExitStatus> {
         let status = interrupt.wait_for(Duration::MAX, || self.exit())?;
         self.finish_logs();
         status.context("an endless wait ended")
     }
 
     /// Asks the program to end, by SIGTERM, and returns at once.
-    pub(crate) fn ask_to_stop(&mut self) {
+    pub fn ask_to_stop(&mut self) {
         self.signal(Signal::TERM);
     }
 
-    /// Waits until the whole group, asked to stop, has ended; gives up when
-    /// `limit` has passed or `is_over` says so. Returns whether it has ended.
-    pub(crate) fn ended_within(&mut self, limit: Duration, is_over: impl Fn() -> bool) -> bool {
+    /// Waits until the whole group has ended, and returns whether it has: not if `limit` passed, or `is_over`, before.
+    pub fn ended_within(&mut self, limit: Duration, is_over: impl Fn() -> bool) -> bool {
         let started = Instant::now();
         while self.is_running() {
             if started.elapsed() >= limit || is_over() {
@@ -105,28 +125,43 @@ impl Process {
         true
     }
 
+    /// Stops the program by SIGSTOP; see [`freeze`].
+    pub fn freeze(&mut self) -> Result<()> {
+        freeze(self.pid()).with_context(|| format!("cannot freeze {}", self.name))
+    }
+
+    /// Lets the frozen program go on where it was.
+    pub fn thaw(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Ends the whole group at once, by SIGKILL.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();
         self.finish_logs();
     }
 
-    /// Whether the program, or a child that it left behind, still runs.
-    fn is_running(&mut self) -> bool {
-        // Looking reaps the program itself; what then answers is its children.
-        matches!(self.exit(), Ok(None)) || test_kill_process_group(self.group).is_ok()
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
-    /// The group's number stays taken for as long as it has members, and we
-    /// look right before we signal: no stranger is hit.
+    /// Whether the program, or a child that it left behind in its group, still runs.
+    fn is_running(&mut self) -> bool {
+        // `exit` reaps the program itself, so only children can be left in the group.
+        matches!(self.exit(), Ok(None)) || (self.leads_group && test_kill_process_group(self.pid()).is_ok())
+    }
+
+    /// A process keeps its id until it is reaped, and a group while it has members. We check right before we signal, so
+    /// no other process is hit.
     fn signal(&mut self, signal: Signal) {
         if self.is_running() {
-            let _ = kill_process_group(self.group, signal);
+            let send = if self.leads_group { kill_process_group } else { kill_process };
+            let _ = send(self.pid(), signal);
         }
     }
 
-    /// Lets the last lines of the log out before anything is said about the end.
+    /// Lets the last lines of the log appear before anything is said about the end.
     fn finish_logs(&mut self) {
         let started = Instant::now();
         while self.logs.iter().any(|log| !log.is_finished()) && started.elapsed() < Duration::from_secs(1) {
@@ -146,8 +181,18 @@ impl Drop for Process {
     }
 }
 
+/// Stops a child process by SIGSTOP. Returns when the last of its threads has stopped.
+pub fn freeze(process: Pid) -> Result<()> {
+    kill_process(process, Signal::STOP)?;
+    let stopped_or_ended = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(process), stopped_or_ended)?;
+    ensure!(status.is_some_and(|status| status.stopped()), "it has ended");
+    Ok(())
+}
+
 /// How a program ended: "exited with code 2", "was killed (signal 9)".
-pub(crate) fn describe_exit(status: ExitStatus) -> String {
+#[must_use]
+pub fn describe_exit(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("was killed (signal {signal})"),

@@ -15,14 +15,14 @@ use crate::programs::completed;
 use crate::report::{Base, Report, Target};
 use crate::{load, seed, server};
 
-/// Orders that may be placed and not completed; beyond it, clients wait. So the backlog cannot grow, and the figure is what
-/// the system keeps up with. Room for the largest claims and for each client's next order.
+/// Orders that may be placed and not completed; beyond it, clients wait. So the backlog cannot grow, and the figure is
+/// what the system keeps up with. Room for the largest claims and for each client's next order.
 const BACKLOG_MAX: u64 = 5_000;
 
 /// Between two polls of what is completed.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The backlog is a matter of seconds.
+/// The backlog takes seconds to complete.
 const LAST_WITHIN: Duration = Duration::from_mins(1);
 
 /// The parts of the time whose rates are compared: a slowdown shows in the last.
@@ -48,7 +48,7 @@ pub(super) async fn beside_a_view(bench: &Bench, report: &mut Report) -> Result<
     view.execute("set session transaction isolation level repeatable read").await?;
     view.execute("start transaction with consistent snapshot").await?;
     let Sustained { rates, .. } = keep_up(bench).await?;
-    // It must not go back into the pool.
+    // This connection must not go back into the pool.
     view.close().await?;
     report.rate("both at once, beside an open read view", mean(&rates), Target::None);
     let (first, last) = (rates.first().copied().unwrap_or_default(), rates.last().copied().unwrap_or_default());
@@ -57,7 +57,7 @@ pub(super) async fn beside_a_view(bench: &Bench, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// What a system under load sustained.
+/// What a system sustained under load.
 struct Sustained {
     orders: u64,
     /// Orders a second that were completed in each part of the time.
@@ -85,7 +85,7 @@ async fn keep_up(bench: &Bench) -> Result<Sustained> {
         }
         rates.push(quotient(done - before, started.elapsed().as_secs_f64()));
     }
-    // Clients need not wait for room any more.
+    // Clients no longer need to wait for room.
     room.close();
     let orders = load.await??.answered;
     let last = async {

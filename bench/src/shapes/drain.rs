@@ -42,8 +42,7 @@ async fn drain(bench: &Bench, future: u64, workers: usize) -> Result<(f64, Share
     rate(bench, workers, bench.sizes.drained).await
 }
 
-/// Orders a second that workers complete, from the first on until `count` are, and what each takes of the
-/// processor.
+/// Orders a second that workers complete, from the first to number `count`, and the processor time of each.
 pub(super) async fn rate(bench: &Bench, workers: usize, count: u64) -> Result<(f64, Shares)> {
     let mut running: Vec<Program> = Vec::new();
     for _ in 0..workers {

@@ -7,7 +7,7 @@ use crate::http::post;
 use crate::report::{Report, Target};
 use crate::{load, seed};
 
-/// The order of the brief.
+/// The order in the project's brief.
 pub(super) const ORDER: &str = r#"{"user_id": 1, "item_ids": [1, 2], "total_amount": 100.0}"#;
 
 /// Orders of one batch, as the target is defined.
@@ -40,7 +40,7 @@ pub(super) async fn many_items(bench: &Bench, report: &mut Report) -> Result<()>
     Ok(())
 }
 
-/// Orders a second that the API takes, each found on disk afterwards, and what each takes of the processor.
+/// Orders a second that the API takes, each found in the database afterwards, and the processor time of each.
 async fn intake(bench: &Bench, request: Vec<u8>, orders: u64) -> Result<(f64, Shares)> {
     seed::clear(&bench.pool).await?;
     let api = bench.programs.api().await?;

@@ -46,8 +46,8 @@ pub(crate) enum Shape {
 }
 
 impl Shape {
-    /// The shapes of a run that names none. The stranger is not among them: the next shape would suffer from what it does to
-    /// the machine.
+    /// The shapes of a run that names none. The stranger is not among them, because the next shape would suffer from
+    /// what it does to the machine.
     pub(crate) fn usual() -> Vec<Self> {
         Self::value_variants().iter().copied().filter(|shape| *shape != Self::Stranger).collect()
     }

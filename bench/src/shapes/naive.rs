@@ -112,8 +112,8 @@ async fn claim_and_complete(connection: &mut MySqlConnection, batch: usize) -> R
     Ok(connection.execute(sqlx::raw_sql(AssertSqlSafe(complete))).await?.rows_affected())
 }
 
-/// Repeats `step` on each of so many connections until the time is over or there is nothing left, and returns the orders
-/// of a second.
+/// Repeats `step` on each of so many connections until the time is over or there is nothing left, and returns the
+/// orders of a second.
 async fn repeat(bench: &Bench, connections: u32, step: Step) -> Result<f64> {
     let pool = server::pool(&bench.url, connections).await?;
     let (started, during) = (Instant::now(), bench.sizes.load);

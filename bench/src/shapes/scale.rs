@@ -14,7 +14,7 @@ const SMALL: u64 = 1_000;
 /// Orders that are read by their ids, anywhere in the table.
 const SAMPLE: u32 = 500;
 
-/// As much more as the large table may cost.
+/// How much more the large table may cost.
 const ALLOWED: f64 = 1.2;
 
 /// Milliseconds of reads, and orders a second that are claimed and completed.
@@ -57,7 +57,7 @@ async fn costs(bench: &Bench, finished: u64, waiting: u64) -> Result<Costs> {
     let mut connection = api.connect().await?;
     let mut p50 = async |requests: Vec<Vec<u8>>| -> Result<f64> {
         let answered = load::one_by_one(&mut connection, &requests, bench.sizes.load / 4).await?;
-        // A refusal counts as endless: the API gives up what takes too long.
+        // A rejected request counts as endless: the API gives up on what takes too long.
         Ok(answered.map_or(f64::INFINITY, |latencies| at(&latencies, 0.5)))
     };
     let livez = p50(vec![get("/livez")]).await?;

@@ -29,7 +29,7 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let mut connection = bench.pool.acquire().await?;
     let before = server::questions(&mut connection).await?;
     tokio::time::sleep(bench.sizes.idle).await;
-    // The question itself is counted before it is answered.
+    // The server counts this statement before it answers it.
     let questions = server::questions(&mut connection).await?.saturating_sub(before + 1);
     let rate = quotient(questions, bench.sizes.idle.as_secs_f64());
     report.add("queries of an idle worker", rate, "1/s", Base::None, Target::AtMost(25.0));

@@ -55,8 +55,8 @@ impl Attack {
         Self::Floods,
     ];
 
-    /// Connections at one time. Without the flood, those to the API are fewer than the 1,945 that it gives one address, so
-    /// that every attack comes through; with it they are more.
+    /// Connections at one time. Without the flood, those to the API are fewer than the 1,945 that it gives one address,
+    /// so that every attack comes through; with it they are more.
     pub(super) const fn clients(self) -> usize {
         match self {
             Self::AsksAndGoes | Self::WaitsAndGoes => 16,

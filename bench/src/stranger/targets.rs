@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use uuid::Uuid;
 
-/// What the stranger goes for. Both programs listen at addresses of this machine.
+/// The stranger's targets. Both programs listen at addresses of this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets {
     /// The address of `orders-api`.

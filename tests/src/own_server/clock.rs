@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::folder::Folder;
+use xtask::faketime;
 
-/// Where Debian's package `libfaketime` puts it, in the folder of the machine's kind.
-const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+use crate::folder::Folder;
 
 /// What a server's clock is off by stands in a file, which the library reads once a second.
 #[derive(Debug)]
@@ -18,7 +17,8 @@ pub(super) struct Clock {
 impl Clock {
     /// A clock that is right.
     pub(super) fn new() -> Self {
-        let clock = Self { library: library(), folder: Folder::new("clock") };
+        let library = faketime::library().expect("the package libfaketime is installed");
+        let clock = Self { library, folder: Folder::new("clock") };
         clock.set(0);
         clock
     }
@@ -46,10 +46,4 @@ impl Clock {
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
     }
-}
-
-fn library() -> PathBuf {
-    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(fs::read_dir).into_iter().flatten().flatten();
-    let mut found = folders.flatten().map(|folder| folder.path().join(LIBRARY)).filter(|path| path.is_file());
-    found.next().unwrap_or_else(|| panic!("no {LIBRARY} in /usr/lib/*: install the package libfaketime"))
 }

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use xtask::interrupt::Interrupt;
+use xtask::servers::install::{is_there, provide};
 
 use super::python::{Packages, Python};
 use super::system::System;
 use crate::checkout::Checkout;
-use crate::database::install::{is_there, provide};
-use crate::interrupt::Interrupt;
 
 const DOCUMENTS: [&str; 2] = ["openapi.json", "openapi-3.0.json"];
 
-/// Of Debian and Ubuntu. All else that a Java client needs to be compiled is in the generator's own archive.
+/// Debian's and Ubuntu's package. The generator's own archive has everything else that a Java client needs to compile.
 const ANNOTATIONS: (&str, &str) =
     ("libgeronimo-annotation-1.3-spec-java", "/usr/share/java/geronimo-annotation-1.3-spec.jar");
 
-/// What generates, compiles and runs the clients.
+/// Generates, compiles and runs the clients.
 pub(super) struct Clients {
     python: Python,
     generator: PathBuf,
@@ -29,7 +29,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Installs what is missing. The inner error says what stands in the way.
+    /// Installs what is missing. The inner error is the reason why the clients cannot be checked.
     pub(super) fn prepare(checkout: &Checkout, interrupt: &Interrupt) -> Result<Result<Self, String>> {
         let (annotations, archive) = ANNOTATIONS;
         let missing = [
@@ -49,7 +49,7 @@ impl Clients {
         Ok(Ok(Self { python, generator, programs, target: checkout.target().join("contract/clients") }))
     }
 
-    /// Places orders of `system` with a client of each language from each document.
+    /// Places orders in `system` with a client in each language, generated from each document.
     pub(super) fn check(&self, system: &mut System<'_>) -> Result<()> {
         for document in DOCUMENTS {
             let folder = self.target.join(document);
@@ -72,7 +72,7 @@ impl Clients {
         system.check(self.go_command(folder).args(["run", program, &system.url]))
     }
 
-    /// A command that fetches nothing.
+    /// A `go` command that downloads nothing.
     fn go_command(&self, folder: &Path) -> Command {
         let mut go = Command::new("go");
         go.current_dir(folder).env("GOCACHE", self.target.join("go-cache"));
@@ -83,7 +83,7 @@ impl Clients {
     fn java(&self, folder: &Path, document: &str, system: &mut System<'_>) -> Result<()> {
         let classes = folder.join("classes");
         let libraries = [self.generator.as_path(), Path::new(ANNOTATIONS.1), &classes];
-        let class_path = std::env::join_paths(libraries).context("a path has a colon in it")?;
+        let class_path = std::env::join_paths(libraries).context("a path contains a colon")?;
         let sources = folder.join("orders");
         system.check(&mut self.generate("java.yaml", document, &sources))?;
         let list = list_of_files(&sources.join("src/main/java"), folder)?;
@@ -98,13 +98,13 @@ impl Clients {
         let mut generate = self.python.tool("openapi-generator-cli");
         generate.arg("generate").arg("-c").arg(self.programs.join(configuration));
         generate.args(["-i", document]).arg("-o").arg(folder);
-        // It tells of each file that it writes.
+        // By default it reports every file that it writes.
         generate.env("JAVA_OPTS", "-Dlog.level=error");
         generate
     }
 }
 
-/// An argument that stands for every file below `sources`, which a file in `folder` lists.
+/// An `@` argument for every file below `sources`, which are listed in a file in `folder`.
 fn list_of_files(sources: &Path, folder: &Path) -> Result<String> {
     let list = folder.join("files");
     let files: Vec<String> = files(sources)?.iter().map(|file| format!("\"{}\"", file.display())).collect();

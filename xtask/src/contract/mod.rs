@@ -1,4 +1,4 @@
-//! `cargo xtask contract`: whether the running API and its OpenAPI document say the same.
+//! `cargo xtask contract`: whether the running API and its OpenAPI document agree.
 //!
 //! It validates the document and its examples, generates a client, checks the client's types and places orders with it,
 //! and fuzzes the API with Schemathesis: all checks and phases, valid and invalid data, the same requests each time.
@@ -12,18 +12,18 @@ mod system;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
 
 use self::clients::Clients;
 use self::python::{Packages, Python};
 use self::system::on_a_system;
 use crate::checkout::Checkout;
-use crate::interrupt::Interrupt;
-use crate::output::say;
 
 /// The arguments of `contract`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Instead: generate Go and Java clients, compile them, and place orders with them
+    /// Instead, generate Go and Java clients, compile them, and place orders with them
     #[arg(long, conflicts_with = "passed_on")]
     clients: bool,
 
@@ -32,10 +32,10 @@ pub(crate) struct Args {
     passed_on: Vec<String>,
 }
 
-/// Checks the document, fuzzes the API by it, and places orders with a client that is generated from it; or does the last in
-/// further languages.
+/// Checks the document, fuzzes the API by it, and places orders with a client generated from it; with `--clients`, does
+/// only the last, in other languages.
 ///
-/// Where a tool is missing and cannot be installed, it says so and checks nothing.
+/// If a tool is missing and cannot be installed, it says so and checks nothing.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     if args.clients {
         use_clients(checkout, interrupt)?;
@@ -92,7 +92,7 @@ fn checks(python: &Python, checkout: &Checkout, url: &str, passed_on: &[String])
     let mut place = python.tool("python");
     place.arg(folder.join("place_an_order.py")).arg(url).env("PYTHONPATH", &client);
     let mut fuzz = python.tool("schemathesis");
-    // From its own path the document would be read, and the path itself left out of the run.
+    // Given the document's path in the API, schemathesis would read it there, but not test that path.
     fuzz.current_dir(&folder).arg("run").arg(&document).arg("--url").arg(url).args(passed_on);
     [valid, valid_3_0, examples, generate, types, place, fuzz]
 }

@@ -6,30 +6,30 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xtask::ask::ask;
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
 
-use crate::ask::ask;
 use crate::checkout::Checkout;
-use crate::interrupt::Interrupt;
-use crate::output::say;
 
-/// Some 60 packages over a slow line.
+/// About 60 packages over a slow connection.
 const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 
-/// An index that answers at all does so well within this.
+/// A package index that answers at all does so well within this.
 const PROBE_LIMIT: Duration = Duration::from_mins(1);
 
-/// What an environment has, and where it is.
+/// The packages of an environment, and its place.
 pub(super) struct Packages {
-    /// In `tests/contract`: what to install, pinned by hash.
+    /// The requirements file in `tests/contract`, which pins each package by hash.
     requirements: &'static str,
-    /// In the target folder.
+    /// The environment's folder in the target folder.
     folder: &'static str,
 }
 
 impl Packages {
-    /// What checks, fuzzes, and generates the Python client.
+    /// The tools that check, fuzz, and generate the Python client.
     pub(super) const CHECKS: Self = Self { requirements: "requirements.txt", folder: "contract/venv" };
-    /// What generates clients in other languages.
+    /// The generator of clients in other languages.
     pub(super) const GENERATOR: Self = Self { requirements: "clients.txt", folder: "contract/generator" };
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Python {
 }
 
 impl Python {
-    /// Makes the environment, unless an earlier run has. The inner error is what stands in the way on a machine that
+    /// Makes the environment, unless an earlier run did. The inner error is the reason why it cannot, on a machine that
     /// reaches no package index.
     pub(super) fn prepare(
         packages: &Packages,
@@ -73,14 +73,14 @@ impl Python {
     /// A tool of the environment.
     pub(super) fn tool(&self, name: &str) -> Command {
         let mut tool = Command::new(self.folder.join("bin").join(name));
-        // The tools call one another, and must find those of this environment.
+        // The tools call one another, and must find the ones of this environment.
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::join_paths([self.folder.join("bin")].into_iter().chain(std::env::split_paths(&path)));
         tool.env("PATH", path.unwrap_or_default()).env("PYTHONDONTWRITEBYTECODE", "1");
         tool
     }
 
-    /// A file that one of the packages brings.
+    /// A file that comes with one of the packages.
     pub(super) fn package(&self, file: &str) -> Result<PathBuf> {
         let lib = self.folder.join("lib");
         let versions = fs::read_dir(&lib).with_context(|| format!("cannot read {}", lib.display()))?;
@@ -88,7 +88,7 @@ impl Python {
         files.into_iter().find(|path| path.is_file()).with_context(|| format!("the packages have no {file}"))
     }
 
-    /// Installs the packages; says what went wrong, if anything did.
+    /// Installs the packages, and returns pip's error if it failed.
     fn install(&self, requirements: &Path, interrupt: &Interrupt) -> Result<Option<String>> {
         let mut pip = self.tool("pip");
         pip.args(["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]);
@@ -96,7 +96,7 @@ impl Python {
         Ok((!answer.ok).then_some(answer.text))
     }
 
-    /// Whether a package that every index has can be fetched.
+    /// Whether pip can download a package that every index has.
     fn reaches_an_index(&self, interrupt: &Interrupt) -> Result<bool> {
         let mut pip = self.tool("pip");
         pip.args(["download", "--quiet", "--disable-pip-version-check", "--retries", "1", "--no-deps", "--dest"]);

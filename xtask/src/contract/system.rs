@@ -1,20 +1,21 @@
-//! The system that the checks ask: an API and a worker on a database of their own.
+//! The system that is checked: an API and a worker on a database of their own.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
+use xtask::process::{Process, describe_exit};
+use xtask::servers::{Choice, Purpose, Source};
 
 use crate::binaries::Binaries;
 use crate::checkout::Checkout;
-use crate::database::{Choice, Source};
-use crate::interrupt::Interrupt;
-use crate::output::say;
-use crate::process::{Process, describe_exit};
+use crate::database::Database;
 use crate::test::run_dir::RunDir;
 use crate::up::address::Address;
 use crate::up::programs::{Programs, migrate};
 
-/// What the checks need of the programs: orders of user 2 fail for good, so that there is something to retry.
+/// Orders of user 2 fail permanently, so that the checks have orders to retry.
 const SETTINGS: [(&str, &str); 2] = [("SIMULATED_FAULTS", "reject=user:2"), ("RUST_LOG", "warn")];
 
 /// A running system, while it is checked.
@@ -25,7 +26,7 @@ pub(super) struct System<'a> {
     interrupt: &'a Interrupt,
 }
 
-/// Lets `checks` ask a system that is started for them, and stopped when they are done.
+/// Starts a system, runs `checks` on it, and stops it.
 pub(super) fn on_a_system(
     checkout: &Checkout,
     interrupt: &Interrupt,
@@ -34,9 +35,9 @@ pub(super) fn on_a_system(
     let binaries = Binaries::build_for_tests(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
     let (api, worker) = (Address::free("API_LISTEN")?, Address::free("WORKER_LISTEN")?);
-    // A server of its own, since fuzzing may leave it in any state.
+    // A server of the run's own, because fuzzing may leave it in any state.
     let source = Source::find(Choice::Private, "", interrupt)?;
-    let mut database = source.start(checkout, run_dir.data(), interrupt)?;
+    let mut database = Database::start(source, Purpose::Use, run_dir.name_container()?, run_dir.data(), interrupt)?;
     migrate(&binaries, run_dir.data(), &database, interrupt)?;
     let mut programs = Programs::start(&binaries, run_dir.data(), &database, [&api, &worker], &SETTINGS, interrupt)?;
     programs.wait_ready(&mut database)?;
@@ -44,7 +45,7 @@ pub(super) fn on_a_system(
 }
 
 impl System<'_> {
-    /// Runs one check with its output shown. It fails where the check does, and where a program ended meanwhile.
+    /// Runs one check and shows its output. Fails if the check does, or if a program of the system ended meanwhile.
     pub(super) fn check(&mut self, command: &mut Command) -> Result<()> {
         let name = command.get_program().display().to_string();
         let name = name.rsplit('/').next().unwrap_or(&name);

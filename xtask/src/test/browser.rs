@@ -1,9 +1,8 @@
-//! The browser with which the suite visits pages of others.
+//! The browser that the suite uses to visit pages of other origins.
 
 use anyhow::Result;
-
-use crate::database::install;
-use crate::interrupt::Interrupt;
+use xtask::interrupt::Interrupt;
+use xtask::servers::install;
 
 /// Debian's package, and its program.
 const CHROMIUM: &str = "chromium";

@@ -1,24 +1,24 @@
-//! `cargo xtask chaos`: the suite's test of random faults alone, as long as one likes.
+//! `cargo xtask chaos`: only the suite's test of random faults, for as long as the user likes.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
+use xtask::servers::{Choice, Source};
 
 use super::run_dir::RunDir;
 use super::{URL_VARIABLE, exit_code, pass_on, run_on};
 use crate::checkout::Checkout;
-use crate::database::{Choice, Source};
-use crate::interrupt::Interrupt;
-use crate::output::say;
 
 /// The arguments of `chaos`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// For how long faults happen
+    /// How long faults are injected
     #[arg(long, env = "CHAOS_SECONDS", default_value_t = 60)]
     seconds: u64,
-    /// Chooses the faults and their order; a random one if not given
+    /// Determines the faults and their order; random if not given
     #[arg(long, env = "CHAOS_SEED")]
     seed: Option<u64>,
     /// Where the run's servers come from
@@ -38,12 +38,12 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         .env("CHAOS_SEED", seed.to_string());
     pass_on(&mut cargo, &[]);
     let (is_success, summary) = run_on(source, &run_dir, cargo, 1, checkout, interrupt)?;
-    say(format_args!("== the same again: cargo xtask chaos --seconds {} --seed {seed}", args.seconds));
+    say(format_args!("== to repeat this run: cargo xtask chaos --seconds {} --seed {seed}", args.seconds));
     say(summary.line(is_success));
     Ok(exit_code(is_success))
 }
 
-/// The standard library seeds its hash maps by chance.
+/// From the standard library, which seeds each hasher at random.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }

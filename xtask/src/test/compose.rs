@@ -1,9 +1,8 @@
 //! Whether the test of the compose deployment can run.
 
 use anyhow::Result;
-
-use crate::database::{Engine, Source};
-use crate::interrupt::Interrupt;
+use xtask::interrupt::Interrupt;
+use xtask::servers::{Engine, Source};
 
 /// What the deployment is built from and runs, besides MySQL.
 const IMAGES: [&str; 3] = ["debian:bookworm-slim", "rust:1.95-slim-bookworm", "prom/prometheus:v3.5.3"];

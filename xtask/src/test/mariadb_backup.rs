@@ -1,9 +1,8 @@
 //! MariaDB's dump program, by which the suite makes the backup that the documentation describes.
 
 use anyhow::Result;
-
-use crate::database::{Maker, Source, install};
-use crate::interrupt::Interrupt;
+use xtask::interrupt::Interrupt;
+use xtask::servers::{Maker, Source, install};
 
 /// Debian's and Ubuntu's package, and its program.
 const PACKAGE: &str = "mariadb-client";

@@ -14,15 +14,16 @@ use std::io::{IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Result;
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
+use xtask::process::Process;
+use xtask::servers::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source};
 
 use self::run_dir::RunDir;
 use self::summary::Summary;
 use crate::binaries::Binaries;
 use crate::checkout::Checkout;
-use crate::database::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source, is_off_loopback};
-use crate::interrupt::Interrupt;
-use crate::output::say;
-use crate::process::Process;
+use crate::database::Database;
 
 /// Names a server for the tests to use.
 const URL_VARIABLE: &str = "TEST_DATABASE_URL";
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// Where the tests' database comes from
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     database: Choice,
-    /// How often the tests are run, on one database; a round that fails is the last
+    /// How many times to run the tests, on one database; stops at the first round that fails
     #[arg(long, default_value_t = 1)]
     rounds: u32,
     /// Also try today's programs beside those of the release before, which are built first
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     Ok(exit_code(is_success))
 }
 
-/// Builds what the tests start, and runs them by `cargo` on a database from `source`.
+/// Builds the programs that the tests start, and runs `cargo` on a database from `source`.
 fn run_on(
     source: Source,
     run_dir: &RunDir,
@@ -102,10 +103,10 @@ fn run_on(
         say(format_args!("== round {round} of {rounds}"));
         verdict = run_tests(&mut cargo, interrupt)?;
     }
-    let is_off_loopback = database.is_off_loopback(interrupt);
+    let is_off_loopback = database.is_off_loopback();
     drop(database);
     if !is_off_loopback? {
-        say("== NOT TESTED: servers that are not reached over loopback, since this machine has no other way to them");
+        say("== NOT TESTED: servers that are not reached over loopback, as this machine has no other route to them");
     }
     say(format_args!("== tested on {name}"));
     Ok(verdict)
@@ -117,50 +118,46 @@ fn exit_code(is_success: bool) -> ExitCode {
 
 /// The database of a test run; dropping it stops what was started for it.
 enum TestDatabase {
-    Elsewhere,
-    /// Started by the tests themselves, removed by us after them.
+    /// Started by the tests themselves; we remove it after them.
     Container {
         engine: Engine,
         name: String,
     },
-    Server(Server),
+    Ready(Database),
 }
 
 impl TestDatabase {
     /// Tells the tests where their database is, and starts it if need be.
     fn provide(source: Source, run_dir: &RunDir, cargo: &mut Command, interrupt: &Interrupt) -> Result<Self> {
-        Ok(match source {
-            Source::Url(_) => Self::Elsewhere,
-            Source::Docker(engine) => {
-                let name = run_dir.name_container()?;
-                cargo.env_remove(URL_VARIABLE).env("ORDERS_TEST_CONTAINER", &name);
-                // `docker compose` reads this one by itself.
-                cargo.env("COMPOSE_PROJECT_NAME", &name);
-                Self::Container { engine, name }
-            }
-            Source::Private(program) => {
-                let server = Server::start(&program, run_dir.data(), Purpose::Tests, interrupt)?;
-                cargo.env(URL_VARIABLE, server.url());
-                Self::Server(server)
-            }
-        })
+        let name = run_dir.name_container()?;
+        if let Source::Docker(engine) = source {
+            cargo.env_remove(URL_VARIABLE).env("ORDERS_TEST_CONTAINER", &name);
+            // `docker compose` reads this one by itself.
+            cargo.env("COMPOSE_PROJECT_NAME", &name);
+            return Ok(Self::Container { engine, name });
+        }
+        let database = Database::start(source, Purpose::Tests, name, run_dir.data(), interrupt)?;
+        cargo.env(URL_VARIABLE, database.url());
+        Ok(Self::Ready(database))
     }
 
-    /// Whether the server counts the interrupted handshakes of the programs: those over loopback it forgives.
-    fn is_off_loopback(&self, interrupt: &Interrupt) -> Result<bool> {
+    /// Whether the server counts interrupted handshakes of the programs: it does not count those over loopback.
+    fn is_off_loopback(&self) -> Result<bool> {
         Ok(match self {
+            // If no test needed it, it was never started.
+            Self::Container { engine, name } => {
+                !engine.ask(&["inspect", name], &Interrupt::never())?.ok || engine.reached_address_of(name)?.is_some()
+            }
             // The user who names a server knows where it is.
-            Self::Elsewhere => true,
-            Self::Container { engine, name } => is_off_loopback(engine, name, interrupt)?.unwrap_or(true),
-            Self::Server(server) => server.is_off_loopback(),
+            Self::Ready(database) => database.server.as_ref().is_none_or(Server::is_off_loopback),
         })
     }
 
     fn name(&self) -> String {
         match self {
-            Self::Elsewhere => "the server of TEST_DATABASE_URL".to_owned(),
             Self::Container { engine, .. } => format!("{MYSQL_IMAGE} in a container (Docker {})", engine.version()),
-            Self::Server(server) => format!("{} (private server)", server.version()),
+            Self::Ready(Database { server: Some(server), .. }) => format!("{} (private server)", server.version()),
+            Self::Ready(_) => format!("the server of {URL_VARIABLE}"),
         }
     }
 }
@@ -168,10 +165,8 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         if let Self::Container { engine, name } = self {
-            engine.remove_container(name);
-            engine.remove_own_servers(name);
-            // The test takes its deployment down; one cut short could not.
-            engine.remove_deployment(name);
+            // Tests that were cut short could not remove their own containers.
+            engine.remove_run(name);
         }
     }
 }
@@ -186,20 +181,19 @@ fn pass_on(cargo: &mut Command, arguments: &[String]) {
     cargo.args(arguments);
 }
 
-/// Runs cargo with its output passed through, and sums up what it says.
+/// Runs cargo, passes its output through, and adds up the results in it.
 fn run_tests(cargo: &mut Command, interrupt: &Interrupt) -> Result<(bool, Summary)> {
     let mut process = Process::start("cargo test", cargo.stdout(Stdio::piped()))?;
     let stdout = process.stdout();
     let reader = std::thread::spawn(move || stdout.map(pass_through).unwrap_or_default());
     let status = process.wait(interrupt)?;
-    // A program that a test left behind may hold the pipe: it goes first.
+    // A program that a test left behind may hold the pipe open, so it is stopped first.
     drop(process);
     let output = reader.join().unwrap_or_default();
     Ok((status.success(), Summary::of(&output)))
 }
 
-/// Copies `source` to stdout as it comes, so that a running test's name
-/// shows, and returns all of it.
+/// Copies `source` to stdout as it comes, so that the name of a running test shows, and returns all of it.
 fn pass_through(mut source: impl Read) -> String {
     let mut all = Vec::new();
     let mut buffer = [0_u8; 8192];

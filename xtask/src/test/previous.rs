@@ -1,4 +1,4 @@
-//! The programs of the release before, which the suite runs beside today's on one database.
+//! The programs of the previous release, which the suite runs beside today's on one database.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,18 +6,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xtask::ask::ask;
+use xtask::interrupt::Interrupt;
+use xtask::output::say;
+use xtask::process::{Process, describe_exit};
 
-use crate::ask::ask;
 use crate::checkout::Checkout;
-use crate::interrupt::Interrupt;
-use crate::output::say;
-use crate::process::{Process, describe_exit};
 
-/// The commit whose programs must get along with today's: the one that squashed the schema, until a release is tagged.
+/// The commit whose programs must work beside today's: the one that squashed the schema, until a release is tagged.
 /// Each release moves it to itself.
 const COMMIT: &str = "2317636a6f3a84f0371e6d0425699f7c8fdea453";
 
-/// Names the folder of its programs to the tests.
+/// Tells the tests the folder of its programs.
 const FOLDER_VARIABLE: &str = "ORDERS_TEST_PREVIOUS_RELEASE";
 
 /// Reading a commit takes milliseconds, and seconds from a slow disk.
@@ -47,15 +47,15 @@ pub(super) fn provide(checkout: &Checkout, cargo: &mut Command, interrupt: &Inte
     if ["orders-api", "orders-worker"].iter().all(|name| programs.join(name).is_file()) {
         return Ok(());
     }
-    say(format_args!("== building the programs of the release before ({})", short()));
+    say(format_args!("== building the programs of the previous release ({})", short()));
     let source = extract(checkout, home.join("source"), interrupt)?;
     let mut build = checkout.cargo();
     let target = home.join("target");
     build
         .current_dir(source)
         .args(["build", "--locked", "--package", "orders-api", "--package", "orders-worker", "--bins"])
-        // Nothing is shared with today's build. Cargo tells the packages of two workspaces apart by their places in them,
-        // which are the same, so that it would take what one built for what the other wants.
+        // Nothing is shared with today's build. Cargo tells packages apart by their paths within the workspace, which
+        // are the same in both, so it would mistake the artifacts of one for those of the other.
         .env("CARGO_BUILD_BUILD_DIR", &target)
         .env("CARGO_TARGET_DIR", &target);
     let status = Process::start("cargo build", &mut build)?.wait(interrupt)?;
@@ -65,7 +65,7 @@ pub(super) fn provide(checkout: &Checkout, cargo: &mut Command, interrupt: &Inte
     Ok(())
 }
 
-/// Writes the files of the commit into `source`, and leaves the checkout and its index alone.
+/// Writes the files of the commit into `source`, without touching the checkout or its index.
 fn extract(checkout: &Checkout, source: PathBuf, interrupt: &Interrupt) -> Result<PathBuf> {
     fs::create_dir_all(&source).with_context(|| format!("cannot use the folder {}", source.display()))?;
     let archive = source.with_extension("tar");

@@ -5,32 +5,32 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use xtask::data_dir::DataDir;
+use xtask::interrupt::Interrupt;
+use xtask::servers::Engine;
 
 use crate::checkout::Checkout;
-use crate::data_dir::DataDir;
-use crate::database::Engine;
-use crate::interrupt::Interrupt;
 use crate::leftovers;
 
-/// The file that says which container the run's tests start.
+/// The file with the name of the containers that the run's tests start.
 const CONTAINER: &str = "container";
 
-/// A fresh folder, removed with the run. Any number of runs may go on at once.
+/// A fresh folder, removed with the run. Any number of runs may take place at once.
 pub(crate) struct RunDir {
     data: DataDir,
     container: String,
 }
 
 impl RunDir {
-    /// Makes the folder, and clears away what killed runs left.
+    /// Makes the folder, and clears away what killed runs left behind.
     pub(crate) fn create(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
         let parent = checkout.target().join("xtask-test");
         let name = std::process::id().to_string();
         let locked = || -> Result<File> {
             fs::create_dir_all(&parent)?;
             let lock = File::create(parent.join("lock"))?;
-            // Held by others for moments only. Between making a folder and
-            // locking it, a folder looks as if a killed run had left it.
+            // Others hold it only briefly. Until it is locked, a new folder looks as if a killed run had left it
+            // behind.
             lock.lock()?;
             Ok(lock)
         };
@@ -53,8 +53,7 @@ impl RunDir {
         self.data.mark(command)
     }
 
-    /// A name for the tests' container and deployment, noted so that a later run can
-    /// remove them.
+    /// A name for the run's containers and deployment, written down so that a later run can remove them.
     pub(crate) fn name_container(&self) -> Result<String> {
         self.data.write_secret(CONTAINER, &self.container)?;
         Ok(self.container.clone())
@@ -67,7 +66,7 @@ impl Drop for RunDir {
     }
 }
 
-/// Stops and removes what belongs to a run, unless the run lives.
+/// Stops and removes what belongs to a run, unless the run is still alive.
 fn clear_away(folder: &Path, interrupt: &Interrupt) -> Result<()> {
     let Some(data) = DataDir::claim(folder.to_owned())? else {
         return Ok(());
@@ -76,9 +75,7 @@ fn clear_away(folder: &Path, interrupt: &Interrupt) -> Result<()> {
     if let Ok(container) = fs::read_to_string(folder.join(CONTAINER))
         && let Ok(engine) = Engine::find(interrupt)
     {
-        engine.remove_container(&container);
-        engine.remove_own_servers(&container);
-        engine.remove_deployment(&container);
+        engine.remove_run(&container);
     }
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }

@@ -1,6 +1,6 @@
-//! The sum of a run's "test result:" lines; each test program prints one.
+//! The sum of the "test result:" lines; each test program prints one.
 
-/// How many tests did what, over all test programs.
+/// The results of all test programs together.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Summary {
     passed: u64,
@@ -11,7 +11,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    /// Adds up what cargo's output says.
+    /// Adds up the results in cargo's output.
     pub(super) fn of(output: &str) -> Self {
         let mut sum = Self::default();
         for (_, counts) in output.lines().filter_map(|line| line.split_once("test result: ")) {
@@ -36,8 +36,7 @@ impl Summary {
         }
     }
 
-    /// The sum in the form of the lines. `is_success` is cargo's verdict: a
-    /// test program that crashed prints no line.
+    /// The sum as one such line. `is_success` is cargo's verdict: a test program that crashed prints no line.
     pub(super) fn line(&self, is_success: bool) -> String {
         let verdict = if is_success { "ok" } else { "FAILED" };
         let Self { passed, failed, ignored, filtered_out, seconds } = self;

@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, T
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use xtask::addresses::{free_port, loopback};
 
-/// A probe on this machine is answered at once or not at all.
+/// A program on this machine answers a probe at once or not at all.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a program listens, and the variable that says so.
@@ -28,18 +29,17 @@ impl Address {
             .ok()
             .and_then(|mut sockets| sockets.next())
             .filter(|socket| socket.port() != 0)
-            .with_context(|| format!("{variable}={text} is no address: give one such as {default}"))?;
+            .with_context(|| format!("{variable}={text} is not an address: give one such as {default}"))?;
         Ok(Self { variable, text, socket })
     }
 
-    /// A loopback port that nobody listens on at this moment.
+    /// A loopback port that nothing listens on at the moment.
     pub(crate) fn free(variable: &'static str) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no loopback port is free")?;
-        let socket = listener.local_addr()?;
+        let socket = loopback(free_port()?);
         Ok(Self { variable, text: socket.to_string(), socket })
     }
 
-    /// Fails where a program of ours could not listen.
+    /// Fails if our program could not listen there.
     pub(crate) fn check_free(&self) -> Result<()> {
         let Self { variable, text, socket } = self;
         match TcpListener::bind(socket) {
@@ -54,7 +54,7 @@ impl Address {
         }
     }
 
-    /// The address as a person on this machine types it.
+    /// The address as a person on this machine would type it.
     pub(crate) fn for_people(&self) -> String {
         let ip = self.socket.ip();
         if ip.is_loopback() || ip.is_unspecified() {
@@ -63,7 +63,7 @@ impl Address {
         self.socket.to_string()
     }
 
-    /// The status line of a GET of `path`; `None` where nobody answers HTTP.
+    /// The status of a GET of `path`, such as "200 OK"; `None` if nothing answers.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect_timeout(&self.reachable(), PROBE_LIMIT).ok()?;
         stream.set_read_timeout(Some(PROBE_LIMIT)).ok()?;
@@ -71,12 +71,12 @@ impl Address {
         let host = self.for_people();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
         let mut start = String::new();
-        // The status line is well within this; the rest does not matter.
+        // The status line is much shorter, and the rest does not matter.
         stream.take(1024).read_to_string(&mut start).ok()?;
         start.lines().next()?.strip_prefix("HTTP/1.1 ").map(str::to_owned)
     }
 
-    /// An address to connect to, which "all addresses" is not.
+    /// An address to connect to: loopback if the program listens on all addresses.
     fn reachable(&self) -> SocketAddr {
         let ip = match self.socket.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

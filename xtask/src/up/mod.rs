@@ -6,18 +6,19 @@ pub(crate) mod programs;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use xtask::data_dir::DataDir;
+use xtask::interrupt::{Interrupt, POLL};
+use xtask::output::{complain, say};
+use xtask::servers::{Choice, Purpose, Source};
 
 use self::address::Address;
 use self::programs::{Programs, migrate};
 use crate::binaries::Binaries;
 use crate::checkout::Checkout;
-use crate::data_dir::DataDir;
-use crate::database::{Choice, Database, Source};
-use crate::interrupt::{Interrupt, POLL};
+use crate::database::Database;
 use crate::leftovers;
-use crate::output::{complain, say};
 
-/// The arguments of `up`; the environment says the rest.
+/// The arguments of `up`; everything else comes from the environment.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where the database comes from
@@ -25,11 +26,10 @@ pub(crate) struct Args {
     database: Choice,
 }
 
-/// Brings the system up, stays with it, and takes it down again.
+/// Starts the system, watches it, and stops it again.
 ///
-/// Cheap checks come first: nothing is built for a port that is taken or a
-/// database that is not there. Whatever ends this function, the values
-/// that it holds stop their programs as they are dropped, the database last.
+/// Cheap checks come first, so that nothing is built if a port is taken or there is no database. However this function
+/// ends, its values stop their programs as they are dropped, the database last.
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let Some(data) = DataDir::claim(checkout.root().join(".data"))? else {
         bail!("another `cargo xtask up` runs in this checkout");
@@ -41,7 +41,8 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     worker.check_free()?;
     let source = Source::find(args.database, "DATABASE_URL", interrupt)?;
     let binaries = Binaries::build(checkout, interrupt)?;
-    let mut database = source.start(checkout, &data, interrupt)?;
+    let container = format!("orders-up-{}", checkout.id());
+    let mut database = Database::start(source, Purpose::Use, container, &data, interrupt)?;
     migrate(&binaries, &data, &database, interrupt)?;
     let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], &[], interrupt)?;
     programs.wait_ready(&mut database)?;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until the user has enough (`None`) or something died.
+/// Waits until the user asks to stop (`None`) or a program ends.
 fn watch(programs: &mut Programs<'_>, database: &mut Database, interrupt: &Interrupt) -> Result<Option<String>> {
     while !interrupt.is_asked() {
         if let Some(exit_report) = programs.first_exit(database)? {

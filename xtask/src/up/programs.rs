@@ -1,23 +1,23 @@
-//! Our own programs, run on a database.
+//! Our own programs, running on a database.
 
 use std::env;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use xtask::data_dir::DataDir;
+use xtask::interrupt::Interrupt;
+use xtask::output::{Label, complain, say};
+use xtask::process::{Process, describe_exit};
 
 use super::address::Address;
 use crate::binaries::Binaries;
-use crate::data_dir::DataDir;
 use crate::database::Database;
-use crate::interrupt::Interrupt;
-use crate::output::{Label, complain, say};
-use crate::process::{Process, describe_exit};
 
 /// A program is ready within a second or two of its start, or never.
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
-/// Given to the programs beyond their own grace period, before they are killed.
+/// How much longer than their own grace period the programs may take before they are killed.
 const KILL_MARGIN: Duration = Duration::from_secs(5);
 
 /// The programs' own default of `SHUTDOWN_GRACE_SECS`.
@@ -42,7 +42,7 @@ pub(crate) struct Programs<'a> {
 }
 
 impl<'a> Programs<'a> {
-    /// Starts both with these settings and those of our own environment, with their logs on our output.
+    /// Starts both with these settings and our own environment, and copies their logs to our output.
     pub(crate) fn start(
         binaries: &Binaries,
         data: &DataDir,
@@ -85,8 +85,8 @@ impl<'a> Programs<'a> {
         ready.with_context(|| format!("not ready within {} s ({last_answer})", READY_LIMIT.as_secs()))
     }
 
-    /// How the database or, if it still runs, the first of the programs ended: the programs' end may follow from the
-    /// database's.
+    /// How the database ended or, if it still runs, the first program that has ended: programs may end because the
+    /// database did.
     pub(crate) fn first_exit(&mut self, database: &mut Database) -> Result<Option<String>> {
         match database.exit_report()? {
             Some(exit_report) => Ok(Some(exit_report)),
@@ -123,7 +123,7 @@ impl Drop for Programs<'_> {
     }
 }
 
-/// How long the programs themselves take at most to drain.
+/// How long the programs may take to drain.
 fn grace_period() -> Duration {
     let seconds = env::var("SHUTDOWN_GRACE_SECS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(DEFAULT_GRACE_SECS))

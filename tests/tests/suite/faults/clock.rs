@@ -1,6 +1,5 @@
 //! A worker whose machine has the wrong time.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -21,9 +20,6 @@ const AHEAD: TimeDelta = TimeDelta::seconds(4);
 
 /// A time that is further from now is not the database's: half of what the worker's clock is off by.
 const FAR: TimeDelta = TimeDelta::minutes(5);
-
-/// Where Debian's package `libfaketime` puts it, in the folder of the machine's kind.
-const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
 /// All columns that hold a time, but for one that a client chooses.
 const TIMES: [(&str, &[&str]); 3] = [
@@ -92,10 +88,8 @@ async fn assert_a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: Ti
 
 /// The library that gives a program another time.
 fn library() -> String {
-    let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(fs::read_dir).into_iter().flatten().flatten();
-    let mut found = folders.flatten().map(|folder| folder.path().join(LIBRARY)).filter(|path| path.is_file());
-    let found = found.next().unwrap_or_else(|| panic!("no {LIBRARY} in /usr/lib/*: install the package libfaketime"));
-    found.into_os_string().into_string().unwrap()
+    let library = xtask::faketime::library().expect("the package libfaketime is installed");
+    library.into_os_string().into_string().unwrap()
 }
 
 /// The time that a program wrote on its last line.

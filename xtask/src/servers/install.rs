@@ -1,4 +1,4 @@
-//! Installs a database server where the user may.
+//! Installs packages of the system where the user may.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::ask::{Answer, ask};
 use crate::interrupt::Interrupt;
 use crate::output::say;
 
-/// The server, and the client package whose tools its set-up script calls.
+/// The server, and the client package with the tools that its set-up script calls.
 const PACKAGES: [&str; 2] = ["mariadb-server-core", "mariadb-client-core"];
 
-/// Downloads of some 10 MB over a slow line, behind another's package lock.
+/// Downloads about 10 MB over a slow connection, and may first wait for another process's package lock.
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// Installs MariaDB's server with the system's package manager.
 ///
 /// # Errors
-/// Where the user may not, or the system has no `apt-get`: says what to do instead.
+/// If the user may not install it or the system has no `apt-get`. The message says what to do instead.
 pub(super) fn server(url_variable: &str, interrupt: &Interrupt) -> Result<Program> {
     if !is_allowed(interrupt)? {
         bail!(
@@ -33,27 +33,28 @@ pub(super) fn server(url_variable: &str, interrupt: &Interrupt) -> Result<Progra
 }
 
 /// Whether a program is installed.
-pub(crate) fn is_there(program: &str) -> bool {
+#[must_use]
+pub fn is_there(program: &str) -> bool {
     installed(program).is_some()
 }
 
-/// Whether packages can be installed without a question.
-pub(crate) fn is_allowed(interrupt: &Interrupt) -> Result<bool> {
+/// Whether packages can be installed without asking the user for anything.
+pub fn is_allowed(interrupt: &Interrupt) -> Result<bool> {
     Ok(installed("apt-get").is_some() && (rustix::process::geteuid().is_root() || has_sudo(interrupt)?))
 }
 
 /// Installs packages of the system.
 ///
 /// # Errors
-/// When `apt-get` cannot fetch or install them.
-pub(crate) fn packages(packages: &[&str], interrupt: &Interrupt) -> Result<()> {
+/// If `apt-get` cannot download or install them.
+pub fn packages(packages: &[&str], interrupt: &Interrupt) -> Result<()> {
     say(format_args!("== installing {} with apt-get", packages.join(" and ")));
     update(interrupt)?;
     let fetched = apt_get(&["install", "--download-only"], packages, interrupt)?;
     if !fetched.ok {
         bail!("apt-get cannot fetch {}: {}", packages.join(" and "), fetched.last_line());
     }
-    // From here on an interrupt waits: it would leave packages half installed.
+    // An interrupt now would leave packages half installed, so it has to wait.
     let finished = apt_get(&["install"], packages, &Interrupt::never())?;
     if !finished.ok {
         bail!("apt-get cannot install {}: {}", packages.join(" and "), finished.last_line());
@@ -61,8 +62,8 @@ pub(crate) fn packages(packages: &[&str], interrupt: &Interrupt) -> Result<()> {
     interrupt.check()
 }
 
-/// Installs one package where what it has is missing and the user may; otherwise says why it stays missing.
-pub(crate) fn provide(package: &str, is_there: impl Fn() -> bool, interrupt: &Interrupt) -> Result<Option<String>> {
+/// Installs a package if `is_there` finds nothing of it and the user may; returns the reason if it is still missing.
+pub fn provide(package: &str, is_there: impl Fn() -> bool, interrupt: &Interrupt) -> Result<Option<String>> {
     if is_there() {
         return Ok(None);
     }
@@ -80,11 +81,11 @@ pub(crate) fn provide(package: &str, is_there: impl Fn() -> bool, interrupt: &In
 fn update(interrupt: &Interrupt) -> Result<()> {
     let done = interrupt.wait_for(LIMIT, || {
         let answer = apt_get(&["update"], &[], interrupt)?;
-        // Another run may be at it, and this lock apt-get does not wait for.
+        // Another process may be updating, and apt-get does not wait for this lock.
         Ok((answer.ok || !answer.text.contains("Could not get lock")).then_some(answer))
     })?;
     if let Some(answer) = done.filter(|answer| !answer.ok) {
-        // Lists of before may still do.
+        // The old lists may still do.
         say(format_args!("== apt-get update failed: {}", answer.last_line()));
     }
     Ok(())

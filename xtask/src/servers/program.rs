@@ -8,64 +8,68 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::settings::Purpose;
 use crate::ask::ask;
 use crate::data_dir::DataDir;
 use crate::interrupt::Interrupt;
-use crate::output::say;
 
-/// Writing the system tables takes seconds, on a slow disk a minute.
+/// Writing the system tables takes seconds, or a minute on a slow disk.
 const INITIALISE_LIMIT: Duration = Duration::from_mins(5);
 
-/// Whose server it is: their options differ a little.
+/// Who makes the server: their options differ a little.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Maker {
+pub enum Maker {
+    /// `mariadbd`.
     MariaDb,
+    /// `mysqld`, or MySQL in a container.
     MySql,
 }
 
 /// A server program.
-pub(crate) struct Program {
-    pub(crate) path: PathBuf,
-    pub(crate) maker: Maker,
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Who makes it.
+    pub maker: Maker,
 }
 
 impl Program {
-    /// Finds an installed server; MariaDB's where both are.
-    pub(crate) fn find(interrupt: &Interrupt) -> Result<Option<Self>> {
+    /// Finds an installed server; MariaDB's if both are installed.
+    pub fn find(interrupt: &Interrupt) -> Result<Option<Self>> {
         if let Some(path) = installed("mariadbd") {
             return Ok(Some(Self { path, maker: Maker::MariaDb }));
         }
         let Some(path) = installed("mysqld") else {
             return Ok(None);
         };
-        // MariaDB's server of old went by MySQL's name.
+        // MariaDB's server used to have MySQL's name.
         let version = ask(Command::new(&path).arg("--version"), Duration::from_secs(20), interrupt)?;
         let maker = if version.text.contains("MariaDB") { Maker::MariaDb } else { Maker::MySql };
         Ok(Some(Self { path, maker }))
     }
 
     /// The name of this maker's data directory: the two cannot share one.
-    pub(crate) fn data_name(&self) -> &'static str {
+    fn data_name(&self) -> &'static str {
         match self.maker {
             Maker::MariaDb => "mariadb",
             Maker::MySql => "mysql",
         }
     }
 
-    /// A command of this server that reads no configuration of the machine's.
-    pub(crate) fn command(&self) -> Command {
+    /// A command of this server that ignores the machine's configuration files.
+    pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("--no-defaults").args(user_option());
         if self.maker == Maker::MySql {
-            // The built-in folder for imports exists only where the full package is installed.
+            // The default folder for imports exists only if the full package is installed.
             command.arg("--secure-file-priv=NULL");
         }
         command
     }
 
-    /// Makes the data directory where there is none yet, whole or not at all:
-    /// it is written under another name first.
-    pub(crate) fn initialise(&self, data: &DataDir, interrupt: &Interrupt) -> Result<PathBuf> {
+    /// Makes the data directory if it is missing. It is written under another name first, so that an interrupt leaves
+    /// no incomplete one.
+    pub(super) fn initialise(&self, purpose: Purpose, data: &DataDir, interrupt: &Interrupt) -> Result<PathBuf> {
         let name = self.data_name();
         let finished = data.path().join(name);
         let unfinished = format!("unfinished-{name}");
@@ -73,7 +77,7 @@ impl Program {
         if finished.is_dir() {
             return Ok(finished);
         }
-        say(format_args!("== initialising {}", finished.display()));
+        purpose.say(format_args!("== initialising {}", finished.display()));
         fs::create_dir(data.path().join(&unfinished))?;
         let written = self.write_system_tables(data, &unfinished, interrupt);
         if written.is_err() {
@@ -95,6 +99,8 @@ impl Program {
         };
         // A relative path, because MariaDB's script splits one at its spaces.
         command.current_dir(data.path()).arg(format!("--datadir=./{folder}"));
+        // A server that starts removes the files of running servers from a shared temporary folder.
+        command.env("TMPDIR", data.path());
         let answer = ask(data.mark(&mut command), INITIALISE_LIMIT, interrupt)?;
         if !answer.ok {
             bail!("{} cannot make a data directory: {}", self.path.display(), answer.last_line());
@@ -103,27 +109,24 @@ impl Program {
     }
 }
 
-/// MariaDB's set-up script; root can log in by the socket only, and there is
-/// no test database.
+/// MariaDB's set-up script. Root can log in only through the socket, and there is no test database.
 fn mariadb_install_db(server: &Path) -> Result<Command> {
     let Some(script) = installed("mariadb-install-db") else {
         bail!("{} is there but mariadb-install-db is not: install it, or set DATABASE_URL", server.display());
     };
     let mut command = Command::new(script);
-    // --force: a machine whose own name does not resolve is no obstacle.
+    // --force: works even if the machine's own name does not resolve.
     command.arg("--no-defaults").args(user_option()).args(["--skip-test-db", "--force"]);
     Ok(command)
 }
 
-/// A server that root starts wants to hear that it is meant: another user
-/// could not reach a checkout in root's home.
+/// A server that root starts must be told so: another user could not reach a checkout in root's home.
 fn user_option() -> Option<&'static str> {
     rustix::process::geteuid().is_root().then_some("--user=root")
 }
 
-/// Looks for a program on the PATH and where packages put servers, which an
-/// ordinary user's PATH often lacks.
-pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+/// Looks for a program on the PATH and in the folders where packages put servers, which are often not on it.
+pub(super) fn installed(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let packaged = ["/usr/sbin", "/usr/local/sbin", "/usr/libexec"].map(PathBuf::from);
     env::split_paths(&path).chain(packaged).map(|folder| folder.join(name)).find(|program| program.is_file())

@@ -1,20 +1,16 @@
 //! The first packet of a MySQL server, which it sends once it takes connections.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// A server that is busy with its start greets late; asking anew is cheap.
+/// A server that is still starting greets late, and asking again is cheap.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// A port of this machine that no other reaches.
-pub(super) fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-/// The version that the server at this address greets with, as
-/// "MySQL 9.7.0" or "MariaDB 10.11.19"; `None` while it greets nobody.
-pub(super) fn server_version(address: SocketAddr) -> Option<String> {
+/// The version in the greeting of the server at this address, as "MySQL 9.7.0" or "MariaDB 10.11.19"; `None` if there
+/// is no greeting.
+#[must_use]
+pub fn server_version(address: SocketAddr) -> Option<String> {
     let mut server = TcpStream::connect_timeout(&address, ANSWER_LIMIT).ok()?;
     server.set_read_timeout(Some(ANSWER_LIMIT)).ok()?;
     // Three bytes of length, a sequence number, then the payload.
@@ -30,7 +26,7 @@ pub(super) fn server_version(address: SocketAddr) -> Option<String> {
 fn parse(payload: &[u8]) -> Option<String> {
     let text = payload.strip_prefix(&[10])?.split(|byte| *byte == 0).next()?;
     let text = String::from_utf8_lossy(text);
-    // MariaDB puts a MySQL version of old in front, for old replicas.
+    // MariaDB puts an old MySQL version in front, for old replicas.
     let version = text.strip_prefix("5.5.5-").unwrap_or(&text);
     let number = version.split('-').next()?;
     let server = if version.contains("MariaDB") { "MariaDB" } else { "MySQL" };
