@@ -67,7 +67,7 @@ pub(super) fn options(maker: Maker, purpose: Purpose) -> Vec<&'static str> {
         Maker::MariaDb if purpose == Purpose::Tests => {}
         Maker::MariaDb => options.push("--binlog-format=ROW"),
         // The X protocol would take a fixed port of its own. Without writers of the redo log commits wait for 100 ms
-        // now and then, and writers that spin take the processor from those that wait for them (docs/OPERATIONS.md);
+        // now and then, and writers that spin take the processor from those that wait for them (docs/SETTINGS.md);
         // older servers have no such options.
         Maker::MySql => options.extend([
             "--mysqlx=OFF",

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::database::install;
-use crate::interrupt::Interrupt;
+use xtask::interrupt::Interrupt;
+use xtask::servers::install;
 
 /// Debian's and Ubuntu's package, and its program.
 const CURL: &str = "curl";
