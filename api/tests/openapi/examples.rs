@@ -25,7 +25,7 @@ const WORKER_ID: Uuid = uuid!("01ab01ee-be20-7c08-a5b3-2d9f7e61c840");
 ///
 /// # Errors
 ///
-/// When a value below is none that an order can have.
+/// If an order cannot have one of the values below.
 pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
     let order = completed()?;
     let placed = waiting(&order);
@@ -46,7 +46,7 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
     let next_cursor = Some(next_cursor(&order));
     let written = |answer: Result<Value, serde_json::Error>| answer.context("an example cannot be written");
     Ok(vec![
-        ("create_order", written(serde_json::to_value(OrderCreated::new(order.order_id)))?),
+        ("create_order", written(serde_json::to_value(OrderCreated::from(&placed)))?),
         ("place_order", written(serde_json::to_value(FullOrder::from(placed.clone())))?),
         ("place_orders", written(serde_json::to_value(BatchCreated { orders: vec![placed.clone().into()] }))?),
         ("list_orders", written(serde_json::to_value(OrderPage { orders: vec![order.clone().into()], next_cursor }))?),
@@ -60,15 +60,15 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
         ("list_order_events", written(serde_json::to_value(story(&order)))?),
         ("explain_order", written(serde_json::to_value(Explanation::new(failed_once, situation())))?),
         ("get_queue", written(serde_json::to_value(QueueState::from(queue(&placed))))?),
-        ("pause_queue", written(serde_json::to_value(PauseState { paused: true, paused_at: Some(at(0)) }))?),
-        ("resume_queue", written(serde_json::to_value(PauseState { paused: false, paused_at: None }))?),
+        ("pause_queue", written(serde_json::to_value(PauseState::new(Some(at(0)))))?),
+        ("resume_queue", written(serde_json::to_value(PauseState::new(None)))?),
         ("report", written(serde_json::to_value(Report::from(&counts())))?),
     ])
 }
 
-/// A body of each operation that takes one, by the name of its schema.
+/// A body for each operation that takes one, by the name of its schema.
 pub(super) fn bodies() -> [(&'static str, Value); 4] {
-    // Without an external id: a second order with it would be refused, and everybody tries the example.
+    // No external id: everybody tries the example, and a second order with the same id would be rejected.
     let order = json!({
         "user_id": 1, "item_ids": [1, 2], "total_amount": 129.9, "currency": "EUR", "external_id": null,
         "metadata": {"channel": "web"}, "process_after": null,
@@ -81,7 +81,7 @@ pub(super) fn bodies() -> [(&'static str, Value); 4] {
     ]
 }
 
-/// A value for each parameter that must be given, by its name. Others have none: the page would send it unasked.
+/// A value for each required parameter, by its name. Others have none, as the page would send it unasked.
 pub(super) fn parameters() -> Vec<(&'static str, Value)> {
     vec![("order_id", json!(ORDER_ID)), ("status_name", json!(OrderStatus::Completed.name()))]
 }
@@ -92,7 +92,7 @@ fn at(millis: i64) -> DateTime<Utc> {
     monday + TimeDelta::milliseconds(millis)
 }
 
-/// The place behind an order in the list of all.
+/// The position after an order in the list of all orders.
 fn next_cursor(order: &Order) -> String {
     let key = PageKey { created_at: order.created_at, order_id: order.order_id };
     cursor(key, &OrderFilter::default())
@@ -123,7 +123,7 @@ fn completed() -> anyhow::Result<Order> {
     })
 }
 
-/// The same order before anything happened to it.
+/// The same order right after it was placed.
 fn waiting(order: &Order) -> Order {
     Order {
         status: OrderStatus::Pending,
