@@ -34,7 +34,8 @@ COPY docs docs
 COPY shared shared
 COPY api api
 COPY worker worker
-RUN cargo build --release --frozen --package orders-api --package orders-worker
+ARG REVISION=unknown
+RUN ORDERS_REVISION="$REVISION" cargo build --release --frozen --package orders-api --package orders-worker
 
 
 FROM debian:bookworm-slim AS runtime

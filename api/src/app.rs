@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use orders_shared::http::Readiness;
 use orders_shared::store::{Store, StoreError};
+use orders_shared::version::Version;
 use prometheus::Registry;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -31,6 +32,7 @@ pub(crate) struct App {
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<ApiMetrics>,
     pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) version: Version,
     /// Work that continues even if its caller leaves.
     pub(crate) detached: TaskTracker,
 }

@@ -2,15 +2,16 @@
 
 use std::net::{AddrParseError, IpAddr, SocketAddr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, InvalidSetting, LogArgs, ShutdownArgs, command_line};
 use orders_shared::store::StoreSettings;
+use orders_shared::version::Version;
 
 use crate::memory::MemoryBudget;
 
 /// Takes orders in over HTTP and keeps them in MySQL.
 #[derive(Parser)]
-#[command(name = "orders-api", version)]
+#[command(name = "orders-api")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -18,10 +19,12 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads this process's command line.
+    /// Reads this process's command line. If it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
-    pub fn read() -> Self {
-        Self::parse_from(command_line(std::env::args_os(), "serve"))
+    pub fn read(version: Version) -> Self {
+        let command = Self::command().version(version.to_string());
+        let matches = command.get_matches_from(command_line(std::env::args_os(), "serve"));
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 

@@ -9,7 +9,6 @@ mod memory;
 mod metrics;
 mod orders;
 mod problems;
-mod pruner;
 mod queue;
 mod reports;
 mod router;
@@ -21,6 +20,7 @@ use std::time::Duration;
 use orders_shared::http::{CONNECTIONS_MAX, Capacity, Drain, Listener, Readiness};
 use orders_shared::store::{Store, StoreSettings};
 use orders_shared::tasks::{TaskError, Tasks};
+use orders_shared::version::Version;
 use prometheus::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -56,8 +56,20 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// delay the restart by a supervisor.
 const FAILED_GRACE: Duration = Duration::from_secs(7);
 
-/// Serves the API until `stop`, to requests that name one of `hosts`; then requests under way have `grace` to finish.
-/// Adds its metrics to `registry`.
+/// How one API process works.
+#[derive(Debug)]
+pub struct ApiSettings {
+    /// The names under which it may be asked.
+    pub hosts: Hosts,
+    /// The memory that it may use.
+    pub budget: MemoryBudget,
+    /// Time that requests under way have to finish at shutdown.
+    pub grace: Duration,
+    /// The build of the program.
+    pub version: Version,
+}
+
+/// Serves the API until `stop`. Adds its metrics to `registry`.
 ///
 /// # Errors
 ///
@@ -66,12 +78,11 @@ const FAILED_GRACE: Duration = Duration::from_secs(7);
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
-    hosts: Hosts,
     registry: Registry,
-    budget: MemoryBudget,
-    grace: Duration,
+    settings: ApiSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let ApiSettings { hosts, budget, grace, version } = settings;
     let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX), database.connections_max())?;
     let (stop, budget) = (stop.child_token(), Arc::new(budget));
     let store = Store::new(database.with_work_connections(intake::WRITERS));
@@ -88,7 +99,6 @@ pub async fn serve(
     chores.spawn("queue reports", queue_reading);
     chores.spawn("readiness", readiness_reader.run(watching.clone()));
     chores.spawn("wakeup", sender.run(watching.clone(), Arc::clone(&metrics)));
-    chores.spawn("pruner", pruner::prune(watching.clone(), stop.clone()));
     chores.spawn("wait for orders", order_waiters.clone().watch(watching));
     let detached = TaskTracker::new();
     let app = App {
@@ -102,6 +112,7 @@ pub async fn serve(
         registry,
         metrics,
         budget,
+        version,
         detached: detached.clone(),
     };
     let endpoint = router::endpoint(app, hosts);

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::Parser;
+use orders_api::{ApiSettings, Hosts, MemoryBudget};
 use orders_shared::domain::Order;
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
 use orders_shared::telemetry;
+use orders_shared::version::Version;
 use orders_worker::{ProcessingError, Processor};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::Runtime;
@@ -23,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const VERSION: Version = Version::new("0.0.0", None);
 
 /// Placed by a request each, one after the other.
 const SINGLE: usize = 2_000;
@@ -101,7 +105,7 @@ fn place(database_url: &str) -> (Cost, Cost) {
         "orders-api serve --database-url {database_url} --api-listen 127.0.0.1:0 --shutdown-grace-secs 1 --log-filter info"
     );
     let Command::Serve(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
-    let _log = telemetry::start(&args.log).expect("the log starts once");
+    let _log = telemetry::start(&args.log, VERSION).expect("the log starts once");
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
     let listener = runtime.block_on(Listener::bind(args.api_listen)).expect("a free port");
     let mut client = Client::of(&listener);
@@ -110,10 +114,13 @@ fn place(database_url: &str) -> (Cost, Cost) {
     let serving = runtime.spawn(orders_api::serve(
         database,
         listener,
-        orders_api::Hosts::reached_at(args.api_listen.ip(), &args.api_allowed_hosts).expect("they are names"),
-        registry().expect("it has figures"),
-        orders_api::MemoryBudget::of_mb(args.api_memory_mb),
-        args.shutdown.grace(),
+        registry(VERSION).expect("it has figures"),
+        ApiSettings {
+            hosts: Hosts::reached_at(args.api_listen.ip(), &args.api_allowed_hosts).expect("they are names"),
+            budget: MemoryBudget::of_mb(args.api_memory_mb),
+            grace: args.shutdown.grace(),
+            version: VERSION,
+        },
         stop.clone(),
     ));
 
@@ -144,8 +151,8 @@ fn complete(database_url: &str) -> Cost {
     let processor = Arc::new(UntilNoneIsLeft { left: AtomicUsize::new(orders), stop: stop.clone() });
 
     Cost::of(orders, || {
-        let run =
-            orders_worker::run(database, listener, processor, registry().expect("it has figures"), args.worker(), stop);
+        let registry = registry(VERSION).expect("it has figures");
+        let run = orders_worker::run(database, listener, processor, registry, args.worker(VERSION), stop);
         let ended = runtime.block_on(async { tokio::time::timeout(SOON, run).await });
         ended.expect("all orders are completed soon").expect("the worker ends in good order");
     })

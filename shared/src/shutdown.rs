@@ -1,4 +1,5 @@
-//! How a process is told to stop, and how long it may go on working.
+//! How a process is told to stop, and how long it may go on working. No part has a timer of its own for this, so that
+//! all agree on when the shutdown begins and when it is over.
 
 use std::io;
 use std::time::Duration;

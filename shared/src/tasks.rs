@@ -1,4 +1,9 @@
 //! The tasks that a process cannot run without, watched so that none dies unnoticed.
+//!
+//! When one panics, gives up or ends before the shutdown, the process logs its name, drains shortly and exits with code
+//! 1: a process that looks alive and does nothing is worse than one that a supervisor starts again. In a worker the
+//! shutdown is then over as soon as it begins. The task of an order is not among them: if it dies, that is a failed
+//! attempt.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -137,7 +142,7 @@ mod tests {
     async fn after_the_stop_tasks_may_end_and_still_must_not_panic() {
         let (stop, mut tasks) = (CancellationToken::new(), Tasks::new());
         stop.cancel();
-        tasks.spawn("pruner", async {});
+        tasks.spawn("housekeeping", async {});
         tasks.watch(&stop).await.unwrap();
 
         tasks.spawn("intake", async { resume_unwind(Box::new("late")) });

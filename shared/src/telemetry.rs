@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::lines::LogLines;
 use crate::config::{InvalidSetting, LogArgs, LogFormat};
+use crate::version::Version;
 
 /// How long the end of a process waits for the reader of its last lines. Shorter could cut them off on a loaded machine,
 /// longer would delay the end where nobody reads.
@@ -44,8 +45,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging for the whole process.
-pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
+/// Starts logging for the whole process. The first line tells its version.
+pub fn start(args: &LogArgs, version: Version) -> Result<Log, InvalidSetting> {
     let failed =
         |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
     let filter = EnvFilter::try_new(&args.log_filter)
@@ -65,6 +66,7 @@ pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
     };
     started.map_err(|error| failed(&*error))?;
     set_hook(Box::new(log_panic));
+    tracing::info!(%version, "started");
     Ok(Log { lines, dropped })
 }
 

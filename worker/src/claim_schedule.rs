@@ -1,4 +1,11 @@
-//! When to claim next: a pure decision, from what the claims before have found. It knows neither the store nor the clock.
+//! When to claim next: a pure decision, from what the claims before have found. It knows neither the store nor the
+//! clock.
+//!
+//! A worker that has claimed all that was due waits a moment. At a thousand orders a second its claims and completions
+//! would otherwise be as many commits as the intake's own, which wait behind them.
+//!
+//! The eldest worker drains its slots for a suspect if no worker is idle. It then makes one claim at a time, each from
+//! the front of the queue, and what an earlier claim brings does not end the wait.
 
 use std::time::Duration;
 

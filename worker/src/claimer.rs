@@ -1,5 +1,10 @@
 //! The claimer of this process: takes as many due orders as there are free slots, never one query a slot.
 //!
+//! A claim whose commit lost its answer may have taken effect. Then orders are PROCESSING for a worker that lives, so
+//! that nobody would rescue them. So a claim that fails gives its orders back as doubtful, and this worker releases
+//! them under its token. If the commit did not take effect, the release matches no row, and the orders count as stale
+//! outcomes.
+//!
 //! `Invariant:` a shutdown waits for a claim that was begun. Dropped halfway it could hold orders that nobody works on.
 
 use std::sync::Arc;

@@ -3,15 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
 use orders_shared::domain::RetryPolicy;
+use orders_shared::version::Version;
 
 use crate::processors::{Faults, Simulated};
 
 /// Claims orders from MySQL and processes them.
 #[derive(Parser)]
-#[command(name = "orders-worker", version)]
+#[command(name = "orders-worker")]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -19,10 +20,12 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// This process' command line.
+    /// This process' command line. Where it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
-    pub fn read() -> Self {
-        Self::parse_from(command_line(std::env::args_os(), "run"))
+    pub fn read(version: Version) -> Self {
+        let command = Self::command().version(version.to_string());
+        let matches = command.get_matches_from(command_line(std::env::args_os(), "run"));
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 }
 
@@ -121,12 +124,14 @@ pub struct WorkerSettings {
     pub dead_after: Duration,
     /// Time that orders under way have to finish at shutdown.
     pub grace: Duration,
+    /// Which build of the program this is.
+    pub version: Version,
 }
 
 impl RunArgs {
     /// How the worker works.
     #[must_use]
-    pub fn worker(&self) -> WorkerSettings {
+    pub fn worker(&self, version: Version) -> WorkerSettings {
         WorkerSettings {
             concurrency: self.worker_concurrency,
             poll: Duration::from_millis(self.worker_poll_ms),
@@ -137,6 +142,7 @@ impl RunArgs {
             },
             dead_after: Duration::from_secs(self.worker_dead_after_secs),
             grace: self.shutdown.grace(),
+            version,
         }
     }
 

@@ -1,5 +1,8 @@
 //! Commits outcomes in batches: each commit takes all that have come in since the one before.
 //!
+//! An outcome that the database rejects for good is tried apart from then on. Its slot stays taken, and `/readyz` shows
+//! the database's reason.
+//!
 //! `Invariant:` a slot gets free only when the outcome of its order is committed.
 
 use std::error::Error;

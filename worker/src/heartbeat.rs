@@ -1,4 +1,14 @@
 //! Keeps this worker known to the others, over a connection of its own, so that no load delays a heartbeat.
+//!
+//! Before its first claim a worker registers, under an id that is fresh at each start, and proves with two connections
+//! that this database skips locked rows.
+//!
+//! A process that was stopped or cut off for a while finds no row at its next heartbeat. It gives up what it holds,
+//! registers under a new id, and goes on. The fence refuses what it had finished, and a claim asks for its worker's
+//! row, so that it claims nothing under the old id.
+//!
+//! A worker that ends in good order deletes its own row as its last act: the others rescue at once what it could not
+//! hand back.
 
 use std::error::Error;
 use std::sync::Arc;

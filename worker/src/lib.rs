@@ -1,5 +1,9 @@
 //! The worker: claims due orders in batches, has a [`Processor`] work on them, and commits what became of them.
 //!
+//! At a signal to stop, the claimer claims no more and the rescuer stops. When the grace period is over, work under way
+//! is given up and handed back. Heartbeats go on until the last outcome is committed, so that nobody rescues what is
+//! still being finished.
+//!
 //! `Invariant:` no transaction and no connection is held while an order is worked on.
 
 mod claim_cursor;
@@ -9,6 +13,7 @@ pub mod cli;
 mod executor;
 mod finisher;
 mod heartbeat;
+mod housekeeping;
 mod metrics;
 mod processors;
 mod rescuer;
@@ -32,6 +37,7 @@ pub use crate::cli::WorkerSettings;
 use crate::executor::Executor;
 use crate::finisher::{FINISHERS, Finisher};
 use crate::heartbeat::Heartbeats;
+use crate::housekeeping::Housekeeping;
 use crate::metrics::WorkerMetrics;
 pub use crate::processors::{Faults, ProcessingError, Processor, Simulated};
 use crate::rescuer::Rescuer;
@@ -95,6 +101,7 @@ pub async fn run(
         clock_is_behind: false,
         metrics: Arc::clone(&metrics),
     };
+    let housekeeping = Housekeeping { store: store.for_watching(), identity: identity.subscribe() };
     let executor = Executor::new(processor, results, settings, Arc::clone(&metrics));
     let claimer =
         Claimer::new(store.clone(), executor, identity.subscribe(), wakeup, settings.poll, Arc::clone(&metrics));
@@ -108,6 +115,7 @@ pub async fn run(
     };
     vital.presence.spawn_fallible("heartbeat", heartbeats.run(vital.drained.clone()));
     vital.work.spawn("rescuer", rescuer.run(shutdown.clone()));
+    vital.work.spawn("housekeeping", housekeeping.run(shutdown.clone()));
     for finisher in finishers {
         vital.work.spawn("finisher", finisher.run());
     }
@@ -169,7 +177,7 @@ fn registration(settings: WorkerSettings) -> Registration {
         worker_id: WorkerId::fresh(),
         host: rustix::system::uname().nodename().to_string_lossy().chars().take(255).collect(),
         pid: std::process::id(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: settings.version.to_string(),
         slots: settings.concurrency,
         wakeup_address: None,
         dead_after: settings.dead_after,

@@ -1,6 +1,12 @@
 //! Wake-ups: the API sends a datagram, whatever it says, when it has placed orders. An idle worker then claims at once.
 //!
-//! `Invariant:` nothing depends on it. The next poll finds the orders where a datagram is lost or no port could be bound.
+//! Only a claimer that waits for its next poll reads the socket, so wake-ups cost a busy worker nothing: the kernel
+//! keeps a few hundred datagrams and drops the rest, and all that wait are one wake-up. Orders that come one by one are
+//! claimed one by one, at once. When they keep coming, they are claimed many together, as often as by polling alone,
+//! since wake-ups must not make work under load.
+//!
+//! `Invariant:` nothing depends on it. The next poll finds the orders where a datagram is lost or no port could be
+//! bound.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

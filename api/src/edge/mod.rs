@@ -1,6 +1,16 @@
 //! The way of every request in and out: it gets an id, is checked, timed and counted, and each failure becomes a
 //! problem.
 //!
+//! In front of it, `shared/src/http` limits the number of connections, in all and of each address, and times slow
+//! clients. Then `head` and `hosts` reject heads that HTTP/1.1 forbids, names that this server does not have, and
+//! changes that a page of another origin requests. `limits` bounds the time and the memory of the answer. `route_table`
+//! knows each path and method from the OpenAPI document: the route's label, `Allow`, media types, parameters, and
+//! whether there is a body. `meaning` rejects headers that change what a request means, unless its operation knows
+//! them; `body` reads a body within its limits; `negotiate` and `compress` choose the form of the answer. A change that
+//! has begun is completed even if its caller leaves (`App::detached`).
+//!
+//! The cause of a failure travels in its `Problem` up to here, and goes into the log but not into the answer.
+//!
 //! Invariant: the edge knows no handler; handlers import from here what they need of a request.
 
 mod action;

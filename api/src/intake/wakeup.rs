@@ -1,3 +1,6 @@
+//! Sends the wake-ups that `worker/src/wakeup.rs` hears. By UDP there is nothing to connect, nothing to wait for, and
+//! nothing to lose but time.
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;

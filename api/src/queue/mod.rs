@@ -23,7 +23,7 @@ impl QueueApi {
     #[oai(path = "/queue", method = "get", operation_id = "get_queue", tag = "Tag::Queue")]
     async fn get_queue(&self, app: Data<&Arc<App>>) -> Result<Json<QueueState>, Problem> {
         let report = app.queue.read().await.ok_or_else(Problem::internal)?.map_err(|error| Problem::from(&*error))?;
-        Ok(Json::new(&report.queue.clone().into()))
+        Ok(Json::new(&QueueState::new(report.queue.clone(), app.version)))
     }
 
     /// Pause the queue

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use orders_shared::domain::{OrderCounts, OrderId, Queue};
+use orders_shared::version::Version;
 use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
@@ -29,6 +30,8 @@ impl PauseState {
 #[derive(Object, Serialize)]
 #[oai(rename = "Queue")]
 pub struct QueueState {
+    /// Version and revision of the API that answers, such as `0.1.0+3f2a9c1d`.
+    version: String,
     /// Whether the queue is paused, so that no order is claimed.
     paused: bool,
     /// When it was paused; null if it is not.
@@ -69,14 +72,17 @@ struct OldestDue {
     late_secs: f64,
 }
 
-impl From<Queue> for QueueState {
-    fn from(queue: Queue) -> Self {
+impl QueueState {
+    /// The queue, as an API of this version shows it.
+    #[must_use]
+    pub fn new(queue: Queue, version: Version) -> Self {
         let oldest_due = queue.oldest_due.map(|(order_id, available_at, late): (OrderId, _, Duration)| OldestDue {
             order_id: order_id.uuid(),
             available_at,
             late_secs: late.as_secs_f64(),
         });
         Self {
+            version: version.to_string(),
             paused: queue.paused_at.is_some(),
             paused_at: queue.paused_at,
             depth: Depth::from(queue.counts),

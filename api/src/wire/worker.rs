@@ -14,7 +14,7 @@ pub(crate) struct WorkerState {
     host: String,
     /// The id of its process.
     pid: u32,
-    /// The version of its program.
+    /// Version and revision of its program, such as `0.1.0+3f2a9c1d`.
     version: String,
     /// Number of orders that it can work on at once.
     slots: u32,

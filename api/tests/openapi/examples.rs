@@ -8,6 +8,7 @@ use orders_shared::domain::{
     self, Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter, OrderId, OrderStatus,
     PageKey, Queue, Situation, UserId, WorkerId,
 };
+use orders_shared::version::Version;
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 
@@ -20,6 +21,9 @@ use orders_api::document::{
 pub(super) const ORDER_ID: Uuid = uuid!("01ab01f4-3c00-7a52-9d1e-6f0c2b8e4d71");
 
 const WORKER_ID: Uuid = uuid!("01ab01ee-be20-7c08-a5b3-2d9f7e61c840");
+
+/// Whatever this build is, so that the document does not change with every commit.
+const VERSION: Version = Version::new(env!("CARGO_PKG_VERSION"), Some("3f2a9c1d"));
 
 /// The answer of each operation that answers with JSON, by its id.
 ///
@@ -59,7 +63,7 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
         ("retry_order", written(serde_json::to_value(FullOrder::from(retried)))?),
         ("list_order_events", written(serde_json::to_value(story(&order)))?),
         ("explain_order", written(serde_json::to_value(Explanation::new(failed_once, situation())))?),
-        ("get_queue", written(serde_json::to_value(QueueState::from(queue(&placed))))?),
+        ("get_queue", written(serde_json::to_value(QueueState::new(queue(&placed), VERSION)))?),
         ("pause_queue", written(serde_json::to_value(PauseState::new(Some(at(0)))))?),
         ("resume_queue", written(serde_json::to_value(PauseState::new(None)))?),
         ("report", written(serde_json::to_value(Report::from(&counts())))?),
@@ -164,7 +168,7 @@ fn worker() -> LiveWorker {
         worker_id: WorkerId::from(WORKER_ID),
         host: "worker-1".to_owned(),
         pid: 17,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: VERSION.to_string(),
         slots: 64,
         busy: 1,
         started_at: at(-3_600_000),

@@ -2,8 +2,9 @@
 //!
 //! The document is committed, and the program serves the committed files; the tests here compare them with the code.
 //! Everything that is added to the draft follows from the operation itself (its body, its parameters), from constants
-//! of the code, or from a table with a line for each operation. `cargo xtask contract` checks the result against the
-//! running server.
+//! of the code, or from a table with a line for each operation. So a new operation needs little more than its example;
+//! if something is missing, the build, a test here, or `cargo xtask contract`, which checks the result against the
+//! running server, says so.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod examples;

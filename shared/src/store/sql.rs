@@ -1,7 +1,15 @@
 //! Statements that travel in one message, so that however many they are, they take one way to the server and back.
 //!
-//! They are text, and not prepared. A value in them is a number or one of the literals of this module, whose characters cannot
-//! end it: hexadecimal digits, those of a time, those of a list of numbers.
+//! They are text, and not prepared. A value in them is a number or one of the literals of this module, whose characters
+//! cannot end it: hexadecimal digits, those of a time, those of a list of numbers.
+//!
+//! What happens to every order travels so. A batch is placed by one message of five statements; a claim takes three
+//! messages, since what it may take is known only once it is locked, and a completion two, since it is counted only if
+//! every claim held. Both name their orders in a list of ids, so that an update reads each row once: joined with a
+//! list, it would keep the rows in a temporary table and read them again.
+//!
+//! What is rare travels as JSON: a batch of any size is one parameter, unpacked by `json_table`, so that the server
+//! prepares each such statement once, not once for each size of batch.
 
 use std::fmt;
 use std::time::Duration;

@@ -64,7 +64,7 @@ pub(super) fn options(maker: Maker, purpose: Purpose) -> Vec<&'static str> {
         (Maker::MariaDb, Purpose::Use | Purpose::Bench) => options.push("--binlog-format=ROW"),
         (Maker::MariaDb, Purpose::Tests) => {}
         // The X protocol would take a fixed port of its own. Without writers of the redo log commits wait for 100 ms now
-        // and then, and writers that spin take the processor from those that wait for them (docs/OPERATIONS.md); older
+        // and then, and writers that spin take the processor from those that wait for them (docs/SETTINGS.md); older
         // servers have no such options.
         (Maker::MySql, _) => options.extend([
             "--mysqlx=OFF",

@@ -8,6 +8,7 @@ mod mariadb_backup;
 mod previous;
 pub(crate) mod run_dir;
 mod summary;
+mod tour;
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// How often the tests are run, on one database; a round that fails is the last
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+    /// Also try today's programs beside those of the release before, which are built first
+    #[arg(long)]
+    previous: bool,
     /// Passed on to the test programs, such as a filter or --nocapture
     #[arg(last = true)]
     passed_on: Vec<String>,
@@ -44,13 +48,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     let run_dir = RunDir::create(checkout, interrupt)?;
     let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
-    let no_previous = previous::obstacle(checkout, interrupt)?;
+    let no_previous = previous::obstacle(args.previous, checkout, interrupt)?;
     let obstacles = [
         ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
         ("chromium::", "a real browser on another origin", browser::obstacle(interrupt)?),
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
         ("mariadb_backup::", "the backup of a MariaDB", mariadb_backup::obstacle(&source, interrupt)?),
+        ("tour::", "the tour of the documentation", tour::obstacle(interrupt)?),
         ("versions::", "this release beside the one before", no_previous.clone()),
     ];
     let mut cargo = checkout.cargo();

@@ -23,8 +23,11 @@ const FOLDER_VARIABLE: &str = "ORDERS_TEST_PREVIOUS_RELEASE";
 /// Reading a commit takes milliseconds, and seconds from a slow disk.
 const GIT_LIMIT: Duration = Duration::from_mins(1);
 
-/// Why its programs cannot be built; `None` where they can.
-pub(super) fn obstacle(checkout: &Checkout, interrupt: &Interrupt) -> Result<Option<String>> {
+/// Why its programs are not built; `None` where they are.
+pub(super) fn obstacle(is_wanted: bool, checkout: &Checkout, interrupt: &Interrupt) -> Result<Option<String>> {
+    if !is_wanted {
+        return Ok(Some("--previous builds that release and tries it".to_owned()));
+    }
     let commit = format!("{COMMIT}^{{commit}}");
     match ask(git(checkout).args(["cat-file", "-e", &commit]), GIT_LIMIT, interrupt) {
         Ok(answer) if answer.ok => Ok(None),

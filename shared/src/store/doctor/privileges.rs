@@ -25,7 +25,7 @@ const fn table(
     Table { name, columns, values, update, is_deleted_from }
 }
 
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     table(
         "orders",
         ["order_id, user_id, item_ids, total_amount", "'', 1, '[]', 1"],
@@ -38,6 +38,7 @@ const TABLES: [Table; 8] = [
         Some("heartbeat_at = now(6)"),
         true,
     ),
+    table("leases", ["chore, worker_id", "'', ''"], Some("taken_at = now(6)"), false),
     table("claims", ["claim_token, worker_id, order_ids", "'', '', '[]'"], None, true),
     table("order_events", ["order_id, event_id, event", "'', '', 'FAILED'"], None, false),
     table("queue_pauses", ["pause_id", "1"], Some("paused_at = now(6)"), true),

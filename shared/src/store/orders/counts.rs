@@ -1,4 +1,12 @@
 //! How many orders stand where: kept in the transactions that move them, and summed up on demand.
+//!
+//! One row that everybody counts in would make each transaction wait for the one before. So each connection counts in
+//! the row of `connection_id()` modulo 64, and only the sum of the rows means something: a single one may be negative.
+//! `orders-api doctor` compares the sums with a full count.
+//!
+//! The mean processing time needs the sum of all processing times. Only the database knows when a batch was completed,
+//! but it is one moment for all of it. Read from the row of one order, with the times of placing, which the worker
+//! knows, it gives the sum for one lookup a batch.
 
 use std::fmt;
 use std::time::Duration;

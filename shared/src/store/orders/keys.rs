@@ -1,4 +1,7 @@
 //! Idempotency keys: written beside their orders, pruned when they are old.
+//!
+//! A client that never saw its answer cannot know whether its orders stand, and sends the request again with its key.
+//! The answer comes from the key's row, with the orders as they were placed, whatever became of them.
 
 use std::collections::HashMap;
 
@@ -8,13 +11,13 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{
-    Fingerprint, IdempotencyKey, KeyUse, OneOrMore, OrderId, PlaceConflict, PlaceOutcome, Placed, Placement,
+    Fingerprint, IdempotencyKey, KeyUse, OneOrMore, OrderId, PlaceConflict, PlaceOutcome, Placed, Placement, WorkerId,
 };
 use crate::store::sql::insert_sorted;
 use crate::store::{Store, StoreError};
 
-/// Keys that one statement prunes at most: few enough to hold nobody up.
-pub const PRUNE_MAX: u32 = 1_000;
+/// Keys that one commit prunes at most: few enough to hold nobody up.
+pub const PRUNE_MAX: u32 = 500;
 
 /// Reads the keys of a batch that were used before, and when their first orders were placed.
 pub(in crate::store) const KNOWN_KEYS: &str = r"
@@ -60,9 +63,10 @@ pub(super) enum PlaceResult {
 }
 
 impl Store {
-    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many.
-    pub async fn prune_idempotency_keys(&self) -> Result<u64, StoreError> {
-        self.call("prune idempotency keys", async |connection| {
+    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many; `None` if another
+    /// worker does this.
+    pub async fn prune_idempotency_keys(&self, worker_id: WorkerId) -> Result<Option<u64>, StoreError> {
+        self.under_lease("prune idempotency keys", worker_id, async |connection| {
             Ok(sqlx::query(PRUNE).bind(PRUNE_MAX).execute(connection).await?.rows_affected())
         })
         .await

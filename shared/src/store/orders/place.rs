@@ -1,4 +1,13 @@
 //! Orders placed: many in one commit, with their keys and external ids, each exactly once.
+//!
+//! A key's row is written in the transaction of its orders: at no moment, and after no crash, does one exist without
+//! the other. A batch with keys or external ids is sorted out in one transaction, which looks up the keys, then the
+//! external ids, and inserts those of the new requests with their orders.
+//!
+//! Two processes may look at the same moment and both find nothing. Then one inserts first, and the other waits for it,
+//! hits the primary key, rolls back and looks again. So the primary keys decide, and the lookups before only spare most
+//! requests the error. A batch whose commit lost its answer is tried again in the same way; orders of its own that it
+//! finds are placed.
 
 use std::collections::HashMap;
 use std::fmt;

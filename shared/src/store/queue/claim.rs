@@ -1,4 +1,11 @@
 //! The claim: locks due orders, oldest first, and makes them a batch of one worker.
+//!
+//! It runs in READ COMMITTED. Under REPEATABLE READ InnoDB also locks the gaps of the index where new orders arrive,
+//! and claimers deadlock with each other and with the intake.
+//!
+//! The pause of the queue is a condition of the locking statement. So no worker has to be told, and none can have
+//! missed it: a claim that begins after the pause was committed finds nothing. Orders under way are finished; retries,
+//! releases and rescues go on and leave their orders PENDING.
 
 use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;

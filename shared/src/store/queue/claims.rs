@@ -1,6 +1,14 @@
-//! The table `claims`: which orders a worker may hold. A claim writes the row of its batch; the worker's next claim deletes it
-//! after the last of the orders has left its hands, and the rescue does so for a dead worker. Whether a claim still holds, the
-//! order itself says.
+//! The table `claims`: which orders a worker may hold. A claim writes the row of its batch; the worker's next claim
+//! deletes it after the last of the orders has left its hands, and the rescue does so for a dead worker. Whether a
+//! claim still holds, the order itself says.
+//!
+//! No index leads to the orders in work: it would have to be written when they are claimed and again when they are
+//! completed. A row goes too late if anything, never too early, and an idle worker leaves those of its last batches
+//! behind.
+//!
+//! A database that forgets what it had committed, as after a failover to a replica that lags behind, or one that was
+//! changed by hand, may have orders in work and no row. `orders-api doctor` finds them, and `orders-api migrate` writes
+//! the rows anew.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

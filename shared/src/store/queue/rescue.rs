@@ -1,4 +1,7 @@
 //! What dead workers held goes back to the queue.
+//!
+//! An order that is PROCESSING by a claim whose worker has no row is an orphan, and `claims` leads to it. Two rescuers
+//! do no harm: the token lets one of them win.
 
 use std::collections::HashSet;
 use std::error::Error;

@@ -1,4 +1,12 @@
 //! Every way out of PROCESSING but completion: rare, and each leaves an event behind.
+//!
+//! One transaction takes three steps. It locks the orders whose claim still holds, by id and token, and skips those
+//! that somebody else has locked, which are tried again later: a lock that is kept for long holds up no other order. It
+//! gives them another status and the time at which they may be claimed again. It writes the events from the rows as
+//! they stand then, which still have the worker and the time of the claim.
+//!
+//! Every writer that finishes orders takes its locks in the order of ids. A transaction that deadlocks all the same is
+//! tried again, which is safe: the token tells what was done already.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,11 @@
 //! The workers' rows: who lives, who is dead, and where a worker hears of new orders.
+//!
+//! Death is the deletion of the row; no column says "dead". After an outage of the database, a pause of the machine or
+//! a step of the clock, every row may have expired although all workers live. What made the others late made the
+//! observer late too. So a late heartbeat, by the database's clock, moves the worker's `steady_since` to now, and only
+//! a worker that is on time, and has been steady for a third of `WORKER_DEAD_AFTER_SECS`, declares others dead. By then
+//! the other live workers, which try again within half a second of each miss, have sent heartbeats. For the same reason
+//! a worker that has just started declares nobody dead for that long.
 
 use std::net::SocketAddr;
 use std::time::Duration;

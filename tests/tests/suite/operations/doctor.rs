@@ -267,12 +267,13 @@ async fn settings_and_privileges_that_the_programs_need_are_missed() {
     server.execute("grant update on orders.orders to 'orders'@'%'").await;
     server.execute("grant insert, delete on orders.idempotency_keys to 'orders'@'%'").await;
     server.execute("grant insert on orders.external_ids to 'orders'@'%'").await;
+    server.execute("grant insert, update on orders.leases to 'orders'@'%'").await;
     server.execute("grant insert, update on orders.order_counts to 'orders'@'%'").await;
     let sufficient = diagnose(&server.url).await;
 
     restricted.assert_fails_at(&["privileges"]);
-    let missing = "has no update on orders, insert on idempotency_keys, delete on idempotency_keys, \
-                   insert on order_counts, update on order_counts, insert on external_ids: ";
+    let missing = "has no update on orders, insert on leases, update on leases, insert on idempotency_keys, \
+                   delete on idempotency_keys, insert on order_counts, update on order_counts, insert on external_ids: ";
     assert!(restricted.line("privileges").contains(missing), "{}", restricted.text);
     sufficient.assert_is_sound();
     let line = sufficient.line("privileges");

@@ -1,4 +1,4 @@
-//! The backup of a MariaDB, by the commands that docs/OPERATIONS.md prints. (`compose::` tries those for MySQL.)
+//! The backup of a MariaDB, by the commands that docs/RUNBOOK.md prints. (`compose::` tries those for MySQL.)
 //!
 //! Needs MariaDB's server and its dump program; where they are missing, the test runner passes `--skip mariadb_backup::`.
 

@@ -10,4 +10,5 @@ mod metrics;
 mod migrations;
 mod printed;
 mod tasks;
+mod tour;
 mod versions;

@@ -1,15 +1,15 @@
-//! The commands that docs/OPERATIONS.md prints, so that what it says and what is tried are the same.
+//! The commands that docs/RUNBOOK.md prints, so that the tests run what an operator types.
 
 use std::pin::pin;
 use std::process::{Command, Stdio};
 
 use tokio::task::spawn_blocking;
 
-const OPERATIONS: &str = include_str!("../../../../docs/OPERATIONS.md");
+const RUNBOOK: &str = include_str!("../../../../docs/RUNBOOK.md");
 
 /// The commands printed under a heading in the block that has this program.
 pub(crate) fn printed(heading: &str, program: &str) -> &'static str {
-    let (_, section) = OPERATIONS.split_once(&format!("\n### {heading}\n")).expect("the document has the heading");
+    let (_, section) = RUNBOOK.split_once(&format!("\n### {heading}\n")).expect("the document has the heading");
     let section = section.split("\n#").next().expect("a section has an end");
     let blocks = section.split("```console\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
     let mut blocks = blocks.map(|(commands, _)| commands).filter(|block| has(block, program));

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use orders_api::{Hosts, MemoryBudget};
+use orders_api::{ApiSettings, Hosts, MemoryBudget};
 use orders_shared::domain::{Order, RetryPolicy};
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
 use orders_shared::store::StoreSettings;
+use orders_shared::version::Version;
 use orders_tests::{Api, Database, database, eventually};
 use orders_worker::{ProcessingError, Processor, WorkerSettings};
 use reqwest::Client;
@@ -24,6 +25,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry as spans};
 
 use crate::sample;
+
+const VERSION: Version = Version::new("0.0.0", None);
 
 /// Longer than the programs may take to end once something died.
 const GRACE: Duration = Duration::from_mins(5);
@@ -53,14 +56,14 @@ impl<S: Subscriber> Layer<S> for PanicsAt {
 }
 
 #[tokio::test]
-async fn an_api_whose_pruner_dies_ends_and_says_so() {
+async fn a_worker_whose_housekeeping_dies_ends_and_says_so() {
     let database = database().await;
     execute(&database, "drop table idempotency_keys").await;
-    let _log = PanicsAt::log("orders_api::pruner", "could not prune");
+    let _log = PanicsAt::log("orders_worker::housekeeping", "could not prune");
 
-    let (_, api) = serve(&database).await;
+    let worker = work(&database, NeverEnds);
 
-    assert_eq!(wait_for_end(api).await, "the pruner panicked: the log is full");
+    assert_eq!(wait_for_end(worker).await, "the housekeeping panicked: the log is full");
 }
 
 #[tokio::test]
@@ -170,10 +173,13 @@ async fn serve(database: &Database) -> (String, JoinHandle<Result<(), String>>) 
     let serving = orders_api::serve(
         settings(&database.url),
         listener,
-        Hosts::reached_at(Ipv4Addr::LOCALHOST.into(), &[]).unwrap(),
-        registry().unwrap(),
-        MemoryBudget::of_mb(192),
-        GRACE,
+        registry(VERSION).unwrap(),
+        ApiSettings {
+            hosts: Hosts::reached_at(Ipv4Addr::LOCALHOST.into(), &[]).unwrap(),
+            budget: MemoryBudget::of_mb(192),
+            grace: GRACE,
+            version: VERSION,
+        },
         CancellationToken::new(),
     );
     (url, tokio::spawn(async { serving.await.map_err(|error| error.to_string()) }))
@@ -193,8 +199,10 @@ async fn run(url: String, processor: impl Processor, timeout: Duration, stop: Ca
         retries: RetryPolicy { max_attempts: 2, base: Duration::from_millis(1) },
         dead_after: Duration::from_secs(2),
         grace: GRACE,
+        version: VERSION,
     };
-    let run = orders_worker::run(settings(&url), listener, Arc::new(processor), registry().unwrap(), worker, stop);
+    let run =
+        orders_worker::run(settings(&url), listener, Arc::new(processor), registry(VERSION).unwrap(), worker, stop);
     run.await.map_err(|error| error.to_string())
 }
 

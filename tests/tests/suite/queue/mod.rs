@@ -3,6 +3,7 @@
 mod attempts;
 mod control;
 mod cost;
+mod leases;
 mod load;
 mod rescue;
 mod wakeup;

@@ -55,7 +55,7 @@ async fn a_server_that_asks_for_the_password_in_clear_gets_it_only_where_tls_is_
 
     assert!(!server.has_heard(PASSWORD), "the password was sent");
 
-    // What the driver does, as OPERATIONS says: once this fails, it no longer does.
+    // What the driver does, as docs/SETTINGS.md says: once this fails, it no longer does.
     let _ = doctor(&format!("mysql://orders:{PASSWORD}@{}/orders?ssl-mode=PREFERRED", server.address)).await;
     assert!(server.has_heard(PASSWORD));
 }

@@ -1,4 +1,4 @@
-//! The backup of the deployment, by the commands that docs/OPERATIONS.md prints.
+//! The backup of the deployment, by the commands that docs/RUNBOOK.md prints.
 
 use orders_tests::{Folder, eventually};
 use serde_json::json;

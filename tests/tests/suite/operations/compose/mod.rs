@@ -16,10 +16,13 @@ use serde_json::Value;
 
 use self::client::{get_json, place_order, wait_until_completed};
 use self::confinement::{assert_confined, assert_strangers_are_kept_out};
-use self::deployment::Deployment;
+use self::deployment::{Deployment, docker};
 
 /// A quarter of a minute on a quiet machine; the database's first start takes its time on a slow disk.
 const HEALTHY_WITHIN_SECS: &str = "300";
+
+/// The revision that the images are built from, as far as they know.
+const REVISION: &str = "3f2a9c1d";
 
 /// Two refreshes of the worker's addresses, two scrapes, and time to spare.
 const SCRAPED_WITHIN: Duration = Duration::from_mins(1);
@@ -27,7 +30,7 @@ const SCRAPED_WITHIN: Duration = Duration::from_mins(1);
 #[tokio::test]
 async fn the_compose_deployment_completes_an_order_keeps_strangers_out_scales_and_is_restored_from_its_backup() {
     let deployment = Deployment::new();
-    deployment.compose(&["build"]);
+    deployment.compose_with(&["build"], &[("ORDERS_REVISION", REVISION)]);
     deployment.compose(&["up", "--wait", "--wait-timeout", HEALTHY_WITHIN_SECS]);
 
     let api = deployment.published("api", 8000);
@@ -50,6 +53,7 @@ async fn the_compose_deployment_completes_an_order_keeps_strangers_out_scales_an
 
     for (service, program) in [("api", "orders-api"), ("worker", "orders-worker")] {
         assert_confined(&deployment, service, program);
+        assert_tells_its_build(&deployment, service, program);
     }
 
     backup::assert_a_backup_made_under_load_restores_all_that_it_holds(&deployment).await;
@@ -59,6 +63,18 @@ async fn the_compose_deployment_completes_an_order_keeps_strangers_out_scales_an
 
     deployment.remove();
     assert_eq!(deployment.leftovers(), "");
+}
+
+/// An operator can tell old from new, by the image and by the program.
+fn assert_tells_its_build(deployment: &Deployment, service: &str, program: &str) {
+    let release = env!("CARGO_PKG_VERSION");
+    let label = |name: &str| {
+        let format = format!("{{{{index .Config.Labels \"org.opencontainers.image.{name}\"}}}}");
+        docker(&["inspect", "--format", &format, &deployment.container(service)])
+    };
+    assert_eq!([label("version"), label("revision")], [release, REVISION]);
+    let version = deployment.compose(&["exec", "-T", service, program, "--version"]);
+    assert_eq!(version.trim(), format!("{program} {release}+{REVISION}"));
 }
 
 fn healthy_targets(targets: &Value, job: &str) -> usize {

@@ -275,7 +275,7 @@ async fn old_keys_are_pruned_and_young_ones_are_kept() {
         .await
         .unwrap();
 
-    let pruning = Api::start(&database.url, &[]).await;
+    let _worker = Worker::start(&database.url, &[]).await;
     eventually("the old keys are gone", sample::SOON, || async {
         let keys = sqlx::query_scalar("select count(*) from idempotency_keys").fetch_one(&database.pool);
         let keys: i64 = keys.await.unwrap();
@@ -283,8 +283,8 @@ async fn old_keys_are_pruned_and_young_ones_are_kept() {
     })
     .await;
 
-    assert_replays(&post_with_key(&pruning, "/orders", "young", &body).await, &young);
-    let anew = post_with_key(&pruning, "/orders", "old", &body).await;
+    assert_replays(&post_with_key(&api, "/orders", "young", &body).await, &young);
+    let anew = post_with_key(&api, "/orders", "old", &body).await;
     assert_is_new(&anew);
     assert_ne!(sample::id(&anew.json()), sample::id(&old.json()));
     assert_eq!(database.orders().await, 3);

@@ -1,0 +1,109 @@
+//! Chores that one worker does for all, under a lease.
+
+use std::time::Duration;
+
+use orders_shared::domain::{Registration, WorkerId};
+use orders_shared::store::{Store, StoreSettings};
+use orders_tests::{Database, Worker, database, eventually};
+
+use crate::sample;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chore_is_done_by_one_worker_until_that_ends() {
+    let database = database().await;
+    let store = store(&database);
+    let [first, second] = [register(&store).await, register(&store).await];
+
+    assert_eq!(prune(&store, first).await, Some(0));
+    assert_eq!(prune(&store, second).await, None, "the first one holds the lease");
+    assert_eq!(prune(&store, first).await, Some(0), "and keeps it");
+
+    store.unregister(first).await.unwrap();
+    assert_eq!(prune(&store, second).await, Some(0), "the lease of one that ended is free at once");
+    assert_eq!(prune(&store, first).await, None, "one that does not know that it is dead has lost it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_workers_that_want_a_free_lease_at_once_one_gets_it() {
+    let database = database().await;
+    let store = store(&database);
+    for _ in 0..20 {
+        sqlx::raw_sql("delete from leases; delete from workers").execute(&database.pool).await.unwrap();
+        let [first, second] = [register(&store).await, register(&store).await];
+
+        let (by_first, by_second) = tokio::join!(prune(&store, first), prune(&store, second));
+
+        assert_eq!([by_first, by_second].iter().flatten().count(), 1, "{by_first:?}, {by_second:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_the_last_holder_and_one_of_the_next_are_never_under_way_together() {
+    let database = database().await;
+    let store = store(&database);
+    let [first, second] = [register(&store).await, register(&store).await];
+    assert_eq!(prune(&store, first).await, Some(0));
+    let mut batch = database.pool.begin().await.unwrap();
+    sqlx::raw_sql("update leases set taken_at = taken_at").execute(&mut *batch).await.unwrap();
+    store.unregister(first).await.unwrap();
+
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { prune(&store, second).await }
+    });
+    eventually("the next holder waits for the batch of the last one", sample::SOON, || async {
+        let waits = "
+            select count(*)
+            from information_schema.innodb_trx
+            join information_schema.processlist on processlist.id = innodb_trx.trx_mysql_thread_id
+            where processlist.db = database() and innodb_trx.trx_state = 'LOCK WAIT'
+        ";
+        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&database.pool).await.unwrap();
+        (waiting > 0).then_some(())
+    })
+    .await;
+    batch.commit().await.unwrap();
+
+    assert_eq!(waiting.await.unwrap(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_takes_the_lease_of_a_dead_one_when_it_starts() {
+    let database = database().await;
+    sqlx::raw_sql("insert into leases (chore, worker_id) values ('prune idempotency keys', repeat('x', 16))")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+
+    let _worker = Worker::start(&database.url, &[]).await;
+
+    eventually("the lease is the worker's", sample::SOON, || async {
+        let held = "select count(*) from leases join workers on workers.worker_id = leases.worker_id";
+        let held: i64 = sqlx::query_scalar(held).fetch_one(&database.pool).await.unwrap();
+        (held == 1).then_some(())
+    })
+    .await;
+}
+
+fn store(database: &Database) -> Store {
+    Store::new(StoreSettings::new(&database.url, 4).unwrap())
+}
+
+async fn register(store: &Store) -> WorkerId {
+    let worker_id = WorkerId::fresh();
+    let registration = Registration {
+        worker_id,
+        host: "here".to_owned(),
+        pid: 1,
+        version: "0.1.0".to_owned(),
+        slots: 1,
+        wakeup_address: None,
+        dead_after: Duration::from_mins(1),
+    };
+    store.register(&registration).await.unwrap();
+    worker_id
+}
+
+async fn prune(store: &Store, worker_id: WorkerId) -> Option<u64> {
+    store.prune_idempotency_keys(worker_id).await.unwrap()
+}
