@@ -1,19 +1,19 @@
-//! One answer for all who ask the same at the same time.
+//! One answer for all who ask the same question at the same time.
 
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-/// Callers of the next reading; more wait for a later one.
+/// The most callers that one reading serves; more wait for a later one.
 const WAITING_MAX: usize = 1_024;
 
-/// Asks for an answer that is read once for all callers that came before the reading began. So each answer is younger than its
-/// question, and a crowd of callers takes one connection to the database.
+/// Asks for an answer that is read once for all callers that came before the reading began. So no answer is older than
+/// its question, and a crowd of callers takes one connection to the database.
 #[derive(Debug)]
 pub struct Coalesced<T>(mpsc::Sender<oneshot::Sender<T>>);
 
-/// Reads for the callers of a [`Coalesced`].
+/// Reads the answers for the callers of a [`Coalesced`].
 #[derive(Debug)]
 pub struct Reader<T> {
     asked: mpsc::Receiver<oneshot::Sender<T>>,
@@ -27,14 +27,14 @@ impl<T> Clone for Coalesced<T> {
 }
 
 impl<T: Clone> Coalesced<T> {
-    /// Readings begin this far apart at least.
+    /// Readings begin at least this far apart.
     #[must_use]
     pub fn new(apart: Duration) -> (Self, Reader<T>) {
         let (ask, asked) = mpsc::channel(WAITING_MAX);
         (Self(ask), Reader { asked, apart })
     }
 
-    /// The result of the next reading; `None` when this process ends.
+    /// The result of the next reading; `None` if the reader has stopped.
     pub async fn read(&self) -> Option<T> {
         let (caller, answer) = oneshot::channel();
         self.0.send(caller).await.ok()?;
@@ -43,13 +43,13 @@ impl<T: Clone> Coalesced<T> {
 }
 
 impl<T: Clone> Reader<T> {
-    /// Reads whenever somebody asks, until the last clone of the [`Coalesced`] is dropped.
+    /// Reads whenever someone asks, until the last clone of the [`Coalesced`] is dropped.
     pub async fn run<F: Future<Output = T>>(mut self, read: impl Fn() -> F) {
         let mut callers = Vec::new();
         let mut next = Instant::now();
         while self.asked.recv_many(&mut callers, WAITING_MAX).await > 0 {
             sleep_until(next).await;
-            // Those that came meanwhile are served too.
+            // Callers that came in the meantime are served too.
             while let Ok(caller) = self.asked.try_recv() {
                 callers.push(caller);
             }

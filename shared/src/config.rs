@@ -1,4 +1,4 @@
-//! Settings that both programs have.
+//! The settings that both programs share.
 //!
 //! `Invariant:` the environment is read only here and in each program's `cli`.
 
@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 pub use crate::invalid_setting::InvalidSetting;
 use crate::store::StoreSettings;
 
-/// The command line, with the command `default` where it names none: flags alone belong to that command.
+/// The command line, with the command `default` if it names none, so that bare flags belong to that command.
 #[must_use]
 pub fn command_line(args: impl IntoIterator<Item = OsString>, default: &str) -> Vec<OsString> {
     let mut args: Vec<_> = args.into_iter().collect();
@@ -29,14 +29,15 @@ pub struct DatabaseArgs {
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: String,
 
-    /// Connections to the database that this process holds at most, besides the one for a worker's heartbeats. With too few,
-    /// requests wait for one another; too many, over all processes, reach the server's `max_connections`.
+    /// The most connections to the database that this process holds, not counting the one for a worker's heartbeats.
+    /// With too few, requests wait for one another; too many, over all processes, exceed the server's
+    /// `max_connections`.
     #[arg(long, env = "DATABASE_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1_000))]
     database_max_connections: u32,
 }
 
 impl DatabaseArgs {
-    /// The settings, checked. An error does not show the URL.
+    /// Checks the settings. Errors never show the URL.
     pub fn store(&self) -> Result<StoreSettings, InvalidSetting> {
         let settings = StoreSettings::new(&self.database_url, self.database_max_connections)?;
         if let Some(warning) = settings.tls_warning() {
@@ -46,7 +47,7 @@ impl DatabaseArgs {
     }
 }
 
-/// How the process stops.
+/// How the process shuts down.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct ShutdownArgs {
     /// Seconds that work under way may take to finish after SIGTERM; what is not done by then is handed back.
@@ -65,11 +66,11 @@ impl ShutdownArgs {
 /// How the process logs, on standard output.
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
-    /// Each event as a line of text, or as a JSON object on a line.
+    /// Form of each log line: text, or a JSON object.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
 
-    /// The events to log, as `level` or `target=level,…`.
+    /// Events to log, as `level` or `target=level,…`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub log_filter: String,
 }

@@ -1,4 +1,4 @@
-/// A setting with an impossible value.
+/// A setting whose value cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{name} {why}")]
 pub struct InvalidSetting {
@@ -7,7 +7,7 @@ pub struct InvalidSetting {
 }
 
 impl InvalidSetting {
-    /// The setting's name, and the rest of a sentence that begins with it: `must be …`.
+    /// `why` is the rest of a sentence that begins with the setting's name: `must be …`.
     #[must_use]
     pub fn new(name: &'static str, why: impl Into<String>) -> Self {
         Self { name, why: why.into() }

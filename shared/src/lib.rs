@@ -1,5 +1,5 @@
-//! What the API and the worker share: the domain, the store that holds all SQL, and how a process is configured, observed
-//! and stopped.
+//! The code that the API and the worker share: the domain, the store that holds all SQL, and how a process is
+//! configured, observed and stopped.
 
 pub mod coalesced;
 pub mod config;

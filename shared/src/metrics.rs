@@ -1,11 +1,11 @@
-//! Prometheus metrics of one process: its own registry, never the crate's global one.
+//! The Prometheus metrics of one process, in a registry of its own and never in the crate's global one.
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 
 use crate::version::Version;
 
-/// A registry with the process's own figures (`process_*`) and its build (`orders_build_info`).
+/// A registry with the metrics of the process itself (`process_*`) and its build (`orders_build_info`).
 pub fn registry(version: Version) -> prometheus::Result<Registry> {
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -19,7 +19,7 @@ pub fn registry(version: Version) -> prometheus::Result<Registry> {
     Ok(registry)
 }
 
-/// Everything registered, in Prometheus' text format.
+/// All registered metrics in Prometheus' text format.
 pub fn text(registry: &Registry) -> prometheus::Result<String> {
     TextEncoder::new().encode_to_string(&registry.gather())
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// One shutdown, shared by every part of a process. It begins when the process is told to stop: nothing new is taken on. It
-/// is over when the grace period has passed since then: what is still under way is given up.
+/// One shutdown, shared by every part of a process. It begins when the process is told to stop: from then on nothing
+/// new is started. It is over when the grace period has passed: work still under way is given up.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     begun: CancellationToken,
@@ -29,7 +29,7 @@ impl Shutdown {
         shutdown
     }
 
-    /// Begins and ends the shutdown at once: a vital part has failed.
+    /// Begins and ends the shutdown at once, because a vital part has failed.
     pub fn cut_short(&self) {
         self.begun.cancel();
         self.over.cancel();
@@ -46,12 +46,12 @@ impl Shutdown {
     }
 }
 
-/// A token that is cancelled at the first SIGTERM, SIGINT or SIGHUP. SIGQUIT still ends the process at once, for people who
-/// cannot wait for a drain.
+/// A token that is cancelled at the first SIGTERM, SIGINT or SIGHUP. SIGQUIT still ends the process at once, for people
+/// who cannot wait.
 pub fn on_signal() -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A program that was started by `nohup` should outlive the terminal.
+    // A program started by `nohup` should outlive its terminal.
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let stop = CancellationToken::new();
     let told = stop.clone();
@@ -67,12 +67,12 @@ pub fn on_signal() -> io::Result<CancellationToken> {
     Ok(stop)
 }
 
-/// True if this process was started with SIGHUP ignored, as far as the system tells.
+/// True if this process was started with SIGHUP ignored, as far as the system can tell.
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_hangup_ignored(&status))
 }
 
-/// Reads the mask of ignored signals, in which SIGHUP, the first one, is the lowest bit.
+/// Reads the mask of ignored signals, whose lowest bit stands for SIGHUP, signal 1.
 fn has_hangup_ignored(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)

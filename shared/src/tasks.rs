@@ -1,4 +1,4 @@
-//! The tasks that a process cannot run without, watched so that none dies unnoticed.
+//! The tasks that a process cannot do without, watched so that none dies unnoticed.
 //!
 //! When one panics, gives up or ends before the shutdown, the process logs its name, drains shortly and exits with code
 //! 1: a process that looks alive and does nothing is worse than one that a supervisor starts again. In a worker the
@@ -12,8 +12,7 @@ use std::error::Error;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-/// Vital tasks with names: when one ends before its time, the process should end and be started again. Dropping this aborts
-/// them.
+/// Vital tasks with names: if one ends too early, the process should end and be restarted. Dropping this aborts them.
 #[derive(Debug, Default)]
 pub struct Tasks {
     running: JoinSet<Result<(), BoxError>>,
@@ -24,12 +23,12 @@ pub struct Tasks {
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
     /// It ended as if its work were done.
-    #[error("the {0} ended before its time")]
+    #[error("the {0} ended too early")]
     Ended(&'static str),
     /// It panicked.
     #[error("the {0} panicked: {1}")]
     Panicked(&'static str, String),
-    /// It gave up.
+    /// It returned an error.
     #[error("the {0} failed")]
     Failed(&'static str, #[source] BoxError),
 }
@@ -37,13 +36,13 @@ pub enum TaskError {
 type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Tasks {
-    /// None yet.
+    /// Without any task yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Starts a task under a name that people know, as `intake`. Several may have the same.
+    /// Starts a task under a name that people know, such as `intake`. Several tasks may share a name.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.spawn_fallible(name, async move {
             task.await;
@@ -51,7 +50,7 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that can give up.
+    /// Starts a task that can fail.
     pub fn spawn_fallible<E>(&mut self, name: &'static str, task: impl Future<Output = Result<(), E>> + Send + 'static)
     where
         E: Error + Send + Sync + 'static,
@@ -60,8 +59,8 @@ impl Tasks {
         self.names.insert(started.id(), name);
     }
 
-    /// Waits until all have ended, as they should once `stop` is cancelled. Fails as soon as one panics or gives up, or ends
-    /// before `stop`; another call waits for the others.
+    /// Waits until all tasks have ended, as they should once `stop` is cancelled. Fails as soon as one panics, fails,
+    /// or ends before `stop`; call it again to wait for the others.
     pub async fn watch(&mut self, stop: &CancellationToken) -> Result<(), TaskError> {
         while let Some(ended) = self.running.join_next_with_id().await {
             let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
@@ -81,7 +80,7 @@ impl TaskError {
     fn of_join(name: &'static str, error: JoinError) -> Self {
         match error.try_into_panic() {
             Ok(panic) => Self::Panicked(name, panic_message(panic.as_ref()).to_owned()),
-            // They are only aborted by dropping them all.
+            // A task is aborted only when all are dropped.
             Err(_) => Self::Ended(name),
         }
     }
@@ -91,7 +90,7 @@ impl TaskError {
 #[must_use]
 pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it left no message")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
 #[cfg(test)]
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_ends_before_its_time_is_named_with_its_reason_while_others_run_on() {
+    async fn a_task_that_ends_too_early_is_named_with_its_reason_while_others_run_on() {
         struct Bad;
         impl Drop for Bad {
             fn drop(&mut self) {
@@ -117,7 +116,7 @@ mod tests {
             Ok(())
         };
         let cases: [(BoxFuture<'static, Result<(), ParseIntError>>, _, _); 4] = [
-            (async { Ok(()) }.boxed(), "the intake ended before its time", None),
+            (async { Ok(()) }.boxed(), "the intake ended too early", None),
             (async { "x".parse::<u8>().map(|_| ()) }.boxed(), "the intake failed", Some("invalid digit")),
             (async { resume_unwind(Box::new("out of luck")) }.boxed(), "the intake panicked: out of luck", None),
             (dies.boxed(), "the intake panicked: in its destructor", None),

@@ -1,6 +1,7 @@
-//! Logs: one event a line on standard output.
+//! Logs: one event per line on standard output.
 //!
-//! `Invariant:` no line holds a request's body, a password or a key, and none can fail or delay the code that writes it.
+//! `Invariant:` no line holds a request's body, a password or a key, and none can fail or delay the code that writes
+//! it.
 
 mod lines;
 
@@ -20,13 +21,13 @@ use self::lines::LogLines;
 use crate::config::{InvalidSetting, LogArgs, LogFormat};
 use crate::version::Version;
 
-/// How long the end of a process waits for the reader of its last lines. Shorter could cut them off on a loaded machine,
-/// longer would delay the end where nobody reads.
+/// How long a process that ends waits for someone to read its last lines. A shorter wait could lose them on a loaded
+/// machine; a longer one would delay the end if nobody reads.
 const LAST_LINES_WITHIN: Duration = Duration::from_millis(500);
 
 /// The log of this process. Dropping it waits a moment for the last lines to be written.
 #[derive(Debug)]
-#[must_use = "the last lines are lost when the process ends while they wait"]
+#[must_use = "the last lines are lost if the process ends while they wait"]
 pub struct Log {
     lines: LogLines,
     dropped: IntCounter,
@@ -51,10 +52,10 @@ pub fn start(args: &LogArgs, version: Version) -> Result<Log, InvalidSetting> {
         |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
     let filter = EnvFilter::try_new(&args.log_filter)
         .map_err(|error| InvalidSetting::new("RUST_LOG", format!("is invalid: {error}")))?;
-    let help = "Log lines that were lost because the output was closed or nobody read it in time.";
+    let help = "Log lines dropped because the output was closed or nobody read it in time.";
     let dropped = IntCounter::new("orders_log_lines_dropped_total", help).map_err(|error| failed(&error))?;
     let lines = LogLines::start(dropped.clone(), stdout()).map_err(|error| failed(&error))?;
-    // Internal errors would go to `eprintln!`, which panics where nobody reads.
+    // Internal errors would go to `eprintln!`, which panics if standard error is closed.
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(stdout().is_terminal())
@@ -70,17 +71,18 @@ pub fn start(args: &LogArgs, version: Version) -> Result<Log, InvalidSetting> {
     Ok(Log { lines, dropped })
 }
 
-/// Replaces the standard library's hook, which writes to standard error and blocks for ever where that is full.
+/// Replaces the standard library's hook, which writes to standard error and blocks for ever if that is full.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(tracing::field::display);
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
-    let message = panic.payload_as_str().unwrap_or("it left no message");
+    let message = panic.payload_as_str().unwrap_or("no message");
     let thread = thread::current();
     tracing::error!(thread = thread.name(), location, panic = message, backtrace, "a panic");
 }
 
-/// The exit code of a program that ended so. Writes the error to standard error, if somebody reads that.
+/// The exit code for the result of a program. Writes an error to standard error, but waits only a moment for its
+/// reader.
 pub fn exit_code(ended: Result<ExitCode, impl Debug>) -> ExitCode {
     let error = match ended {
         Ok(code) => return code,

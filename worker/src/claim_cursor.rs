@@ -1,4 +1,4 @@
-//! Where a claim begins to scan the queue, so that it need not read again what this worker has claimed already.
+//! Where a claim starts to read the queue, so that it does not read again what this worker has already claimed.
 //!
 //! InnoDB keeps the index entry of a claimed order, marked as deleted, for as long as an older read view is open: a
 //! backup in one transaction, a report, a forgotten console. A scan from the front of the queue reads all of them. At
@@ -8,24 +8,23 @@
 //! commit took long, and those that a failed claim had locked. So now and then a claim makes a full scan, from the
 //! front. The quicker a full scan is, the more often one is made; without such a read view it is as quick as any other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::Instant;
 
-/// Full scans may take this part of the time: one in so many.
+/// Full scans may take one tenth of the time.
 const FULL_SCANS_FOR_ONE_IN: u32 = 10;
 
 /// The longest time between two full scans.
 const FULL_SCAN_WITHIN: Duration = Duration::from_secs(10);
 
-/// How far before the cursor a scan begins: orders are due from the moment of their statement, and are seen from the end of
-/// its commit.
+/// How far behind the cursor a scan begins: an order is due from the moment of its insert, but visible only once that
+/// is committed.
 const COMMITS_WITHIN: TimeDelta = TimeDelta::milliseconds(250);
 
 #[derive(Debug)]
 pub(crate) struct ClaimCursor {
-    /// When the first order of the last scan that found any became due.
+    /// The due time of the first order that the last non-empty scan found.
     due_since: Option<DateTime<Utc>>,
     full_scan_at: Instant,
     is_full_scan_under_way: bool,
@@ -34,7 +33,7 @@ pub(crate) struct ClaimCursor {
 /// One scan of the queue, for a claim.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scan {
-    /// It sees what is due since then; a full scan has none.
+    /// It sees the orders that became due since then; `None` for a full scan.
     pub(crate) from: Option<DateTime<Utc>>,
     began: Instant,
 }
@@ -51,13 +50,13 @@ impl ClaimCursor {
         Scan { from, began: now }
     }
 
-    /// Moves to where the first order stood that this scan found, if it found one.
+    /// Moves the cursor to the first order that this scan found, if it found any.
     pub(crate) fn end_scan(&mut self, now: Instant, scan: Scan, due_since: Option<DateTime<Utc>>) {
         if scan.from.is_none() {
             self.is_full_scan_under_way = false;
             self.full_scan_at = now + FULL_SCAN_WITHIN.min((now - scan.began) * FULL_SCANS_FOR_ONE_IN);
         }
-        // A scan that began further behind knows nothing of what another one has found in front of it meanwhile.
+        // Another scan may have moved the cursor back since, to orders that this scan did not read.
         if scan.from <= self.due_since {
             self.due_since = due_since.or(self.due_since);
         }
@@ -78,7 +77,7 @@ mod tests {
         since.map(|since| since - COMMITS_WITHIN)
     }
 
-    /// A cursor that stood at 0 when it made a full scan, which took so long and found this, until now.
+    /// A cursor that stood at 0 and has just made a full scan, which took this long and found this order.
     fn cursor(took: Duration, found: Option<DateTime<Utc>>) -> (ClaimCursor, Instant) {
         let began = Instant::now();
         let mut cursor = ClaimCursor::new(began);

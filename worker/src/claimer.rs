@@ -1,26 +1,29 @@
-//! The claimer of this process: takes as many due orders as there are free slots, never one query a slot.
+//! The claimer of this process: claims as many due orders as there are free slots, never one query per slot.
+//! [`ClaimSchedule`] decides when and how; this file carries it out.
 //!
 //! A claim whose commit lost its answer may have taken effect. Then orders are PROCESSING for a worker that lives, so
 //! that nobody would rescue them. So a claim that fails gives its orders back as doubtful, and this worker releases
 //! them under its token. If the commit did not take effect, the release matches no row, and the orders count as stale
 //! outcomes.
 //!
-//! `Invariant:` a shutdown waits for a claim that was begun. Dropped halfway it could hold orders that nobody works on.
+//! `Invariant:` a shutdown waits for a claim that has begun. Dropped halfway, it could leave orders claimed that nobody
+//! works on.
 
+use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use orders_shared::domain::{Claim, Suspects, WorkerId};
+use orders_shared::domain::{Claim, WorkerId};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{ClaimError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use crate::claim_cursor::{ClaimCursor, Scan};
-use crate::claim_schedule::{CLAIM_BATCH_MAX, ClaimResult, ClaimSchedule, NextClaim};
+use crate::claim_schedule::{ClaimPlan, ClaimResult, ClaimSchedule, NextClaim, Situation};
 use crate::executor::Executor;
 use crate::heartbeat::Identity;
 use crate::metrics::WorkerMetrics;
@@ -29,29 +32,31 @@ use crate::wakeup::Wakeup;
 pub(crate) struct Claimer {
     store: Store,
     executor: Executor,
-    /// Who this worker is; none until it is registered, and after it was declared dead.
+    /// Who this worker is; `None` until it is registered, and after it was declared dead.
     identity: watch::Receiver<Option<Identity>>,
     wakeup: Wakeup,
     metrics: Arc<WorkerMetrics>,
-    /// The identity under which it last claimed.
+    /// The identity of the orders that are under way.
     known_as: Option<WorkerId>,
     schedule: ClaimSchedule,
     cursor: ClaimCursor,
     claims: FuturesUnordered<BoxFuture<'static, EndedClaim>>,
 }
 
-/// A claim that has ended, with the slots that it was made for.
+/// A claim that has ended, with the slots that were taken for it.
 struct EndedClaim {
-    worker_id: WorkerId,
+    plan: ClaimPlan,
     slots: OwnedSemaphorePermit,
     scan: Scan,
-    was_draining: bool,
     claimed: Result<Claimed, ClaimError>,
 }
 
-enum Next {
-    Claim(WorkerId, OwnedSemaphorePermit),
-    Claimed(EndedClaim),
+enum Event {
+    ClaimIsDue(ClaimPlan),
+    ClaimEnded(EndedClaim),
+    ShutdownBegan,
+    /// The schedule should be asked again.
+    Changed,
 }
 
 impl Claimer {
@@ -64,17 +69,22 @@ impl Claimer {
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
         let now = Instant::now();
-        let (schedule, cursor) = (ClaimSchedule::new(now, poll), ClaimCursor::new(now));
+        let (schedule, cursor) = (ClaimSchedule::new(now, executor.slots(), poll), ClaimCursor::new(now));
         let claims = FuturesUnordered::new();
         Self { store, executor, identity, wakeup, metrics, known_as: None, schedule, cursor, claims }
     }
 
-    /// Claims until the shutdown begins, then waits for the orders under way until it is over, and ends the rest.
+    /// Claims until the shutdown begins, then lets the orders under way finish until it is over, and hands back the
+    /// rest.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
-        while let Some(next) = self.next(&shutdown).await {
-            match next {
-                Next::Claim(worker_id, slots) => self.claim(worker_id, slots),
-                Next::Claimed(ended) => self.end_claim(ended, false),
+        loop {
+            let situation = self.situation();
+            let next = self.schedule.next(situation);
+            match self.wait(next, &shutdown).await {
+                Event::ClaimIsDue(plan) => self.begin_claim(plan),
+                Event::ClaimEnded(ended) => self.end_claim(ended, true),
+                Event::Changed => {}
+                Event::ShutdownBegan => break,
             }
         }
         while let Some(ended) = tokio::select! {
@@ -82,7 +92,7 @@ impl Claimer {
             ended = self.claims.next() => ended,
             () = shutdown.over() => None,
         } {
-            self.end_claim(ended, true);
+            self.end_claim(ended, false);
         }
         self.claims.clear();
         tokio::select! {
@@ -92,97 +102,95 @@ impl Claimer {
         self.executor.drained().await;
     }
 
-    /// Waits until it is time to claim, with free slots, or until a claim has ended; `None` when the shutdown begins.
-    async fn next(&mut self, shutdown: &Shutdown) -> Option<Next> {
-        loop {
-            let worker_id = self.identity.borrow_and_update().map(|identity| identity.worker_id);
-            if worker_id != self.known_as {
-                // What it held belongs to others now. Handing it back does no harm: the tokens tell.
-                self.executor.give_up();
-                self.known_as = worker_id;
-            }
-            let next_claim = self.schedule.next(self.claims.len());
-            tokio::select! {
-                biased;
-                () = shutdown.begun() => return None,
-                changed = self.identity.changed() => if changed.is_err() {
-                    // The heartbeat gave up. It says why, and the worker ends by that, not as if its work were done.
-                    shutdown.begun().await;
-                    return None;
-                },
-                Some(ended) = self.claims.next() => return Some(Next::Claimed(ended)),
-                slots = async {
-                    match next_claim {
-                        NextClaim::AfterAnother => std::future::pending().await,
-                        NextClaim::At(at) => sleep_until(at).await,
-                        NextClaim::AtOrWhenNotified(at) => tokio::select! {
-                            () = sleep_until(at) => {}
-                            () = self.wakeup.notified() => self.schedule.notified(Instant::now()),
-                        },
-                    }
-                    self.executor.free_slots().await
-                }, if worker_id.is_some() => return Some(Next::Claim(worker_id?, slots?)),
-            }
+    /// What the schedule has to know. Gives up the work of an identity that this worker has lost.
+    fn situation(&mut self) -> Situation {
+        let identity = *self.identity.borrow_and_update();
+        let worker_id = identity.map(|identity| identity.worker_id);
+        if worker_id != self.known_as {
+            // Its orders now belong to other workers. Handing them back does no harm: the claim tokens protect them.
+            self.executor.give_up();
+            self.known_as = worker_id;
+        }
+        Situation {
+            now: Instant::now(),
+            identity,
+            free_slots: self.executor.free_slots(),
+            claims_under_way: self.claims.len(),
         }
     }
 
-    fn claim(&mut self, worker_id: WorkerId, mut slots: OwnedSemaphorePermit) {
-        let now = Instant::now();
-        let all_slots_free = slots.num_permits() >= self.executor.concurrency() as usize;
-        let is_eldest = self.identity.borrow().is_some_and(|identity| identity.eldest);
-        let suspects = self.schedule.suspects(now, all_slots_free, is_eldest);
-        let asked = slots.num_permits().min(CLAIM_BATCH_MAX);
-        if suspects != Suspects::Take {
-            // What this claim cannot use is for the next one. A suspect needs them all.
-            drop(slots.split(slots.num_permits() - asked));
+    /// Waits for what the schedule asks for, unless something else happens first.
+    async fn wait(&mut self, next: NextClaim, shutdown: &Shutdown) -> Event {
+        tokio::select! {
+            biased;
+            () = shutdown.begun() => Event::ShutdownBegan,
+            changed = self.identity.changed() => {
+                if changed.is_ok() {
+                    return Event::Changed;
+                }
+                // The heartbeat task failed. The worker must end with its error, not as if the work were done.
+                shutdown.begun().await;
+                Event::ShutdownBegan
+            }
+            Some(ended) = self.claims.next() => Event::ClaimEnded(ended),
+            event = async {
+                match next {
+                    NextClaim::Now(plan) => return Event::ClaimIsDue(plan),
+                    NextClaim::At(at) => sleep_until(at.into()).await,
+                    NextClaim::AtOrWhenNotified(at) => tokio::select! {
+                        () = sleep_until(at.into()) => {}
+                        () = self.wakeup.notified() => self.schedule.notified(Instant::now()),
+                    },
+                    NextClaim::WhenSlotIsFree => self.executor.wait_for_slot().await,
+                    NextClaim::AfterAnother | NextClaim::OnceRegistered => std::future::pending().await,
+                }
+                Event::Changed
+            } => event,
         }
-        let (store, asks_first) = (self.store.clone(), self.schedule.is_idle);
-        let was_draining = self.schedule.is_draining();
-        // A suspect comes back to its old place, before the cursor.
-        let scan = self.cursor.begin_scan(now, was_draining);
+    }
+
+    fn begin_claim(&mut self, plan: ClaimPlan) {
+        let Some(slots) = self.executor.take_slots(plan.slots) else { return };
+        // A suspect comes back to its old place, behind the cursor.
+        let scan = self.cursor.begin_scan(Instant::now(), plan.is_draining);
+        let store = self.store.clone();
         self.claims.push(Box::pin(async move {
-            let limit = u32::try_from(asked).unwrap_or(u32::MAX);
-            // To ask whether any is due takes one statement, a claim three.
-            let claimed = match if asks_first { store.is_any_due(scan.from).await } else { Ok(true) } {
-                Ok(true) => store.claim(worker_id, limit, suspects, scan.from).await,
-                Ok(false) => Ok(Claimed::NONE),
-                Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),
-            };
-            EndedClaim { worker_id, slots, scan, was_draining, claimed }
+            let claimed = claim(&store, plan, scan).await;
+            EndedClaim { plan, slots, scan, claimed }
         }));
     }
 
-    /// Notes what a claim has found, and starts the work on it or hands it back.
-    fn end_claim(&mut self, ended: EndedClaim, is_shutdown: bool) {
-        let EndedClaim { worker_id, slots, scan, was_draining, claimed } = ended;
+    /// Starts the work on the claimed orders, or hands them back, and tells the schedule.
+    fn end_claim(&mut self, ended: EndedClaim, may_start: bool) {
+        let EndedClaim { plan, slots, scan, claimed } = ended;
         let now = Instant::now();
         let due_since = if let Ok(Claimed::Orders { since, .. }) = &claimed { *since } else { None };
         self.cursor.end_scan(now, scan, due_since);
         let result = match claimed {
             Ok(Claimed::Orders { claims, .. }) => {
-                let (count, asked) = (claims.len(), slots.num_permits().min(CLAIM_BATCH_MAX));
+                let count = claims.len();
                 if count > 0 {
                     self.metrics.claimed(count);
                 }
-                let is_still_known = self.identity.borrow().is_some_and(|known| known.worker_id == worker_id);
-                self.dispatch(claims, slots, !is_shutdown && is_still_known);
-                ClaimResult::Orders { count, asked }
+                let is_still_known = self.identity.borrow().is_some_and(|known| known.worker_id == plan.worker_id);
+                self.dispatch(claims, slots, may_start && is_still_known);
+                ClaimResult::Orders(count)
             }
             Ok(Claimed::WaitUntilIdle) => ClaimResult::WaitUntilIdle,
             Err(ClaimError { error, doubtful }) => {
                 let orders = doubtful.len();
-                tracing::warn!(error = &error as &dyn std::error::Error, orders, "no claim; trying again");
+                tracing::warn!(error = &error as &dyn Error, orders, "claim failed; trying again");
                 self.dispatch(doubtful, slots, false);
                 ClaimResult::Failed
             }
         };
-        self.schedule.claimed(now, was_draining, result);
+        self.schedule.claimed(now, plan, result);
     }
 
     /// Starts the work on these orders, or hands them back.
     fn dispatch(&mut self, claims: Vec<Claim>, mut slots: OwnedSemaphorePermit, starts: bool) {
         for claim in claims {
-            // A suspect, which comes alone, takes every slot, so that no other order is near it.
+            // A suspect comes alone and takes every slot, so that no other order runs beside it.
             let needed = if claim.order().is_suspect() { slots.num_permits() } else { 1 };
             let Some(slots) = slots.split(needed) else {
                 tracing::error!(order_id = %claim.order_id(), "more orders were claimed than there are slots");
@@ -190,5 +198,17 @@ impl Claimer {
             };
             if starts { self.executor.start(claim, slots) } else { self.executor.hand_back(claim, slots) }
         }
+    }
+}
+
+async fn claim(store: &Store, plan: ClaimPlan, scan: Scan) -> Result<Claimed, ClaimError> {
+    let is_due = if plan.asks_first { store.is_any_due(scan.from).await } else { Ok(true) };
+    match is_due {
+        Ok(true) => {
+            let limit = u32::try_from(plan.limit()).unwrap_or(u32::MAX);
+            store.claim(plan.worker_id, limit, plan.suspects, scan.from).await
+        }
+        Ok(false) => Ok(Claimed::NONE),
+        Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),
     }
 }

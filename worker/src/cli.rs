@@ -1,4 +1,7 @@
 //! The worker's settings, from the environment or the command line.
+//!
+//! `Invariant:` all combinations of accepted values work. A time that depends on a setting is derived from it, as the
+//! heartbeat interval is from `WORKER_DEAD_AFTER_SECS`. A combination that makes no sense is warned of.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +23,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// This process' command line. Where it asks for help or the version, or is wrong, the process ends here.
+    /// The command line of this process. Where it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
     pub fn read(version: Version) -> Self {
         let command = Self::command().version(version.to_string());
@@ -34,14 +37,14 @@ impl Cli {
 pub enum Command {
     /// Claim and process orders (the default).
     Run(Box<RunArgs>),
-    /// Ask the worker on this machine whether it is ready; exit 1 when it is not.
+    /// Ask the worker on this machine whether it is ready, and exit with 1 if it is not.
     Healthcheck(ListenArgs),
 }
 
 /// Where the worker listens.
 #[derive(Args)]
 pub struct ListenArgs {
-    /// Address of the ops endpoints, /livez, /readyz and /metrics/prometheus, and of the UDP port for wake-up datagrams of
+    /// Address of the ops endpoints (/livez, /readyz and /metrics/prometheus), and of the UDP port for wake-ups from
     /// the API.
     #[arg(long, env = "WORKER_LISTEN", default_value = "0.0.0.0:9100")]
     pub worker_listen: SocketAddr,
@@ -58,46 +61,46 @@ pub struct RunArgs {
     #[expect(missing_docs, reason = "documented where it is defined")]
     pub listen: ListenArgs,
 
-    /// Orders worked on at once. Too low leaves the machine idle while the work waits for other services; too high takes
-    /// orders away from other workers.
+    /// Orders to process at once. Too low leaves the machine idle while the work waits for other services; too high
+    /// takes orders that other workers could process sooner.
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=2_000))]
     worker_concurrency: u32,
 
-    /// Milliseconds between two polls of an empty queue. Lower finds orders sooner where a wake-up was lost, at one query a
-    /// poll.
+    /// Milliseconds between two polls of an empty queue. Lower finds orders sooner when a wake-up is lost, at the cost
+    /// of one query per poll.
     #[arg(long, env = "WORKER_POLL_MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     worker_poll_ms: u64,
 
-    /// Attempts that an order has; when the last one fails the order is FAILED.
+    /// Attempts that an order gets; when the last one fails, the order becomes FAILED.
     #[arg(long, env = "WORKER_MAX_ATTEMPTS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     worker_max_attempts: u16,
 
-    /// Milliseconds before the second attempt, shortened by up to half at random; each further pause is twice as long, up
-    /// to ten minutes. Too low keeps calling a service that is down, too high delays work that would succeed.
+    /// Milliseconds before the second attempt, shortened by up to half at random; each further pause is twice as long,
+    /// up to ten minutes. Too low keeps calling a service that is down; too high delays work that would succeed.
     #[arg(long, env = "WORKER_RETRY_BASE_MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     worker_retry_base_ms: u64,
 
-    /// Milliseconds that one attempt may take; a longer one is ended and counts as failed.
+    /// Milliseconds that one attempt may take; a longer one is stopped and counts as failed.
     #[arg(long, env = "PROCESSING_TIMEOUT_MS", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
     processing_timeout_ms: u64,
 
-    /// Seconds without a heartbeat after which the others declare this worker dead and take its orders. It sends five in
-    /// that time, and one every three seconds at least. Too low takes a busy worker for dead, too high leaves the orders of a
-    /// dead one waiting.
+    /// Seconds without a heartbeat after which other workers declare this one dead and take its orders. It sends at
+    /// least five heartbeats in that time, at most three seconds apart. Too low takes a busy worker for dead; too high
+    /// leaves the orders of a dead one waiting.
     #[arg(long, env = "WORKER_DEAD_AFTER_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     worker_dead_after_secs: u64,
 
-    /// Milliseconds that the built-in, simulated work on an order takes; 0 for none.
+    /// Milliseconds that the simulated work on an order takes; 0 means no time at all.
     #[arg(long, env = "SIMULATED_PROCESSING_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     simulated_processing_ms: u64,
 
-    /// Milliseconds that the simulated work takes at an attempt with the fault `slow`.
+    /// Milliseconds that the simulated work takes in an attempt with the fault `slow`.
     #[arg(long, env = "SIMULATED_SLOW_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     simulated_slow_ms: u64,
 
-    /// Faults of the simulated work: `kind=share` or `kind=user:ID`, separated by commas. The kinds: fail,
-    /// panic, slow and hang, at a share of the attempts; reject (never to succeed) and kill (the process ends as by a
-    /// crash), at each attempt of a share of the orders. Shares are from 0 to 1.
+    /// Faults of the simulated work: `kind=share` or `kind=user:ID`, separated by commas. The kinds fail, panic, slow
+    /// and hang affect a share of the attempts; reject (a permanent error) and kill (the process ends as in a crash)
+    /// affect every attempt of a share of the orders. Shares are from 0 to 1.
     #[arg(long, env = "SIMULATED_FAULTS", default_value = "")]
     simulated_faults: Faults,
 
@@ -112,17 +115,17 @@ pub struct RunArgs {
 /// How one worker process works.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
-    /// Orders worked on at once.
+    /// Orders to process at once.
     pub concurrency: u32,
     /// Time between two polls of an empty queue.
     pub poll: Duration,
     /// Time that one attempt may take.
     pub timeout: Duration,
-    /// What follows an attempt that failed.
+    /// What follows a failed attempt.
     pub retries: RetryPolicy,
-    /// Without a heartbeat for this long, this worker is dead to the others.
+    /// After this long without a heartbeat, other workers declare this one dead.
     pub dead_after: Duration,
-    /// Time that orders under way have to finish at shutdown.
+    /// Time that orders under way have to finish in a shutdown.
     pub grace: Duration,
     /// Which build of the program this is.
     pub version: Version,
@@ -146,6 +149,18 @@ impl RunArgs {
         }
     }
 
+    /// A warning for the log about settings that work against each other; `None` if all is well.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let (work, timeout) = (self.simulated_processing_ms, self.processing_timeout_ms);
+        (work >= timeout).then(|| {
+            format!(
+                "every attempt will time out, as SIMULATED_PROCESSING_MS is {work} and PROCESSING_TIMEOUT_MS is {timeout}: \
+                 lower the former or raise the latter"
+            )
+        })
+    }
+
     /// The built-in processor.
     #[must_use]
     pub fn simulated(&self) -> Simulated {
@@ -154,5 +169,53 @@ impl RunArgs {
             slow: Duration::from_millis(self.simulated_slow_ms),
             faults: self.simulated_faults.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orders_shared::domain::NextStep;
+
+    use super::*;
+    use crate::heartbeat::interval;
+
+    fn args(args: &[&str]) -> Result<RunArgs, clap::Error> {
+        let database = ["orders-worker", "run", "--database-url", "mysql://localhost/orders"];
+        match Cli::try_parse_from(database.iter().chain(args))?.command {
+            Command::Run(args) => Ok(*args),
+            Command::Healthcheck(_) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn work_that_cannot_end_before_its_timeout_is_warned_of_with_both_settings() {
+        for (work, timeout, is_warned_of) in [("0", "1", false), ("99", "100", false), ("100", "100", true)] {
+            let args = args(&["--simulated-processing-ms", work, "--processing-timeout-ms", timeout]).unwrap();
+
+            let warning = args.warning();
+
+            assert_eq!(warning.is_some(), is_warned_of, "{work} {timeout}");
+            for part in [format!("SIMULATED_PROCESSING_MS is {work} "), format!("PROCESSING_TIMEOUT_MS is {timeout}:")]
+            {
+                assert!(warning.iter().all(|warning| warning.contains(&part)), "{warning:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_worker_sends_five_heartbeats_before_it_counts_as_dead() {
+        for secs in ["1", "2", "15", "3600"] {
+            let dead_after = args(&["--worker-dead-after-secs", secs]).unwrap().worker().dead_after;
+
+            assert!(interval(dead_after) * 5 <= dead_after, "{secs} s");
+        }
+    }
+
+    #[test]
+    fn the_longest_first_pause_is_the_longest_of_all() {
+        let retries = args(&["--worker-retry-base-ms", "600000"]).unwrap().worker().retries;
+
+        assert_eq!([1, 2].map(|attempt| retries.after(attempt, 0.0)), [NextStep::RetryAfter(retries.base); 2]);
+        assert!(args(&["--worker-retry-base-ms", "600001"]).is_err());
     }
 }

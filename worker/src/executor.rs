@@ -1,6 +1,7 @@
-//! Works on claimed orders: a fixed number of slots, a task for each order.
+//! Works on claimed orders, in a fixed number of slots and with one task for each order.
 //!
-//! `Invariant:` however the task of an order ends, the order has an outcome, and its slots get free once that is committed.
+//! `Invariant:` however an order's task ends, the order has an outcome, and its slots become free once that is
+//! committed.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::processors::{ProcessingError, Processor};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// It was not begun or not finished, through no fault of the order's.
+    /// It was not begun or not finished, through no fault of the order.
     HandedBack,
     Failed {
         error: String,
@@ -61,19 +62,25 @@ impl Executor {
         Self { processor, results, slots, settings, working, give_up, metrics }
     }
 
-    /// Waits for a free slot and takes all that are free.
-    pub(crate) async fn free_slots(&mut self) -> Option<OwnedSemaphorePermit> {
-        while self.working.try_join_next().is_some() {}
-        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            slots.merge(slot);
-        }
-        Some(slots)
+    /// All slots of this worker.
+    pub(crate) fn slots(&self) -> usize {
+        self.settings.concurrency as usize
     }
 
-    /// Every slot there is.
-    pub(crate) fn concurrency(&self) -> u32 {
-        self.settings.concurrency
+    pub(crate) fn free_slots(&self) -> usize {
+        self.slots.available_permits()
+    }
+
+    /// Waits until a slot is free.
+    pub(crate) async fn wait_for_slot(&self) {
+        let _ = self.slots.acquire().await;
+    }
+
+    /// Takes this many of the free slots; `None` if there are fewer.
+    pub(crate) fn take_slots(&mut self, count: usize) -> Option<OwnedSemaphorePermit> {
+        // The handles of tasks that have ended would pile up.
+        while self.working.try_join_next().is_some() {}
+        Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(count).ok()?).ok()
     }
 
     /// Starts the work on a claimed order, which holds these slots until its outcome is committed.
@@ -98,7 +105,7 @@ impl Executor {
         });
     }
 
-    /// Hands a claimed order back without having begun it.
+    /// Hands back a claimed order that was not begun.
     pub(crate) fn hand_back(&self, claim: Claim, slots: OwnedSemaphorePermit) {
         let _ = self.results.send(WorkResult { claim, outcome: Outcome::HandedBack, slots });
     }
@@ -108,7 +115,7 @@ impl Executor {
         let _ = self.slots.acquire_many(self.settings.concurrency).await;
     }
 
-    /// Ends the work on every order that is under way now.
+    /// Stops the work on every order that is under way now, and hands the orders back.
     pub(crate) fn give_up(&mut self) {
         std::mem::take(&mut self.give_up).cancel();
     }
@@ -127,13 +134,14 @@ impl Attempt {
     fn end(&mut self, outcome: Outcome) {
         let Some((claim, slots)) = self.claimed.take() else { return };
         self.metrics.slots_busy.dec();
-        // This fails only once the finishers have given up, at the end of a shutdown.
+        // This fails only after the finishers have given up, at the end of a shutdown.
         let _ = self.results.send(WorkResult { claim, outcome, slots });
     }
 }
 
 impl Drop for Attempt {
-    /// The task died: by a panic outside the work itself, as in the destructor of its future, or because the executor goes.
+    /// The task died: of a panic outside the work itself, such as in its future's destructor, or because the executor
+    /// is dropped.
     fn drop(&mut self) {
         let Some((claim, _)) = &self.claimed else { return };
         let outcome = if std::thread::panicking() {
@@ -148,13 +156,13 @@ impl Drop for Attempt {
 
 async fn work_on(processor: &dyn Processor, claim: &Claim, settings: WorkerSettings) -> Outcome {
     let started = Instant::now();
-    // A processor may panic before it returns a future, too.
+    // A processor may also panic before it returns a future.
     let work = AssertUnwindSafe(async { processor.process(claim.order()).await }).catch_unwind();
     let error = match tokio::time::timeout(settings.timeout, work).await {
         Ok(Ok(Ok(()))) => return Outcome::Done,
         Ok(Ok(Err(error))) => error,
         Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", panic_message(panic.as_ref()))),
-        Err(_) => ProcessingError::Retryable(format!("no end within {} ms", settings.timeout.as_millis())),
+        Err(_) => ProcessingError::Retryable(format!("timed out after {} ms", settings.timeout.as_millis())),
     };
     failed(claim, &error, started.elapsed(), settings.retries)
 }

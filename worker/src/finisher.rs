@@ -1,9 +1,9 @@
-//! Commits outcomes in batches: each commit takes all that have come in since the one before.
+//! Commits outcomes in batches: each commit takes all that have arrived since the last one.
 //!
 //! An outcome that the database rejects for good is tried apart from then on. Its slot stays taken, and `/readyz` shows
 //! the database's reason.
 //!
-//! `Invariant:` a slot gets free only when the outcome of its order is committed.
+//! `Invariant:` a slot becomes free only when the outcome of its order is committed.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::executor::{Outcome, WorkResult};
 use crate::metrics::WorkerMetrics;
 
-/// Outcomes that one commit takes at most.
+/// The most outcomes that one commit takes.
 const FINISH_BATCH_MAX: usize = 1_000;
 
-/// Wait before outcomes that were not committed are tried again; up to twice as long, so that workers that met in a
-/// deadlock do not meet again.
+/// The wait before outcomes that were not committed are tried again, plus up to as much again at random, so that two
+/// workers in a deadlock do not meet a second time.
 const COMMIT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// Wait before an outcome is tried again that the database rejects for a reason that does not pass by itself.
+/// The wait before another try of an outcome that the database rejects for a lasting reason.
 const REJECTED_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Finishers of one worker. While one waits for its commit, the other's statement runs; more would only make the batches
-/// smaller.
+/// The finishers of one worker. While one waits for its commit, the other's statement runs; more finishers would only
+/// make the batches smaller.
 pub(crate) const FINISHERS: usize = 2;
 
-/// Where the finishers take the results from.
+/// The results that the finishers share.
 pub(crate) type Results = Arc<Mutex<mpsc::UnboundedReceiver<WorkResult>>>;
 
 pub(crate) struct Finisher {
@@ -44,10 +44,10 @@ pub(crate) struct Finisher {
     failed: Outcomes<FailedAttempt>,
 }
 
-/// The outcomes of one kind that are to be committed, each with the slots that it holds.
+/// The uncommitted outcomes of one kind, each with the slots that it holds.
 struct Outcomes<T> {
     waiting: Vec<(T, OwnedSemaphorePermit)>,
-    /// The database rejects each of these: they are tried one by one, and hold no other up.
+    /// The database rejects each of these: they are tried one by one, so that they hold up no other.
     rejected: Vec<(T, OwnedSemaphorePermit)>,
     rejection: Option<String>,
 }
@@ -58,7 +58,8 @@ impl Finisher {
         Self { store, results, rejection: watch::Sender::new(None), metrics, done, handed_back, failed }
     }
 
-    /// Why the database rejects an outcome, while it does: what keeps this worker from its work though the database answers.
+    /// Why the database rejects an outcome, for as long as it does. It makes the worker unready although the database
+    /// answers.
     pub(crate) fn rejection(&self) -> watch::Receiver<Option<String>> {
         self.rejection.subscribe()
     }
@@ -71,7 +72,7 @@ impl Finisher {
         loop {
             if self.has_waiting() {
                 sleep(COMMIT_RETRY_AFTER.mul_f64(1.0 + fastrand::f64())).await;
-                // Where it is locked, the other finisher waits for more.
+                // If it is locked, the other finisher is waiting for more results.
                 if let Ok(mut results) = self.results.try_lock() {
                     while let Ok(result) = results.try_recv() {
                         batch.push(result);
@@ -112,7 +113,7 @@ impl Finisher {
         }
     }
 
-    /// Commits what the database takes; the rest stays where it is.
+    /// Commits what the database accepts; the rest stays and is tried again.
     async fn commit(&mut self, rejected_too: bool) {
         let (store, metrics) = (&self.store, &self.metrics);
         self.done.commit(rejected_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
@@ -123,14 +124,14 @@ impl Finisher {
     }
 }
 
-/// Waits for results and takes them; none, once none will come any more.
+/// Waits for results and takes them; returns 0 when no more will come.
 async fn receive(results: &Results, batch: &mut Vec<WorkResult>) -> usize {
     results.lock().await.recv_many(batch, FINISH_BATCH_MAX).await
 }
 
 impl<T> Outcomes<T> {
-    /// Commits all that wait, in halves where the database rejects a batch for good, until a single bad one is found.
-    /// The claims' tokens make trying again safe.
+    /// Commits all that wait. Halves each batch that the database rejects for good, until the bad outcome stands alone.
+    /// The claim tokens make it safe to try again.
     async fn commit<Done, Fut>(&mut self, rejected_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Done))
     where
         Fut: Future<Output = Result<Partly<T, Done>, (Vec<T>, StoreError)>>,
@@ -148,12 +149,12 @@ impl<T> Outcomes<T> {
             match commit(items).await {
                 Ok(Partly { done, busy }) => {
                     count(done);
-                    // One order's slots are as good as another's; a suspect, which holds all, comes alone.
+                    // The slots of all orders are alike; only a suspect holds more than one, and it comes alone.
                     self.waiting.extend(busy.into_iter().zip(slots));
                 }
                 Err((back, error)) => {
                     let outcomes = back.len();
-                    tracing::warn!(error = &error as &dyn Error, outcomes, "not committed; trying again");
+                    tracing::warn!(error = &error as &dyn Error, outcomes, "could not commit outcomes; trying again");
                     let mut back: Vec<_> = back.into_iter().zip(slots).collect();
                     if error.is_passing() {
                         self.waiting.extend(back);

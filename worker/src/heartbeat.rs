@@ -1,4 +1,4 @@
-//! Keeps this worker known to the others, over a connection of its own, so that no load delays a heartbeat.
+//! Shows the other workers that this one is alive, over a connection of its own, so that no load delays a heartbeat.
 //!
 //! Before its first claim a worker registers, under an id that is fresh at each start, and proves with two connections
 //! that this database skips locked rows.
@@ -23,17 +23,17 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::WorkerMetrics;
 use crate::wakeup::AdvertisedAddress;
 
-/// The longest time between two heartbeats. A worker is dead once it has missed a few.
+/// The longest time between two heartbeats. A longer one would show the load of each worker later in `GET /queue`.
 const INTERVAL_MAX: Duration = Duration::from_secs(3);
 
-/// Wait before a heartbeat that failed is tried again.
+/// The longest wait before a failed heartbeat is tried again.
 const HEARTBEAT_RETRY_MAX: Duration = Duration::from_millis(500);
 
-/// The database lets several claimers have one row: this program cannot run on it.
+/// The database gives one row to several claimers, so this program cannot run on it.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "this database does not skip locked rows (SELECT … FOR UPDATE SKIP LOCKED), so several workers would get the same \
-     order: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node"
+    "this database does not skip locked rows (SELECT … FOR UPDATE SKIP LOCKED), so several workers would claim the same \
+     order: use MySQL 8.0 or later, or MariaDB 10.6 or later, with a single writable node"
 )]
 pub(crate) struct SkipsNothing;
 
@@ -41,34 +41,34 @@ pub(crate) struct SkipsNothing;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) worker_id: WorkerId,
-    /// No other worker lives for longer.
+    /// It registered before every other live worker.
     pub(crate) eldest: bool,
 }
 
 pub(crate) struct Heartbeats {
-    /// One connection, for heartbeats alone.
+    /// Has one connection, which is used for heartbeats alone.
     pub(crate) heartbeat_store: Store,
     pub(crate) store: Store,
     pub(crate) advertised_address: AdvertisedAddress,
     pub(crate) registration: Registration,
-    /// Who this worker is, as soon as it is registered; none while it counts as dead.
+    /// Who this worker is, once it is registered; `None` while it counts as dead.
     pub(crate) identity: watch::Sender<Option<Identity>>,
     pub(crate) metrics: Arc<WorkerMetrics>,
 }
 
 impl Heartbeats {
-    /// Sends heartbeats until `stop`, then takes this worker off the list. Fails where SKIP LOCKED does not work.
+    /// Sends heartbeats until `stop`, then unregisters this worker. Fails if SKIP LOCKED does not work.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), SkipsNothing> {
         let failed = stop.run_until_cancelled(Box::pin(self.live())).await;
-        // Without this, the others would wait for the heartbeat to expire.
+        // Otherwise the others would wait for the last heartbeat to expire.
         if let Err(error) = self.heartbeat_store.unregister(self.registration.worker_id).await {
             let error = &error as &dyn Error;
-            tracing::warn!(error, "not unregistered; other workers will see in time that this one is gone");
+            tracing::warn!(error, "could not unregister; other workers will notice when the last heartbeat expires");
         }
         failed.map_or(Ok(()), Err)
     }
 
-    /// Registers again each time that this worker was declared dead. Ends only where claims would not be safe.
+    /// Registers again each time this worker has been declared dead. Returns only if claims would not be safe.
     async fn live(&mut self) -> SkipsNothing {
         let mut skips_locked_rows = false;
         loop {
@@ -78,7 +78,7 @@ impl Heartbeats {
                 Ok(false) => return SkipsNothing,
                 Err(error) => {
                     self.wait_after(&error).await;
-                    // Without heartbeats that registration may have expired.
+                    // It has sent no heartbeat since, so that registration may have expired.
                     let _ = self.heartbeat_store.unregister(worker_id).await;
                     continue;
                 }
@@ -91,10 +91,10 @@ impl Heartbeats {
         }
     }
 
-    /// Registers this process under a fresh id, however long the database is away.
+    /// Registers this process under a fresh id, and waits for as long as the database is away.
     async fn register(&mut self) -> WorkerId {
         loop {
-            // The id is fresh each time: the last try may have succeeded without an answer, and expires by itself.
+            // The last try may have succeeded although no answer came; that registration expires by itself.
             self.registration.worker_id = WorkerId::fresh();
             self.registration.wakeup_address = self.advertised_address.find().await;
             match self.heartbeat_store.register(&self.registration).await {
@@ -112,7 +112,7 @@ impl Heartbeats {
         let every = interval(self.registration.dead_after);
         loop {
             let slots_busy = u32::try_from(self.metrics.slots_busy.get()).unwrap_or_default();
-            // A heartbeat that hangs must not use up the time in which the next one could get through.
+            // A heartbeat that hangs must not use up the time in which another one could get through.
             match timeout(every, self.heartbeat_store.beat(&self.registration, slots_busy)).await {
                 Ok(Ok(Heartbeat::Alive { eldest })) => {
                     let identity = Some(Identity { worker_id: self.registration.worker_id, eldest });
@@ -121,18 +121,19 @@ impl Heartbeats {
                 }
                 Ok(Ok(Heartbeat::Dead)) => return,
                 Ok(Err(error)) => self.wait_after(&error).await,
-                Err(_) => tracing::warn!("no answer to a heartbeat; trying again"),
+                Err(_) => tracing::warn!("a heartbeat was not answered; trying again"),
             }
         }
     }
 
     async fn wait_after(&self, error: &StoreError) {
-        tracing::warn!(error = error as &dyn Error, "no heartbeat; trying again");
+        tracing::warn!(error = error as &dyn Error, "could not register or send a heartbeat; trying again");
         sleep(interval(self.registration.dead_after).min(HEARTBEAT_RETRY_MAX)).await;
     }
 }
 
-/// The time between two heartbeats of a worker that is dead after this long without one.
+/// The time between two heartbeats of a worker that counts as dead after `dead_after` without one: a fifth of that, so
+/// that several may fail.
 pub(crate) fn interval(dead_after: Duration) -> Duration {
     (dead_after / 5).min(INTERVAL_MAX)
 }

@@ -1,10 +1,10 @@
-//! The worker: claims due orders in batches, has a [`Processor`] work on them, and commits what became of them.
+//! The worker: claims due orders in batches, lets a [`Processor`] work on them, and commits the outcomes.
 //!
 //! At a signal to stop, the claimer claims no more and the rescuer stops. When the grace period is over, work under way
 //! is given up and handed back. Heartbeats go on until the last outcome is committed, so that nobody rescues what is
 //! still being finished.
 //!
-//! `Invariant:` no transaction and no connection is held while an order is worked on.
+//! `Invariant:` no transaction and no connection is held while an order is being processed.
 
 mod claim_cursor;
 mod claim_schedule;
@@ -43,25 +43,25 @@ pub use crate::processors::{Faults, ProcessingError, Processor, Simulated};
 use crate::rescuer::Rescuer;
 use crate::wakeup::Wakeup;
 
-/// Connections to the ops endpoints at most: far more than probes and scrapers need, few enough that strangers on them take no
-/// memory that the work needs.
+/// The most connections to the ops endpoints: far more than probes and scrapers need, and few enough that strangers
+/// cannot take memory that the work needs.
 const OPS_CONNECTIONS_MAX: usize = 1_024;
 
-/// Connections that the work of one process uses at most: two claims and two completions under way, and a rescue.
+/// The most database connections that the work of one process uses: two claims, two commits of outcomes, and a rescue.
 const WORK_CONNECTIONS: u32 = 5;
 
-/// Once the grace period is over, how much longer the last outcomes may take to be committed. A database that does not
-/// take them by then is away, and the orders are rescued when it is back.
+/// How long after the grace period the last outcomes may still be committed. If the database has not taken them by then
+/// it is away, and their orders are rescued when it is back.
 const LAST_COMMITS: Duration = Duration::from_secs(1);
 
-/// How long the last steps of a shutdown may take: this worker leaves the list, and its ops endpoints close.
+/// How long the last steps of a shutdown may take: unregistering this worker, and closing its ops endpoints.
 const LAST_STEP: Duration = Duration::from_millis(300);
 
-/// Runs one worker until `stop`; then claims no more, finishes what it holds within the grace period, hands back the
-/// rest, and returns. Its metrics are added to `registry`.
+/// Runs one worker until `stop`; then claims no more, finishes the orders it holds within the grace period, hands back
+/// the rest, and returns. Adds its metrics to `registry`.
 ///
-/// Fails when the process may have too few descriptors, the metrics cannot be registered, the database does not honour SKIP
-/// LOCKED, or another vital task fails. What the worker holds is then handed back at once.
+/// Fails if the limit on open files is too low, the metrics cannot be registered, the database does not honour SKIP
+/// LOCKED, or another vital task fails. Orders under way are then handed back at once.
 pub async fn run(
     database: StoreSettings,
     listener: Listener,
@@ -81,7 +81,7 @@ pub async fn run(
     let (results, received) = mpsc::unbounded_channel();
     let received = Arc::new(Mutex::new(received));
     let finishers = [(); FINISHERS].map(|()| Finisher::new(store.clone(), Arc::clone(&received), Arc::clone(&metrics)));
-    // Once the finishers are gone, the executor must see that nobody takes its results.
+    // Once the finishers are gone, the executor must notice that nobody receives its results.
     drop(received);
     let shutdown = Shutdown::after(stop.clone(), settings.grace);
     let mut vital = Vital { work: Tasks::new(), presence: Tasks::new(), drained: CancellationToken::new(), stop };
@@ -126,18 +126,19 @@ pub async fn run(
     Ok(ended?)
 }
 
-/// The tasks that a worker cannot run without.
+/// The tasks that a worker cannot do without.
 struct Vital {
-    /// These end by themselves after `stop`, when the last order is finished or handed back.
+    /// They end by themselves after `stop`, when the last order is finished or handed back.
     work: Tasks,
-    /// The ops endpoints and the heartbeat, which go on until then.
+    /// The ops endpoints and the heartbeat, which continue until then.
     presence: Tasks,
     stop: CancellationToken,
     drained: CancellationToken,
 }
 
 impl Vital {
-    /// Waits until the work is done. When a task fails there is no more time for it: others take it over.
+    /// Waits until the work is done. If a task fails, the shutdown is cut short, and other workers take over the
+    /// orders.
     async fn run_to_end(mut self, shutdown: &Shutdown) -> Result<(), TaskError> {
         let mut too_late = Box::pin(async {
             shutdown.over().await;
@@ -159,7 +160,7 @@ impl Vital {
                 },
                 Err(failed) = self.presence.watch(&self.drained) => fail(failed),
                 () = &mut too_late => {
-                    tracing::error!("the database did not take the last outcomes; their orders will be rescued");
+                    tracing::error!("the last outcomes could not be committed; their orders will be rescued");
                     break;
                 }
             }

@@ -35,6 +35,9 @@ async fn work(args: RunArgs) -> anyhow::Result<()> {
     let registry = metrics::registry(VERSION)?;
     log.register(&registry)?;
     let database = args.database.store()?;
+    if let Some(warning) = args.warning() {
+        tracing::warn!("{warning}");
+    }
     let address = args.listen.worker_listen;
     let listener = Listener::bind(address)
         .await

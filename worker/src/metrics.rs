@@ -1,4 +1,4 @@
-//! What one worker process counts.
+//! The metrics of one worker process.
 
 use orders_shared::store::{Finished, Rescued, Settled};
 use prometheus::{
@@ -24,29 +24,33 @@ pub(crate) struct WorkerMetrics {
 
 impl WorkerMetrics {
     pub(crate) fn register(r: &Registry, concurrency: u32) -> prometheus::Result<Self> {
-        gauge!("orders_worker_slots", "Orders that this worker can work on at once.", r)?.set(concurrency.into());
+        gauge!("orders_worker_slots", "Orders that this worker can process at once.", r)?.set(concurrency.into());
         let batch = histogram_opts!(
             "orders_claim_batch_size",
-            "Orders that one claim took.",
+            "Orders taken by one claim.",
             vec![1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
         );
         Ok(Self {
-            claimed: counter!("orders_claimed_total", "Orders that this worker claimed.", r)?,
-            completed: counter!("orders_completed_total", "Orders that this worker completed.", r)?,
+            claimed: counter!("orders_claimed_total", "Orders claimed by this worker.", r)?,
+            completed: counter!("orders_completed_total", "Orders completed by this worker.", r)?,
             released: counter!("orders_released_total", "Orders that this worker handed back to the queue.", r)?,
-            retried: counter!("orders_retried_total", "Attempts of this worker that failed and will be retried.", r)?,
-            failed: counter!("orders_failed_total", "Orders that became FAILED by an attempt of this worker.", r)?,
+            retried: counter!("orders_retried_total", "Failed attempts of this worker that will be retried.", r)?,
+            failed: counter!("orders_failed_total", "Orders that became FAILED after an attempt by this worker.", r)?,
             rescued: counter!("orders_rescued_total", "Orders that this worker took back from dead workers.", r)?,
             poisonous: counter!(
                 "orders_poisonous_total",
-                "Orders that this worker made FAILED because they were rescued too often.",
+                "Orders that this worker set to FAILED because they had been rescued too often.",
                 r
             )?,
-            stale: counter!("orders_stale_outcomes_total", "Outcomes rejected because the claim was lost.", r)?,
+            stale: counter!(
+                "orders_stale_outcomes_total",
+                "Outcomes rejected because the worker had lost its claim.",
+                r
+            )?,
             claim_batch_size: register_histogram_with_registry!(batch, r)?,
-            wakeups: counter!("orders_worker_wakeups_total", "Wakeups that made this worker claim at once.", r)?,
-            deaths: counter!("orders_worker_deaths_total", "Times that others declared this worker dead.", r)?,
-            slots_busy: gauge!("orders_worker_slots_busy", "Slots in which an order is being worked on.", r)?,
+            wakeups: counter!("orders_worker_wakeups_total", "Wake-ups that made this worker claim at once.", r)?,
+            deaths: counter!("orders_worker_deaths_total", "Times that other workers declared this one dead.", r)?,
+            slots_busy: gauge!("orders_worker_slots_busy", "Slots in which an order is being processed.", r)?,
         })
     }
 

@@ -1,4 +1,5 @@
-//! Declares workers dead whose heartbeats have expired, and takes their orders back. Every live worker does so; none leads.
+//! Declares workers dead whose heartbeats have expired, and takes back their orders. Every live worker does so; there
+//! is no leader.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::metrics::WorkerMetrics;
 
 pub(crate) struct Rescuer {
     pub(crate) store: Store,
-    /// While this worker is not registered it declares no other one dead.
+    /// While this worker is not registered, it declares no other worker dead.
     pub(crate) identity: watch::Receiver<Option<Identity>>,
     pub(crate) registration: Registration,
     pub(crate) clock_is_behind: bool,
@@ -20,7 +21,7 @@ pub(crate) struct Rescuer {
 }
 
 impl Rescuer {
-    /// Looks for dead workers as often as they should have sent heartbeats, until the shutdown begins.
+    /// Looks for dead workers once per heartbeat interval until the shutdown begins.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let every = interval(self.registration.dead_after);
         while tokio::time::timeout(every, shutdown.begun()).await.is_err() {
@@ -28,7 +29,7 @@ impl Rescuer {
             let Some(Identity { worker_id, .. }) = identity else { continue };
             self.registration.worker_id = worker_id;
             if let Err(error) = self.rescue().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "no rescue; trying again");
+                tracing::warn!(error = &error as &dyn std::error::Error, "rescue failed; trying again");
             }
         }
     }
@@ -37,18 +38,18 @@ impl Rescuer {
         let behind = self.store.check_clock().await?;
         let was_behind = std::mem::replace(&mut self.clock_is_behind, !behind.is_zero());
         if self.clock_is_behind && !was_behind {
-            tracing::warn!(?behind, "the database's clock went back; what was due before is claimed all the same");
+            tracing::warn!(?behind, "the database's clock went back; orders that were due before are still claimed");
         }
         let dead = self.store.expire_workers(&self.registration).await?;
         if dead > 0 {
-            tracing::warn!(dead, "workers are dead: they sent no heartbeat for too long");
+            tracing::warn!(dead, "declared workers dead whose heartbeats expired");
         }
         let mut after = None;
         loop {
             let (batch, last) = self.store.rescue_orphans(after).await?;
             if batch != Rescued::default() {
                 let Rescued { rescued, poisonous } = batch;
-                tracing::warn!(rescued, poisonous, "took orders back from dead workers");
+                tracing::warn!(rescued, poisonous, "took back the orders of dead workers");
                 self.metrics.rescued(batch);
             }
             after = last;

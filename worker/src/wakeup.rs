@@ -1,12 +1,13 @@
-//! Wake-ups: the API sends a datagram, whatever it says, when it has placed orders. An idle worker then claims at once.
+//! Wake-ups: the API sends a datagram when it has placed orders, and an idle worker then claims at once. Its content
+//! does not matter.
 //!
 //! Only a claimer that waits for its next poll reads the socket, so wake-ups cost a busy worker nothing: the kernel
 //! keeps a few hundred datagrams and drops the rest, and all that wait are one wake-up. Orders that come one by one are
 //! claimed one by one, at once. When they keep coming, they are claimed many together, as often as by polling alone,
 //! since wake-ups must not make work under load.
 //!
-//! `Invariant:` nothing depends on it. The next poll finds the orders where a datagram is lost or no port could be
-//! bound.
+//! `Invariant:` nothing depends on it. If a datagram is lost, or no port could be bound, the next poll finds the
+//! orders.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,50 +18,54 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::metrics::WorkerMetrics;
 
-/// The least time between two wake-ups. Each one that had to wait for it, or came within [`PAUSE_MAX`] of the last one,
-/// doubles it, up to that; a later one resets it. Longer would delay orders that come close after one another, shorter is of
-/// no use, as the API waits as long between two.
+/// The shortest pause between two wake-ups. A wake-up that had to wait for the pause, or came within [`PAUSE_MAX`] of
+/// the last one, doubles the pause up to [`PAUSE_MAX`]; a later one resets it. A longer pause would delay orders that
+/// follow each other closely; a shorter one is of no use, as the API also waits this long between two datagrams.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// The time between two wake-ups when datagrams come on and on. Anybody who reaches the port can send them, and this bounds
-/// what they can make a worker do: 20 claims a second. Longer would delay orders for more than the default poll does,
-/// shorter would make more and smaller commits under load.
+/// The pause between two wake-ups while datagrams keep coming. Anyone who reaches the port can send them, and this
+/// bounds the work that they cause: 20 claims a second. A longer pause would delay orders by more than the default poll
+/// does; a shorter one would make more and smaller commits under load.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// Datagrams that are taken for one wake-up at most: more than the kernel keeps by default, so that a flood cannot hold up
-/// its reader.
+/// The most datagrams that count as one wake-up: more than the kernel keeps by default, yet a limit, so that a flood
+/// cannot hold up the worker.
 const DATAGRAMS_MAX: usize = 1_000;
 
-/// How long the search for the advertised address may take. A name server that takes longer leaves this worker without
-/// wake-ups, and must not keep it from its work.
+/// How long the search for the advertised address may take. If a name server takes longer, this worker does without
+/// wake-ups rather than without work.
 const FOUND_WITHIN: Duration = Duration::from_secs(1);
 
 pub(crate) struct Wakeup {
     socket: Option<UdpSocket>,
-    /// Until then the kernel keeps what comes.
+    /// Until then datagrams wait in the kernel.
     reads_from: Instant,
     pause: Duration,
     metrics: Arc<WorkerMetrics>,
 }
 
 impl Wakeup {
-    /// Binds this address, or another port of it where that one is taken.
+    /// Binds this address, or another port if this one is taken.
     pub(crate) async fn bind(listen: SocketAddr, metrics: Arc<WorkerMetrics>) -> Self {
         let socket = match UdpSocket::bind(listen).await {
             Ok(socket) => Some(socket),
             Err(error) => {
                 tracing::warn!(%error, %listen, "cannot listen for wake-ups here; trying another port");
                 let other = UdpSocket::bind((listen.ip(), 0)).await;
-                other.inspect_err(|error| tracing::warn!(%error, "no wake-ups; orders are found by polling")).ok()
+                other
+                    .inspect_err(
+                        |error| tracing::warn!(%error, "cannot listen for wake-ups; orders are found by polling alone"),
+                    )
+                    .ok()
             }
         };
         Self { socket, reads_from: Instant::now(), pause: PAUSE_MIN, metrics }
     }
 
-    /// Waits for a datagram that has come since the last call. All that have come make one wake-up.
+    /// Waits for a datagram that has come since the last call. All that are waiting make one wake-up.
     pub(crate) async fn notified(&mut self) {
         let Some(socket) = &self.socket else { return std::future::pending().await };
-        // Longer datagrams are cut.
+        // Longer datagrams are truncated.
         let mut datagram = [0];
         loop {
             sleep_until(self.reads_from).await;
@@ -74,7 +79,7 @@ impl Wakeup {
                 break;
             }
         }
-        // The orders of all that have come by now are there for the claim that follows.
+        // The claim that follows sees the orders of every datagram that has come by now.
         for _ in 1..DATAGRAMS_MAX {
             if socket.try_recv(&mut datagram).is_err() {
                 break;
@@ -83,7 +88,7 @@ impl Wakeup {
         self.metrics.wakeups.inc();
     }
 
-    /// The address for the API, which depends on the way to the database at this host and port.
+    /// The address to tell the API, which depends on the route to the database at this host and port.
     pub(crate) fn advertised_address(&self, database: (String, u16)) -> AdvertisedAddress {
         AdvertisedAddress { bound: self.socket.as_ref().and_then(|socket| socket.local_addr().ok()), database }
     }
@@ -97,8 +102,8 @@ pub(crate) struct AdvertisedAddress {
 }
 
 impl AdvertisedAddress {
-    /// The address that is bound or, where that is every address of the machine, the one from which this machine reaches the
-    /// database: the API reaches the same network.
+    /// The bound address; if that stands for every address of the machine, the one from which this machine reaches the
+    /// database, as the API can reach that network too.
     pub(crate) async fn find(&self) -> Option<SocketAddr> {
         let bound = self.bound?;
         if !bound.ip().is_unspecified() {
@@ -108,7 +113,7 @@ impl AdvertisedAddress {
         Some(SocketAddr::new(ip, bound.port()))
     }
 
-    /// The address from which this machine reaches the database, if the bound socket is reached by that kind of address.
+    /// The address from which this machine reaches the database, if the bound socket can be reached at it.
     async fn own_ip(&self, bound: IpAddr) -> Option<IpAddr> {
         let (host, port) = &self.database;
         for database in lookup_host((host.as_str(), *port)).await.ok()? {
@@ -116,7 +121,7 @@ impl AdvertisedAddress {
             if bound.is_ipv4() && any.is_ipv6() {
                 continue;
             }
-            // Connecting sends nothing: it asks the kernel for the way.
+            // Connecting a UDP socket sends nothing: it asks the kernel for the route.
             let socket = UdpSocket::bind((any, 0)).await.ok()?;
             if socket.connect(database).await.is_ok() {
                 return socket.local_addr().ok().map(|own| own.ip());
@@ -202,7 +207,7 @@ mod tests {
     async fn datagrams_that_come_one_by_one_without_an_end_make_20_wakeups_a_second() -> Tested {
         let (mut wakeup, api) = connected().await?;
         let sending = async {
-            // Each comes when the least pause is over.
+            // Each comes when the shortest pause is over.
             for _ in 0..100 {
                 api.send(b"").await?;
                 tokio::time::sleep(PAUSE_MIN + Duration::from_millis(2)).await;

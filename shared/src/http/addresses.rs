@@ -1,11 +1,11 @@
-//! How many connections each address has, so that none can take them all.
+//! Counts the connections of each client address, so that none can take them all.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The share of all connections that one address has at most. Less would turn away clients behind one proxy while there is
-/// room, more would let one stranger shut all others out.
+/// The largest share of all connections that one address may have. A smaller one would turn away clients behind one
+/// proxy while there is room; a larger one would let one stranger shut out everyone else.
 const SHARE_OF_ONE: (usize, usize) = (3, 4);
 
 #[derive(Clone, Debug)]
@@ -22,13 +22,13 @@ pub(super) struct Counted {
 }
 
 impl Addresses {
-    /// For a server with room for so many connections.
+    /// For a server with room for this many connections.
     pub(super) fn sharing(connections: usize) -> Self {
         let (part, of) = SHARE_OF_ONE;
         Self { counts: Arc::default(), max: (connections * part / of).max(1) }
     }
 
-    /// Counts one more connection of this address, unless it has all that it may have.
+    /// Counts one more connection of this address; `None` if it has its full share.
     pub(super) fn enter(&self, address: IpAddr) -> Option<Counted> {
         let address = network_of(address);
         let mut counts = self.counts();
@@ -57,7 +57,7 @@ impl Drop for Counted {
     }
 }
 
-/// One host of IPv6 has 2^64 addresses (RFC 4291, section 2.5.1): they count as one.
+/// An IPv6 host may have 2^64 addresses (RFC 4291, section 2.5.1), which count as one.
 fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

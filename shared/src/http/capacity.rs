@@ -1,41 +1,41 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Connections of one process at most, where it may have that many descriptors. Each takes 13 kB of resident memory while
-/// idle once it was answered, and 34 kB while a head of 16 KiB arrives slowly: 210 and 560 MB for all. Fewer would turn clients
-/// away while there is room; more could take the memory that the process needs.
+/// The most connections of one process, if it may have that many descriptors. Each takes 13 kB of resident memory while
+/// idle after its first answer, and 34 kB while a head of 16 KiB arrives slowly: 210 and 560 MB for all. Fewer would
+/// turn clients away while there is room; more could take memory that the process needs.
 pub const CONNECTIONS_MAX: usize = 16_384;
 
-/// One descriptor in so many, at least, is not for clients.
+/// At least one descriptor in four is not for clients.
 const OWN_ONE_IN: usize = 4;
 
-/// Descriptors that a process needs beside its clients and its connections to the database: a worker's heartbeats, the log,
-/// the ports, the runtime's own, a file now and then.
+/// Descriptors that a process needs besides those for clients and the database: for a worker's heartbeats, the log, the
+/// ports, the runtime, and a file now and then.
 const OWN_MIN: usize = 22;
 
-/// Of those for clients, one in so many is for connections beyond the capacity, so that a full server still says that it is
-/// full, and that it is alive. Each serves one request.
+/// One client descriptor in eight is for connections beyond the capacity, so that a full server can still say that it
+/// is full, and that it is alive. Each such connection serves one request.
 const SPARE_ONE_IN: usize = 8;
 
-/// More of them would be held by clients that are turned away anyway.
+/// More would only be held by clients that are turned away anyway.
 const SPARE_MAX: usize = 256;
 
-/// Descriptors for clients that a process must have at least, 84 connections and 12 beyond them: with fewer it would turn away a
-/// handful of usual clients, and nobody would see why.
+/// The fewest descriptors for clients that a process can do with: 84 connections, and 12 beyond them. With fewer it
+/// would turn away a handful of ordinary clients, and nobody would see why.
 const FOR_CLIENTS_MIN: usize = 96;
 
 /// How many connections a server has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Connections that are served.
+    /// Connections that are served normally.
     pub(super) connections: usize,
-    /// Connections beyond those.
+    /// Connections beyond those, each of which is served once.
     pub(super) spare: usize,
 }
 
-/// The process may not have as many descriptors as it needs.
+/// The limit on descriptors is lower than the process needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this process may have {allowed} open files and needs {needed} at least, for its clients and its connections to the \
+    "this process may have {allowed} open files but needs at least {needed} for its clients and its connections to the \
      database: raise the limit (`ulimit -n 4096`), or lower DATABASE_MAX_CONNECTIONS ({to_database})"
 )]
 pub struct TooFewDescriptors {
@@ -45,17 +45,17 @@ pub struct TooFewDescriptors {
 }
 
 impl Capacity {
-    /// What this process has room for, `connections_max` at most and beside so many to the database. Raises the soft limit on
-    /// descriptors to the hard one.
+    /// The capacity of this process: at most `connections_max`, with `to_database` descriptors kept for the database.
+    /// Raises the soft limit on descriptors to the hard limit.
     pub fn of_process(connections_max: usize, to_database: usize) -> Result<Self, TooFewDescriptors> {
         let limit = getrlimit(Resource::Nofile);
-        // Where that is refused, the limit stays as it is.
+        // If that is refused, the limit stays as it is.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
         let allowed = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
         Self::within(allowed.unwrap_or(usize::MAX), connections_max, to_database)
     }
 
-    /// Connections that are served at one time.
+    /// Connections that are served normally at one time.
     #[must_use]
     pub fn connections(self) -> usize {
         self.connections

@@ -1,5 +1,5 @@
-//! Deadlines for slow clients. hyper itself has one time for both a head and the pause between requests, and none for a
-//! client that does not read its answer.
+//! Deadlines for slow clients. hyper itself has a single limit for both a request's head and the pause between
+//! requests, and none for a client that does not read its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -12,21 +12,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes a second that a client reads at least, over a whole answer. More would cut clients on bad lines; with less, one who
-/// reads a little now and then could keep a large answer in memory for hours.
+/// The fewest bytes per second that a client may read, over a whole answer. A higher rate would cut off clients on bad
+/// lines; at a lower one, a client that reads a little now and then could keep a large answer in memory for hours.
 const READ_RATE_MIN: u64 = 16 * 1024;
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimeLimits {
-    /// For the head of a request, from the connection's beginning or the head's first byte. Less would fail clients on bad
-    /// lines; more would let clients that send nothing keep their connections for longer.
+    /// For the head of a request, from the start of the connection or the head's first byte. Less would fail clients on
+    /// bad lines; more would let clients that send nothing keep their connections longer.
     head: Duration,
-    /// Until the next request. Longer than the minute for which load balancers usually keep their connections, so that one
-    /// is not closed under a request; longer still would keep descriptors for clients that are gone.
+    /// Until the next request. Longer than the minute for which load balancers usually keep their connections, so that
+    /// none is closed just as a request arrives; longer still would keep descriptors for clients that are gone.
     idle: Duration,
-    /// To read what is written, and [`READ_RATE_MIN`] beside it. Less would cut clients on bad lines, more would keep answers
-    /// in memory for those who do not read them.
+    /// To read an answer, in addition to the time that [`READ_RATE_MIN`] gives. Less would cut off clients on bad
+    /// lines; more would keep answers in memory for clients that do not read them.
     read: Duration,
 }
 
@@ -34,17 +34,17 @@ impl TimeLimits {
     pub(super) const USUAL: Self =
         Self { head: Duration::from_secs(10), idle: Duration::from_secs(75), read: Duration::from_secs(30) };
 
-    /// Just enough for a client that has its request at hand.
+    /// Just enough for a client that sends its request at once.
     pub(super) const CROWDED: Self = Self { head: Duration::from_secs(1), ..Self::USUAL };
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Nothing has come yet; the first head must be here by then.
+    /// Nothing has arrived yet; the first head must be complete by then.
     Fresh(Instant),
-    /// A head arrives, and must be here by then.
+    /// A head is arriving, and must be complete by then.
     Head(Instant),
-    /// A request is being answered: those who answer it mind the time.
+    /// A request is being answered, for which the handler has its own limits.
     Answering,
     /// The next request must begin by then.
     Idle(Instant),
@@ -62,17 +62,17 @@ impl Deadlines {
         Self { phase: Arc::new(Mutex::new(Phase::Fresh(Instant::now() + limits.head))), limits }
     }
 
-    /// The head of a request is here.
+    /// The head of a request has arrived.
     pub(super) fn answering(&self) {
         self.change(|_| Phase::Answering);
     }
 
-    /// The request is answered.
+    /// The request has been answered.
     pub(super) fn answered(&self) {
         self.change(|_| Phase::Idle(Instant::now() + self.limits.idle));
     }
 
-    /// The server is about to end: a connection that has brought nothing must begin within this time.
+    /// The server is about to close: a connection that has sent nothing yet must start a request within this time.
     pub(super) fn hurry(&self, within: Duration) {
         self.change(|phase| match phase {
             Phase::Fresh(until) => Phase::Fresh(until.min(Instant::now() + within)),
@@ -88,7 +88,7 @@ impl Deadlines {
         });
     }
 
-    /// Until when the client must send something.
+    /// The time by which the client must send something.
     fn send_by(&self) -> Option<Instant> {
         match self.change(|phase| phase) {
             Phase::Fresh(until) | Phase::Head(until) | Phase::Idle(until) => Some(until),
@@ -108,7 +108,7 @@ impl Deadlines {
 pub(super) struct DeadlineStream {
     stream: Arc<TcpStream>,
     deadlines: Deadlines,
-    /// When the client first let an answer wait, and how many bytes of it the client has taken.
+    /// When the client first kept an answer waiting, and how many bytes of it the client has taken.
     blocked_since: Option<Instant>,
     written: u64,
     timer: Pin<Box<Sleep>>,
@@ -129,7 +129,7 @@ impl DeadlineStream {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
-    /// By when the client must read what waits to be written.
+    /// The time by which the client must read what waits to be written.
     fn read_by(&self) -> Option<Instant> {
         let earned = Duration::from_secs(self.written / READ_RATE_MIN);
         self.blocked_since.map(|since| since + self.deadlines.limits.read + earned)
@@ -157,13 +157,13 @@ impl AsyncRead for DeadlineStream {
         match poll_io(|| stream.poll_read_ready(cx), || stream.try_read_buf(buf)) {
             Poll::Ready(read) => {
                 if read? > 0 {
-                    // A new request: what was written before has been read.
+                    // A new request shows that the client has read the last answer.
                     (this.blocked_since, this.written) = (None, 0);
                     this.deadlines.has_read();
                 }
                 Poll::Ready(Ok(()))
             }
-            // There is one timer for both directions: what must be read comes first.
+            // One timer serves both directions; an unread answer takes precedence.
             Poll::Pending => {
                 let deadline = this.read_by().or_else(|| this.deadlines.send_by());
                 this.poll_deadline(deadline, cx).map(Err)
@@ -219,10 +219,10 @@ mod tests {
     const IDLE: Duration = Duration::from_millis(120);
     const READ: Duration = Duration::from_millis(80);
 
-    /// Small, so that the kernel keeps less than what earns a client a second.
+    /// Small, so that the kernel buffers less than a client must read in a second.
     const BUFFER: u32 = 2 * 1024;
 
-    /// A client, the server's stream to it, its deadlines, and since when they run.
+    /// A client, the server's stream to it, its deadlines, and when they began to run.
     async fn connected() -> (TcpStream, DeadlineStream, Deadlines, Instant) {
         let (client, server) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
         client.set_recv_buffer_size(BUFFER).unwrap();

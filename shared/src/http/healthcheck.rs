@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Below the time-out that container engines give a health check.
+/// Less than the time that container engines give a health check.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a process is not healthy.
@@ -15,7 +15,7 @@ pub enum Unhealthy {
     /// The process does not answer at this address, or not in time.
     #[error("{0} does not answer")]
     NoAnswer(SocketAddr, #[source] io::Error),
-    /// It says that it is not ready; the text is its reason.
+    /// The process says that it is not ready, for this reason.
     #[error("not ready: {0}")]
     NotReady(String),
 }
@@ -29,7 +29,7 @@ pub async fn healthcheck(listen: SocketAddr) -> Result<(), Unhealthy> {
         return Ok(());
     }
     let reason = answer.split_once("\r\n\r\n").map_or(answer.as_str(), |(_, body)| body);
-    // A text, or a problem document (RFC 9457) with the reason in its detail.
+    // The body is plain text, or a problem document (RFC 9457) with the reason in its detail.
     let problem: Option<serde_json::Value> = serde_json::from_str(reason).ok();
     let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
     Err(Unhealthy::NotReady(detail.unwrap_or(reason).trim().to_owned()))
@@ -43,7 +43,7 @@ async fn get_readyz(address: SocketAddr) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// A process that listens on every address is reached over loopback.
+/// The loopback address if the process listens on every address.
 fn on_this_machine(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-/// Pause after a failed accept. A process out of descriptors would spin without one.
+/// The pause after a failed accept. Without it a process out of descriptors would spin.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// A listening TCP port.
@@ -22,7 +22,7 @@ impl Listener {
         Ok(Self { listener, address })
     }
 
-    /// The address, with the port that was taken.
+    /// The bound address, with the actual port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -33,8 +33,8 @@ impl Listener {
         loop {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
-                    // Without it, an answer in two small segments would wait 40 ms for the client's delayed ACK.
-                    // It fails for a connection that is gone already, which shows itself at its first read.
+                    // Otherwise an answer in two small segments would wait 40 ms for the client's delayed ACK.
+                    // This fails if the connection is already gone, as its first read will show.
                     let _ = stream.set_nodelay(true);
                     return (stream, remote);
                 }
@@ -46,10 +46,10 @@ impl Listener {
         }
     }
 
-    /// Closes the port, and returns the connections that it has not accepted: to their clients they are connected already.
+    /// Closes the port, and returns the connections that wait to be accepted: to their clients they already look open.
     pub(super) fn close(self) -> Vec<(TcpStream, SocketAddr)> {
         let mut waiting = Vec::new();
-        // The runtime might not know yet of a connection that has just come.
+        // The runtime may not know yet about a connection that has just arrived.
         if let Ok(listener) = self.listener.into_std() {
             while let Ok((stream, remote)) = listener.accept() {
                 let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));

@@ -1,4 +1,5 @@
-//! What every HTTP port of the project has: a server that bounds what strangers can take, health, and metrics.
+//! The basis of every HTTP port of the project: a server that limits what strangers can take, health checks, and
+//! metrics.
 
 mod addresses;
 mod capacity;

@@ -1,4 +1,4 @@
-//! What load balancers and monitors ask of both programs: `/livez`, `/readyz` and the metrics.
+//! The endpoints of both programs for load balancers and monitoring: `/livez`, `/readyz` and the metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::store::{ErrorKind, SchemaState, Store, StoreError};
 /// The media type of Prometheus' text format.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Time between two checks of the database, each of which answers all who have asked by then.
+/// The time between two checks of the database; each answers everyone who has asked by then.
 const CHECKS_APART: Duration = Duration::from_millis(200);
 
-/// How long a database may be too busy for a check until that is a fault. Shorter would take a process out of service for a
-/// burst, longer would have it be sent work that it can only reject.
+/// How long the database may be too busy for a check before that counts as a fault. A shorter time would take a process
+/// out of service for a burst; a longer one would keep sending it work that it can only reject.
 const BUSY_FOR: Duration = Duration::from_secs(10);
 
 /// Whether this process should be sent work.
@@ -32,18 +32,18 @@ pub struct Readiness {
     own: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
-/// Checks the database for all who ask for the readiness, until nobody can any more.
+/// Checks the database for everyone who asks whether the process is ready.
 pub struct ReadinessReader(Reader<Option<String>>);
 
 impl Readiness {
-    /// Ready while `stop` is not cancelled, the database answers and takes writes, and its schema is this binary's.
+    /// Ready while `stop` is not cancelled, the database answers and accepts writes, and its schema is this program's.
     #[must_use]
     pub fn new(stop: CancellationToken) -> (Self, ReadinessReader) {
         let (database, reader) = Coalesced::new(CHECKS_APART);
         (Self { stop, database, own: Arc::new(|| None) }, ReadinessReader(reader))
     }
 
-    /// Asks `fault` too: what the process itself knows to be wrong.
+    /// Also asks `fault`, which returns a fault that the process itself knows of.
     #[must_use]
     pub fn and(self, fault: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         Self { own: Arc::new(fault), ..self }
@@ -51,7 +51,7 @@ impl Readiness {
 
     /// Why this process is not ready, if it is not.
     pub async fn fault(&self) -> Option<String> {
-        let draining = || Some("draining: this process is about to end".to_owned());
+        let draining = || Some("draining: this process is shutting down".to_owned());
         if self.stop.is_cancelled() {
             return draining();
         }
@@ -63,7 +63,7 @@ impl Readiness {
 }
 
 impl ReadinessReader {
-    /// Checks this database.
+    /// Checks this database until the last [`Readiness`] is dropped.
     pub async fn run(self, store: Store) {
         let last =
             Mutex::new(LastCheck { fault: Some("the database has not been reached yet".to_owned()), busy_since: None });
@@ -72,9 +72,9 @@ impl ReadinessReader {
 }
 
 struct LastCheck {
-    /// What the last check found that the database answered.
+    /// The result of the last check that the database answered.
     fault: Option<String>,
-    /// When the database became too busy for a check.
+    /// Since when the database has been too busy for a check.
     busy_since: Option<Instant>,
 }
 
@@ -84,12 +84,12 @@ impl LastCheck {
         fault
     }
 
-    /// The fault of the last check, while the database has not been busy for long.
+    /// The result of the last check, until the database has been busy for [`BUSY_FOR`].
     fn busy(&mut self, now: Instant) -> Option<String> {
         if now - *self.busy_since.get_or_insert(now) < BUSY_FOR {
             return self.fault.clone();
         }
-        Some("the database is busy, or has no connection left for us".to_owned())
+        Some("the database is too busy, or has no connection left for this process".to_owned())
     }
 }
 
@@ -105,7 +105,7 @@ async fn fault_of(store: &Store, last: &Mutex<LastCheck>) -> Option<String> {
     match checked {
         Ok(fault) => last.answered(fault),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "not ready");
+            tracing::warn!(error = &error as &dyn std::error::Error, "the readiness check failed");
             match error.kind() {
                 ErrorKind::Busy => last.busy(Instant::now()),
                 _ => last.answered(Some("the database is away".to_owned())),
@@ -114,7 +114,7 @@ async fn fault_of(store: &Store, last: &Mutex<LastCheck>) -> Option<String> {
     }
 }
 
-/// `/livez` and `/readyz`.
+/// The routes `/livez` and `/readyz`.
 #[must_use]
 pub fn ops_routes(readiness: Readiness) -> Route {
     Route::new().at("/livez", get(livez)).at("/readyz", get(readyz.data(readiness)))
@@ -133,7 +133,7 @@ async fn readyz(Data(readiness): Data<&Readiness>) -> Response {
     }
 }
 
-/// The registry as an answer to a scrape.
+/// The metrics of a registry as a response.
 #[must_use]
 pub fn metrics_response(registry: &Registry) -> Response {
     match metrics::text(registry) {

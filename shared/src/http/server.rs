@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 on a port, within limits of time, of connections and of each address' share of them.
+//! Serves HTTP/1.1 on a port, within limits on time, on connections, and on each address's share of them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,26 +26,26 @@ use super::deadlines::{DeadlineStream, Deadlines, TimeLimits};
 use super::listener::Listener;
 use super::watch::ClientWatch;
 
-/// Bytes of a request's head at most, and of what a connection reads or writes ahead. Any client's head fits; each connection
-/// may hold as much.
+/// The most bytes of a request's head, and of what a connection reads or writes ahead. Ordinary heads fit; more would
+/// let each connection hold more memory.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// Once the port is closed, how long a connection that was just made has to bring a request.
+/// How long a connection that was made just before the port closed has to send a request.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_millis(250);
 
-/// The window in which a server that is told to stop still takes connections is this part of its grace period.
+/// A server that is told to stop still accepts connections for a window of one fifth of its grace period.
 const WINDOW_PART: u32 = 5;
 
-/// Longer than it takes for load balancers to hear that a server is not ready, where they ask every second or two. Longer
-/// windows only make stops take longer.
+/// Long enough for load balancers to notice that a server is not ready, if they ask every second or two. A longer
+/// window would only make a stop take longer.
 const WINDOW_MAX: Duration = Duration::from_secs(5);
 
-/// Marks a request of a connection beyond those that a process wants to have: only what must answer under any load should
-/// be answered.
+/// Marks a request on a connection beyond the server's capacity: only endpoints that must work under any load should
+/// answer it.
 #[derive(Clone, Copy, Debug)]
 pub struct Crowded;
 
-/// How a server ends.
+/// How a server stops.
 #[derive(Clone, Debug)]
 pub struct Drain {
     stop: CancellationToken,
@@ -54,8 +54,8 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// From `stop` on, connections are still taken for a moment, so that those who send requests here can hear that they
-    /// should not. Then the port is closed. Requests under way have `grace` to finish, counted from `stop`.
+    /// After `stop`, connections are still accepted for a moment, so that load balancers can learn to send no more.
+    /// Then the port is closed. Requests under way have `grace` to finish, counted from `stop`.
     #[must_use]
     pub fn after_a_window(stop: CancellationToken, grace: Duration) -> Self {
         Self { stop, window: (grace / WINDOW_PART).min(WINDOW_MAX), grace }
@@ -68,9 +68,9 @@ impl Drain {
     }
 }
 
-/// Serves `endpoint` over HTTP/1.1 until the end, and answers every request whose head was read by then, in full, unless
-/// that takes longer than the grace period; also where the client has closed its side meanwhile. A handler that waits for
-/// its client's sake finds a [`ClientWatch`] in its request.
+/// Serves `endpoint` over HTTP/1.1 until it is told to stop, then answers in full every request whose head has been
+/// read, unless that takes longer than the grace period. This holds even if the client has closed its side by then,
+/// so a handler that waits on behalf of its client finds a [`ClientWatch`] in its request.
 pub async fn serve(
     listener: Listener,
     endpoint: impl IntoEndpoint<Endpoint: 'static>,
@@ -114,7 +114,7 @@ pub async fn serve(
     closing.cancel();
     connections.close();
     if tokio::time::timeout(grace.saturating_sub(window), connections.wait()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "the grace period is over: closing open connections");
+        tracing::warn!(connections = connections.len(), "the grace period is over; closing the open connections");
         over.cancel();
         connections.wait().await;
     }
@@ -123,12 +123,12 @@ pub async fn serve(
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.header_read_timeout(None).max_header_size(HEAD_MAX).max_buf_size(HEAD_MAX);
-    // A client that has closed its side may wait for its answer: `nc -N`, `shutdown(SHUT_WR)`.
+    // A client that has closed its side may still wait for its answer: `nc -N`, `shutdown(SHUT_WR)`.
     http.half_close(true);
     http
 }
 
-/// Starts the task of each connection that there is room for.
+/// Starts a task for each connection for which there is room.
 struct Acceptor {
     http: http1::Builder,
     endpoint: Arc<BoxEndpoint<'static, Response>>,
@@ -180,7 +180,7 @@ impl Acceptor {
             let _held = (permit, counted);
             let mut connection = pin!(connection);
             tokio::select! {
-                // A client that goes away, or does not speak HTTP, is no failure of ours.
+                // A client that goes away or does not speak HTTP is no failure of the server.
                 _ = connection.as_mut() => return,
                 () = closing.cancelled() => {}
             }

@@ -1,7 +1,7 @@
 //! The log lines of a process on their way to its output, which may be slow, stalled or closed.
 //!
-//! A thread of its own writes them, so that no line ever fails or delays the task that logs it. A line that finds no room, or
-//! cannot be written, is dropped and counted.
+//! A separate thread writes them, so that a line never fails or delays the task that logs it. A line that finds no room
+//! or cannot be written is dropped and counted.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of log lines that wait for their reader at most: some five thousand lines. Fewer would lose lines at each burst, more
-/// would take memory that the process needs for its work.
+/// The most bytes of log lines that wait for their reader, some five thousand lines. With fewer each burst would lose
+/// lines; more would take memory that the process needs for its work.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl LogLines {
         Ok(lines)
     }
 
-    /// Waits until all lines are written, but for `limit` at most.
+    /// Waits until all lines are written, but no longer than `limit`.
     pub(super) fn flush(&self, limit: Duration) {
         let is_behind = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
         let _ = self.0.changed.wait_timeout_while(self.waiting(), limit, is_behind);
@@ -51,7 +51,7 @@ impl LogLines {
         loop {
             let lines = self.next();
             let mut is_read = false;
-            // One write a line: the lines of several processes that share a pipe do not mix.
+            // One write per line, so that the lines of several processes that share a pipe do not mix.
             for line in lines.split_inclusive(|&byte| byte == b'\n') {
                 match output.write_all(line).and_then(|()| output.flush()) {
                     Ok(()) => is_read = true,
@@ -60,13 +60,13 @@ impl LogLines {
             }
             let dropped = self.0.dropped.get();
             if is_read && dropped > reported {
-                tracing::warn!(lines = dropped - reported, "log lines were dropped: nobody read them in time");
+                tracing::warn!(lines = dropped - reported, "log lines were dropped because nobody read them in time");
                 reported = dropped;
             }
         }
     }
 
-    /// Waits for lines, and takes all that wait.
+    /// Waits for lines, and takes all there are.
     fn next(&self) -> Vec<u8> {
         let mut waiting = self.waiting();
         waiting.is_writing = false;
@@ -92,7 +92,7 @@ impl<'a> MakeWriter<'a> for LogLines {
 }
 
 impl io::Write for &LogLines {
-    /// Takes a line as a whole, and never fails.
+    /// Takes or drops a whole line, and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.waiting();
         if waiting.lines.len() + line.len() > WAITING_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! The built-in processor: stands in for real work, and fails in every way that real work does where a setting says so.
+//! The built-in processor: stands in for real work and, if a setting says so, fails in every way that real work can.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use super::processor::{ProcessingError, Processor};
 #[derive(Clone, Debug)]
 pub struct Simulated {
     pub(crate) duration: Duration,
-    /// In place of the duration, at an attempt with the fault `slow`.
+    /// Replaces the duration in an attempt with the fault `slow`.
     pub(crate) slow: Duration,
     pub(crate) faults: Faults,
 }
@@ -23,7 +23,7 @@ pub struct Simulated {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults(Vec<(Fault, Chosen)>);
 
-/// A way to go wrong. Each attempt is chosen by itself, but for `Reject` and `Kill`, which stay with their orders.
+/// A way to go wrong. Each attempt is chosen separately, except that `Reject` and `Kill` stay with their orders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 enum Fault {
     /// A retryable error.
@@ -33,14 +33,14 @@ enum Fault {
     Panic,
     Slow,
     Hang,
-    /// The process ends at once, as by a crash.
+    /// The process ends at once, as in a crash.
     Kill,
 }
 
-/// The orders that a fault is for.
+/// The orders that have a fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Chosen {
-    /// This share of all, 0.0 to 1.0, chosen by id: the same ones in every process.
+    /// This share of all orders, 0.0 to 1.0, chosen by id: the same ones in every process.
     Share(f64),
     /// The orders of one user.
     User(i64),
@@ -83,7 +83,7 @@ impl Chosen {
                 if !matches!(fault, Fault::Kill | Fault::Reject) {
                     order.attempt.hash(&mut hasher);
                 }
-                // Ten thousand classes are fine enough, and small enough for a float.
+                // Ten thousand classes are fine enough, and a float holds them exactly.
                 f64::from(u32::try_from(hasher.finish() % 10_000).unwrap_or_default()) < share * 10_000.0
             }
         }
@@ -102,7 +102,7 @@ impl FromStr for Faults {
 fn fault(text: &str) -> Result<(Fault, Chosen), String> {
     let (kind, chosen) = text.split_once('=').ok_or_else(|| format!("`{text}` is not kind=share or kind=user:ID"))?;
     let kind = Fault::from_str(kind, false)
-        .map_err(|_| format!("`{kind}` is none of fail, reject, panic, slow, hang, kill"))?;
+        .map_err(|_| format!("`{kind}` is not one of fail, reject, panic, slow, hang and kill"))?;
     let user = chosen.strip_prefix("user:").map(str::parse);
     let chosen = match (user, chosen.parse()) {
         (Some(Ok(user_id)), _) => Chosen::User(user_id),

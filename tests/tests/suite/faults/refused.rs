@@ -50,7 +50,7 @@ async fn orders_whose_claim_the_database_refuses_are_not_taken_for_claimed() {
     let worker = Worker::start(&database.url, &[]).await;
 
     eventually("a claim is refused", sample::SOON, || async {
-        worker.logs().contains("no claim; trying again").then_some(())
+        worker.logs().contains("claim failed; trying again").then_some(())
     })
     .await;
     accept(&database).await;

@@ -84,7 +84,7 @@ async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
 #[tokio::test]
 async fn a_worker_whose_claimer_dies_ends_and_says_so() {
     let database = database().await;
-    let _log = PanicsAt::log("orders_worker::claimer", "no claim");
+    let _log = PanicsAt::log("orders_worker::claimer", "claim failed");
     execute(&database, "rename table orders to away").await;
 
     let worker = work(&database, NeverEnds);
@@ -106,7 +106,7 @@ async fn a_worker_whose_heartbeat_dies_ends_and_says_so() {
 async fn a_worker_whose_vital_task_dies_hands_back_what_it_holds() {
     let database = database().await;
     let api = Api::start(&database.url, &[]).await;
-    let _log = PanicsAt::log("orders_worker::rescuer", "no rescue");
+    let _log = PanicsAt::log("orders_worker::rescuer", "rescue failed");
     let worker = work(&database, NeverEnds);
     let order_id = api.place(&sample::order()).await;
     sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;

@@ -96,7 +96,7 @@ async fn a_panic_is_a_failed_attempt_and_the_worker_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_never_ends_is_a_failed_one() {
-    assert_fails_by("hang=1", "no end within 100 ms", 2).await;
+    assert_fails_by("hang=1", "timed out after 100 ms", 2).await;
 }
 
 /// Whatever goes wrong, the order of user 13 fails so, and the orders of others are completed.

@@ -84,7 +84,7 @@ async fn the_dead_are_found_without_a_lock_on_the_living() {
     })
     .await;
     living.rollback().await.unwrap();
-    let waited = ["no rescue", "deadlock", "Lock wait timeout"];
+    let waited = ["rescue failed", "deadlock", "Lock wait timeout"];
     assert!(!waited.iter().any(|text| other.logs().contains(text)), "{}", other.logs());
 }
 
