@@ -1,5 +1,5 @@
-//! Takes orders in: requests that arrive at the same time share one commit. A commit is mostly a wait for the disk, which
-//! takes as long for 500 orders as for one.
+//! Takes orders in: requests that arrive at the same time share one commit. A commit is mostly a wait for the disk,
+//! which takes as long for 500 orders as for one.
 //!
 //! Invariants: a placed order is on disk; a bad order never fails its neighbours; the queue is bounded, in requests and
 //! bytes.

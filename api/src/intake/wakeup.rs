@@ -79,9 +79,7 @@ async fn keep_read(store: &Store, addresses: &watch::Sender<Vec<SocketAddr>>, me
                 addresses.send_replace(read);
             }
             // Not a warning: the other tasks of this process warn about the database already.
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "could not read the addresses for wake-ups")
-            }
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no addresses for wake-ups"),
         }
         tokio::time::sleep(ADDRESSES_READ_EVERY).await;
     }
