@@ -16,11 +16,11 @@ use crate::orders::wait::OrderWaiters;
 use crate::problems::{Kind, Problem};
 use crate::reports::counts::{Counts, QueueReports};
 
-/// Pieces of work at one time whose callers may have left: far more than connections, so that only clients who leave one after
-/// the other come to it. Each holds some kilobytes for some seconds.
+/// Maximum pieces of detached work at a time: more than ordinary clients ever cause, so that only clients that leave
+/// again and again reach it. Each piece holds a few kilobytes for a few seconds.
 const DETACHED_MAX: usize = 8_192;
 
-/// What the handlers work with.
+/// What all handlers share.
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) intake: Intake,
@@ -33,14 +33,14 @@ pub(crate) struct App {
     pub(crate) metrics: Arc<ApiMetrics>,
     pub(crate) budget: Arc<MemoryBudget>,
     pub(crate) version: Version,
-    /// Work that goes on though its caller left.
+    /// Work that continues even if its caller leaves.
     pub(crate) detached: TaskTracker,
 }
 
 impl App {
-    /// Does `work` to its end, whether or not the caller stays for it: a change that was begun is made, and a connection to the
-    /// database is not closed in the middle of its answer. What is given must itself have a limit. Its panic is a problem of the
-    /// caller.
+    /// Does `work` to its end, even if the caller leaves: a change that has begun is completed, and no connection to
+    /// the database is closed in the middle of an answer. The work must limit its own time. If it panics, the caller
+    /// gets a problem.
     pub(crate) async fn detached<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -48,7 +48,7 @@ impl App {
         detached(&self.detached, work).await
     }
 
-    /// Asks the store, likewise.
+    /// Asks the store, as detached work.
     pub(crate) async fn ask<T: Send + 'static, F>(&self, ask: impl FnOnce(Store) -> F) -> Result<T, Problem>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -56,7 +56,7 @@ impl App {
         Ok(self.detached(ask(self.store.clone())).await??)
     }
 
-    /// Reads a page of `limit` entries, in room that is taken before and kept for the answer.
+    /// Reads a page of `limit` entries. Its memory is reserved beforehand, and kept for the answer.
     pub(crate) async fn page<T: Send + 'static, F>(
         &self,
         limits: &Limits,
@@ -68,7 +68,7 @@ impl App {
     {
         let (permit, room) = limits.page(limit).await?;
         let reading = read(self.store.clone());
-        // Both go along, so that they are taken for as long as the reading lasts.
+        // The work owns both, so that they are held as long as the reading takes, even if the caller leaves.
         let (page, _permit, room) = self.detached(async move { (reading.await, permit, room) }).await?;
         limits.keep(room);
         Ok(page?)
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_of_detached_work_is_a_problem_of_the_caller_without_its_words() {
+    async fn a_panic_of_detached_work_gives_its_caller_a_problem_without_the_message() {
         let problem = detached(&TaskTracker::new(), async { panic!("the secret of order 17") }).await.unwrap_err();
 
         assert_eq!(problem.status(), 500);

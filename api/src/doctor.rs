@@ -1,14 +1,14 @@
-//! `orders-api doctor`: a finding a line.
+//! `orders-api doctor`: prints one finding per line.
 
 use std::io::{self, Write};
 
 use orders_shared::store::{Severity, Store};
 
-/// Checks the database and writes what was found. `false` when a check failed.
+/// Checks the database and writes the findings; `false` if a check failed.
 ///
 /// # Errors
 ///
-/// When the output cannot be written.
+/// If the output cannot be written.
 pub async fn doctor(store: &Store, output: &mut impl Write) -> io::Result<bool> {
     let findings = store.diagnose().await;
     for finding in &findings {

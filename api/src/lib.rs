@@ -1,4 +1,4 @@
-//! The HTTP API: takes orders in, shows them, reports on them.
+//! The HTTP API: takes orders in, shows them and reports on them.
 
 mod app;
 pub mod cli;
@@ -35,8 +35,9 @@ pub use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
 use crate::orders::wait::OrderWaiters;
 
-/// What the committed OpenAPI document is made of, for the test that compares the two (`api/tests/openapi`): what poem-openapi
-/// reads off the operations, every kind of problem, and answers as they travel. Nothing else should need it.
+/// The sources of the committed OpenAPI document, for the test that compares the two (`api/tests/openapi`): what
+/// poem-openapi derives from the operations, every kind of problem, and the answers as they travel. Nothing else should
+/// need it.
 pub mod document {
     pub use crate::orders::cursor::encode as cursor;
     pub use crate::orders::story::{Explanation, OrderEvent, Story};
@@ -47,33 +48,33 @@ pub mod document {
     pub use crate::router::draft;
 }
 
-/// How long orders whose clients were cut off may still take to be written, once the grace period is over.
+/// How long after the grace period orders may still be written whose clients were cut off.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
-/// How long requests under way may take once a vital task has failed: the window in which connections are still taken, and
-/// two seconds for the last answers. Shorter would cut off who could be answered, longer would keep back a process that a
-/// supervisor should start again.
+/// How long requests may take to finish once a vital task has failed: the window in which connections are still
+/// accepted, and two seconds for the last answers. Shorter would cut off clients that could be answered; longer would
+/// delay the restart by a supervisor.
 const FAILED_GRACE: Duration = Duration::from_secs(7);
 
 /// How one API process works.
 #[derive(Debug)]
 pub struct ApiSettings {
-    /// Names by which requests may ask for it.
+    /// The names under which it may be asked.
     pub hosts: Hosts,
-    /// What it plans its memory with.
+    /// The memory that it may use.
     pub budget: MemoryBudget,
     /// Time that requests under way have to finish at shutdown.
     pub grace: Duration,
-    /// Which build of the program this is.
+    /// The build of the program.
     pub version: Version,
 }
 
-/// Serves the API until `stop`. Its figures are added to `registry`.
+/// Serves the API until `stop`. Adds its metrics to `registry`.
 ///
 /// # Errors
 ///
-/// When the process may have too few descriptors, the metrics cannot be registered, or a vital task fails; then too requests
-/// under way are answered, for a short time.
+/// If the process may open too few files, if the metrics cannot be registered, or if a vital task fails. Even then
+/// requests under way have a short time to finish.
 pub async fn serve(
     database: StoreSettings,
     listener: Listener,
@@ -129,12 +130,12 @@ pub async fn serve(
         let _ = timeout(FAILED_GRACE, &mut serving).await;
     }
     drop(serving);
-    // The last endpoint is gone and with it the last sender: the writers end once the queue is empty.
+    // The endpoint held the last sender, so the writers end once the queue is empty.
     if let Ok(Err(failed)) = timeout(LAST_WRITES, writers.watch(&stop)).await {
         log_failed(&failed);
         ended = ended.and(Err(failed));
     }
-    // A change that was begun is made, though its client left.
+    // Changes that have begun are completed even if their clients have left.
     detached.close();
     let _ = timeout(LAST_WRITES, detached.wait()).await;
     drop(chores);
@@ -143,5 +144,5 @@ pub async fn serve(
 }
 
 fn log_failed(failed: &TaskError) {
-    tracing::error!(error = failed as &dyn std::error::Error, "a vital task failed: this process ends");
+    tracing::error!(error = failed as &dyn std::error::Error, "a vital task failed: this process will end");
 }

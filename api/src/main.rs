@@ -1,4 +1,4 @@
-//! `orders-api`: takes orders in and shows where they stand.
+//! `orders-api`: takes orders in and shows what becomes of them.
 
 use std::process::ExitCode;
 
@@ -11,8 +11,8 @@ use orders_shared::store::Store;
 use orders_shared::version::Version;
 use orders_shared::{metrics, shutdown, telemetry};
 
-/// HTTP and JSON allocate much: with the C library's allocator a create takes a seventh more processor time
-/// (docs/PERFORMANCE.md). Without huge pages (`no_thp`), which would hold more memory than they are asked for.
+/// HTTP and JSON allocate a lot: with the C library's allocator a create takes a seventh more processor time
+/// (docs/PERFORMANCE.md). Huge pages are off (`no_thp`), as they would hold more memory than was asked for.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new()?;
     let ended = runtime.block_on(command());
-    // A name server that does not answer, or work that blocks its thread, must not hold the end up.
+    // A name server that does not answer, or work that blocks its thread, must not delay the exit.
     runtime.shutdown_background();
     ended
 }
@@ -46,11 +46,12 @@ async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
     let registry = metrics::registry(VERSION)?;
     log.register(&registry)?;
     let database = args.database.store()?;
+    args.check(&database)?;
     let listener = Listener::bind(args.api_listen)
         .await
         .map_err(|error| anyhow::anyhow!("cannot listen on {} (API_LISTEN): {error}", args.api_listen))?;
     let settings = ApiSettings {
-        hosts: Hosts::reached_at(args.api_bind.unwrap_or(args.api_listen.ip()), &args.api_allowed_hosts)?,
+        hosts: Hosts::reached_at(args.reached_at(), &args.api_allowed_hosts)?,
         budget: MemoryBudget::of_mb(args.api_memory_mb),
         grace: args.shutdown.grace(),
         version: VERSION,
@@ -67,7 +68,7 @@ async fn migrate(database: &DatabaseArgs, log: &LogArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Without logs: all that there is to say is in the findings.
+/// Does not log: the findings say everything.
 async fn diagnose(database: &DatabaseArgs) -> anyhow::Result<ExitCode> {
     let store = Store::new(database.store()?);
     let is_sound = doctor(&store, &mut std::io::stdout()).await?;

@@ -1,8 +1,8 @@
-//! How much memory the API takes at most, and who may take how much of it.
+//! The memory budget of the API, and how it is shared.
 //!
-//! One setting is divided into shares that never lend to one another: whatever readers hold, a create finds room, and whoever
-//! sends large bodies slowly takes nothing from orders that wait to be written. Room is taken before the memory is, and
-//! where there is none, the request is turned away.
+//! The budget is divided into shares that never lend to each other: a create finds room whatever readers hold, and
+//! clients that send large bodies slowly take nothing from orders that wait to be written. A request takes room before
+//! it takes memory; if there is no room, it is turned away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,59 +13,73 @@ use tokio::time::timeout_at;
 
 const MIB: usize = 1 << 20;
 
-/// What the process needs besides what is shared out: some 20 MiB at rest (its code, the threads, connections to the
-/// database, the OpenAPI page), and as much again for work that no share counts, as it is done in one go: a body being
-/// parsed, an answer being written or compressed, on each thread.
+/// Memory outside the shares: about 20 MiB at rest (code, threads, connections to the database, the OpenAPI page), and
+/// as much again for short work that no share counts, on each thread: parsing a body, writing or compressing an answer.
 const BASE_BYTES: usize = 40 * MIB;
 
-/// The rest is divided into so many parts.
+/// The rest is divided into this many parts.
 const PARTS: usize = 12;
 
-/// For connections. Fewer parts would turn clients away while there is memory, more would leave none for what they ask.
+/// For connections. With fewer parts, clients would be turned away although there is memory; with more, none would be
+/// left for their requests.
 const CONNECTIONS_PARTS: usize = 4;
 
-/// For bodies that arrive, and for the answers to them, which repeat them.
+/// For bodies that are arriving, and for the answers that repeat them.
 const BODIES_PARTS: usize = 2;
 
 /// For orders that wait to be written.
 const INTAKE_PARTS: usize = 3;
 
-/// For rows that are read, and for the answers made of them.
+/// For rows that are read, and for the answers made from them.
 const READS_PARTS: usize = 3;
 
-/// What a connection holds: 13 kB at rest, as measured, and room for one in three to have a head of 16 KiB that arrives
-/// slowly, with which it holds 34 kB.
+/// Bytes of a connection: measured, one holds 13 kB at rest, and 34 kB while a head of 16 KiB arrives slowly. One in
+/// three may do that at a time.
 const CONNECTION_BYTES: usize = 20 << 10;
 
-/// Pages of rows that are read at one time. More would take the database's connections from creates; fewer would let one
-/// slow page hold the others up.
+/// Bytes of a connection to the database: the driver's two buffers of 8 KiB, and two of 16 KiB for TLS.
+const DATABASE_CONNECTION_BYTES: usize = 48 << 10;
+
+/// One part in this many of the budget may go to connections to the database. The base covers the default number of
+/// them; many more would take memory that the shares promise to requests.
+const DATABASE_ONE_IN: usize = 4;
+
+/// Pages that are read at a time. More would take the database's connections away from creates; with fewer, one slow
+/// page would hold up the others.
 const PAGES_MAX: usize = 4;
 
-/// How long a page waits for its permit and its room. Longer would gather readers for whom there is no room, shorter would
-/// turn some away who only came at the same moment.
+/// How long a page waits for its permit and its room. Longer would pile up readers without room; shorter would turn
+/// away readers that merely came at the same moment.
 const PAGE_WAITS: Duration = Duration::from_secs(1);
 
 /// The memory of one process.
 #[derive(Debug)]
 pub struct MemoryBudget {
-    /// For bodies that arrive, and the answers to them.
+    /// For bodies that are arriving, and the answers to them.
     pub(crate) bodies: Share,
     /// For orders that wait to be written.
     pub(crate) intake: Share,
-    /// For rows that are read, and the answers made of them.
+    /// For rows that are read, and the answers made from them.
     pub(crate) reads: Share,
     pages: Arc<Semaphore>,
     connections_bytes: usize,
 }
 
 impl MemoryBudget {
-    /// Mebibytes at least: with fewer, the shares would be smaller than what single requests need.
+    /// Minimum mebibytes: with fewer, single requests would need more than their share.
     pub const MB_MIN: u32 = 64;
 
-    /// Mebibytes at most: more than any machine has, few enough to be counted in bytes.
+    /// Maximum mebibytes: more than any machine has, but countable in bytes.
     pub const MB_MAX: u32 = 1 << 20;
 
-    /// A budget of so many mebibytes, of [`MB_MIN`](Self::MB_MIN) at least.
+    /// The least mebibytes with which a process may have this many connections to the database.
+    #[must_use]
+    pub fn mb_for_database(connections: usize) -> u32 {
+        let mebibytes = (connections * DATABASE_CONNECTION_BYTES * DATABASE_ONE_IN).div_ceil(MIB);
+        u32::try_from(mebibytes).unwrap_or(u32::MAX)
+    }
+
+    /// A budget of this many mebibytes, within [`MB_MIN`](Self::MB_MIN) and [`MB_MAX`](Self::MB_MAX).
     #[must_use]
     pub fn of_mb(mebibytes: u32) -> Self {
         let all = mebibytes.clamp(Self::MB_MIN, Self::MB_MAX) as usize * MIB;
@@ -85,25 +99,25 @@ impl MemoryBudget {
         self.connections_bytes / CONNECTION_BYTES
     }
 
-    /// The permit to read a page that may have `limit` entries, and its room; `None` where there is none in time.
+    /// The permit to read a page of up to `limit` entries, and its room; `None` if they are not available in time.
     pub(crate) async fn page(&self, limit: u16) -> Option<(OwnedSemaphorePermit, Room)> {
         let deadline = tokio::time::Instant::now() + PAGE_WAITS;
         let permit = timeout_at(deadline, Arc::clone(&self.pages).acquire_owned()).await.ok()?.ok()?;
-        // The rows, and the text that is made of them.
+        // Twice: the rows, and the text made from them.
         let bytes = 2 * PAGE_BYTES_MAX.min(usize::from(limit) * ORDER_BYTES_MAX);
         let room = timeout_at(deadline, self.reads.wait(bytes)).await.ok()??;
         Some((permit, room))
     }
 }
 
-/// Bytes that many may take, as long as there are some.
+/// A number of bytes that requests share.
 #[derive(Clone, Debug)]
 pub(crate) struct Share {
     free: Arc<Semaphore>,
     bytes: usize,
 }
 
-/// Bytes that somebody has taken from a share, until this is dropped.
+/// Bytes that a request has taken from a share. Dropping it gives them back.
 #[derive(Debug)]
 pub(crate) struct Room {
     permit: OwnedSemaphorePermit,
@@ -115,12 +129,12 @@ impl Share {
         Self { free: Arc::new(Semaphore::new(bytes)), bytes }
     }
 
-    /// All of it, taken or not.
+    /// The size of the share.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Bytes that nobody has taken.
+    /// Bytes that are free.
     pub(crate) fn left(&self) -> usize {
         self.free.available_permits()
     }
@@ -130,14 +144,14 @@ impl Share {
         self.bytes.saturating_sub(self.left())
     }
 
-    /// Takes room. What needs more than all of the share takes all of it: where the budget is small, the largest requests are
-    /// served one at a time.
+    /// Takes room; `None` if there is too little. A request that needs more than the whole share takes the whole share:
+    /// with a small budget, the largest requests are served one at a time.
     pub(crate) fn take(&self, bytes: usize) -> Option<Room> {
         let permit = Arc::clone(&self.free).try_acquire_many_owned(self.permits(bytes)?).ok()?;
         Some(Room { permit, share: self.clone() })
     }
 
-    /// The same, once there is room.
+    /// Takes room as soon as there is enough.
     async fn wait(&self, bytes: usize) -> Option<Room> {
         let permit = Arc::clone(&self.free).acquire_many_owned(self.permits(bytes)?).await.ok()?;
         Some(Room { permit, share: self.clone() })
@@ -147,7 +161,8 @@ impl Share {
         u32::try_from(bytes.min(self.bytes)).ok()
     }
 
-    /// Makes a room as large as that, or takes one; `false`, and nothing changed, where there is not so much left.
+    /// Resizes `room` to this many bytes, or takes it; if there is too little left, changes nothing and returns
+    /// `false`.
     pub(crate) fn fit(&self, room: &mut Option<Room>, bytes: usize) -> bool {
         if let Some(room) = room {
             return room.resize(bytes);
@@ -158,7 +173,8 @@ impl Share {
 }
 
 impl Room {
-    /// Makes it as large as that, up to all of the share; `false`, and as large as before, where there is not so much left.
+    /// Resizes it to this many bytes, or to the whole share; if there is too little left, changes nothing and returns
+    /// `false`.
     fn resize(&mut self, bytes: usize) -> bool {
         let (bytes, now) = (bytes.min(self.share.bytes), self.permit.num_permits());
         if bytes <= now {
@@ -175,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shares_and_the_base_are_the_setting_at_most() {
+    fn the_shares_and_the_base_are_together_no_more_than_the_setting() {
         for mebibytes in [MemoryBudget::MB_MIN, 65, 192, 1_000, MemoryBudget::MB_MAX] {
             let budget = MemoryBudget::of_mb(mebibytes);
 
@@ -200,7 +216,7 @@ mod tests {
 
         assert_eq!(share.left(), 100);
         let mut all = share.take(1_000).unwrap();
-        assert_eq!(share.left(), 0, "what needs more than all takes all");
+        assert_eq!(share.left(), 0, "a request that needs more than the share takes all of it");
         assert!(all.resize(2_000));
     }
 

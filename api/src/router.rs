@@ -1,4 +1,4 @@
-//! Which path leads where.
+//! All paths, and what answers them.
 
 use std::sync::Arc;
 
@@ -19,27 +19,27 @@ use crate::problems;
 use crate::queue::QueueApi;
 use crate::reports::ReportApi;
 
-/// What is the same for everybody, beside the operations.
+/// Pages that are the same for everybody.
 const PAGES: [&str; 6] = ["/", "/docs", "/openapi.json", "/openapi-3.0.json", "/problems", "/problems/{slug}"];
 
-/// What operators' tools ask.
+/// The endpoints for operators' tools.
 const OPS: [&str; 3] = ["/livez", "/readyz", "/metrics/prometheus"];
 
-/// The OpenAPI document, which `cargo test -p orders-api --test openapi` compares with the code.
+/// The OpenAPI document; `cargo test -p orders-api --test openapi` compares it with the code.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
-/// The same for those who read no 3.1.
+/// The same for programs that cannot read 3.1.
 const OPENAPI_3_0: &str = include_str!("../../docs/openapi-3.0.json");
 
-/// Without it, phones show the page as that of a large screen, made small.
+/// Without it, phones show the page shrunk, as if for a large screen.
 const HEAD: &str = "<head><meta name=\"viewport\" content=\"width=device-width\">";
 
-/// In SPDX's terms, which generators ask for.
+/// As an SPDX expression, which generators require.
 const LICENSE: &str = "MIT OR Apache-2.0";
 
 type Apis = (PlaceApi, ListApi, LifecycleApi, StoryApi, QueueApi, ReportApi);
 
-/// The whole API as one endpoint. Each path answers alike with and without a trailing slash.
+/// The whole API as one endpoint. A trailing slash makes no difference.
 pub(crate) fn endpoint(app: App, hosts: Hosts) -> impl Endpoint {
     let routes = RouteTable::new(<Apis as OpenApi>::meta(), &PAGES, &OPS);
     let edge = Arc::new(Edge::new(routes, hosts, Arc::clone(&app.budget), Arc::clone(&app.metrics)));
@@ -61,14 +61,14 @@ pub(crate) fn endpoint(app: App, hosts: Hosts) -> impl Endpoint {
         })
 }
 
-/// Swagger UI, with the document in it.
+/// Swagger UI with the document.
 fn page(service: &OpenApiService<Apis, ()>) -> String {
     let page = service.swagger_ui_html().replacen(&service.spec(), OPENAPI, 1);
     page.replacen("Swagger UI", "Orders", 1).replacen("<head>", HEAD, 1)
 }
 
-/// Answers `/` with the way to `/docs`, and all else with `service`: the router gives `/` to what is nested there, whatever it
-/// has at that path. The redirect is a temporary one, since browsers keep a permanent one for good.
+/// Redirects `/` to `/docs`, and passes everything else on to `service`. It cannot be a route, as the router passes `/`
+/// to the nested service in any case. The redirect is temporary, since browsers cache a permanent one for good.
 async fn lead_to_the_page(service: Arc<impl Endpoint>, request: Request) -> Result<Response> {
     match request.uri().path() {
         "/" => Ok(Redirect::temporary("/docs").into_response()),
@@ -76,7 +76,7 @@ async fn lead_to_the_page(service: Arc<impl Endpoint>, request: Request) -> Resu
     }
 }
 
-/// What poem-openapi says of the operations: a draft of the document.
+/// A draft of the document: what poem-openapi derives from the operations.
 #[must_use]
 pub fn draft() -> String {
     service().spec()

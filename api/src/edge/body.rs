@@ -18,17 +18,17 @@ use crate::problems::{Kind, Problem};
 use crate::wire::encoding::wrong_encoding;
 use crate::wire::fields::{Fault, Fields};
 
-/// How long a body may take to arrive. Less would fail lines that are merely bad, more would let idle senders keep what
-/// they hold for longer.
+/// How long a body may take to arrive. Less would fail clients on slow lines; more would let idle senders hold their
+/// memory for longer.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// Of a body that is too large, so many more bytes are read and thrown away, for this long. Its sender is still sending, and
-/// reads the answer only then; whoever sends more finds the connection closed.
+/// How many bytes of a rejected body are read and thrown away, and for how long: a client that is still sending reads
+/// the answer only when it is done. If it sends more than that, the connection is closed.
 const DISCARDED_MAX: usize = 16 << 20;
 const DISCARDED_WITHIN: Duration = Duration::from_secs(2);
 
-/// Bytes of each body that need no room of the budget: so many a usual order has. So those who send much, slowly, never keep out
-/// those who send little.
+/// Bytes of each body that need no room of the budget: an ordinary order has no more. So clients that send large bodies
+/// slowly never keep small ones out.
 const FREE: usize = 4 * 1024;
 
 /// A type that documents a body's shape and knows how to read its meaning.
@@ -36,17 +36,17 @@ pub(crate) trait Shape: Type {
     /// What the body means.
     type Meaning: Send;
 
-    /// Bytes of a body at most.
+    /// Maximum bytes of a body.
     const BYTES_MAX: usize;
 
-    /// What no body at all means, where there may be none.
+    /// The meaning of a missing body; `None` if a body is required.
     const ABSENT: Option<Self::Meaning> = None;
 
-    /// Reads the fields; `None` when it noted a fault.
+    /// Reads the fields; `None` if it noted a fault.
     fn read(fields: &mut Fields<'_>) -> Option<Self::Meaning>;
 }
 
-/// The meaning of a JSON body of the shape `S`, valid in every field.
+/// The meaning of a JSON body of the shape `S`, with every field valid.
 pub(crate) struct Body<S: Shape>(pub(crate) S::Meaning);
 
 impl<'a, S: Shape> ApiExtractor<'a> for Body<S> {
@@ -85,8 +85,8 @@ fn meaning<S: Shape>(bytes: &[u8]) -> Result<S::Meaning, Problem> {
         if let Some(detail) = wrong_encoding(bytes) {
             return Problem::new(Kind::MalformedBody, detail);
         }
-        // Text that is JSON but no object has the wrong shape; all else is no JSON. Of a text in place of an object the
-        // library's own words would repeat all of it.
+        // JSON that is not an object has the wrong shape; any other error means that it is not JSON. The library's own
+        // message would repeat a whole string that stands in place of an object.
         if error.is_data() {
             return Problem::invalid(vec![Fault::at("", "not_an_object", "must be a JSON object")]);
         }
@@ -102,11 +102,12 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
     let declared = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
     let is_too_large = declared.is_some_and(|length: u64| length > bytes_max as u64);
     if is_too_large && request.header(header::EXPECT).is_some() {
-        // It waits for leave to send (RFC 9110, section 10.1.1).
+        // The client waits for permission to send the body (RFC 9110, section 10.1.1).
         return Err(too_large(bytes_max));
     }
     let limits = request.data::<Limits>().ok_or_else(Problem::internal)?;
-    // Room is taken for what has come: who only says that much will come takes nothing from others.
+    // Room is taken only for bytes that have arrived: a client that merely announces a large body takes none from
+    // others.
     let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(bytes_max).min(bytes_max);
     let arriving = timeout(BODY_WITHIN, async {
         let chunks = pin!(body.into_bytes_stream());
@@ -124,12 +125,12 @@ async fn read(request: &Request, body: poem::Body, bytes_max: usize) -> Result<(
     Ok(read)
 }
 
-/// Refuses a body where the operation takes none. A chunked body shows only at its end that it is empty, so it is read that
-/// far. One that is not empty, or does not end in time, is refused; its sender is still sending, and reads the answer only
-/// when the rest is read, too.
+/// Rejects a body where the operation takes none. A chunked body shows only at its end that it is empty, so it is read
+/// to the end. One that is not empty, or does not end in time, is rejected; the rest is read too, as the client reads
+/// the answer only when it is done sending.
 pub(super) async fn expect_no_body(request: &mut Request, limits: &Limits) -> Result<(), Problem> {
     if request.header(header::CONTENT_LENGTH).is_some() && request.header(header::EXPECT).is_some() {
-        // It waits for leave to send.
+        // The client waits for permission to send the body.
         return Err(Problem::plain(Kind::UnexpectedBody));
     }
     let mut chunks = Box::pin(request.take_body().into_bytes_stream());
@@ -174,7 +175,7 @@ async fn gather(
     Ok((bytes, room))
 }
 
-/// Reads what else comes, in bounds.
+/// Reads and drops the rest of a body, within limits.
 async fn discard(mut chunks: impl Stream<Item = io::Result<Bytes>> + Unpin) {
     let reading = async {
         let mut left = DISCARDED_MAX;
@@ -190,8 +191,8 @@ fn too_large(bytes_max: usize) -> Problem {
     Problem::new(Kind::BodyTooLarge, format!("The body must be at most {bytes_max} bytes."))
 }
 
-/// RFC 8259: JSON is `application/json`, in UTF-8; parameters mean nothing. Compressed bodies are not read: a small one may
-/// stand for a huge one.
+/// Checks that the body is declared as JSON; parameters of the media type have no meaning (RFC 8259). Compressed bodies
+/// are not accepted: a small one may unpack to a huge one.
 fn check_content(request: &Request) -> Result<(), Problem> {
     let essence = request.content_type().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {

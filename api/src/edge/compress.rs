@@ -10,34 +10,34 @@ use poem::{Body, Response};
 
 use super::negotiate::Preferences;
 
-/// Bytes from which on an answer is worth compressing: a smaller one fits into one packet anyway.
+/// Minimum bytes of an answer that is compressed: a smaller one fits into one packet anyway.
 const WORTH: usize = 1_400;
 
-/// Bytes up to which it is: a larger one would hold up other answers while it is compressed, on the thread that serves them.
+/// Maximum bytes of an answer that is compressed: a larger one would block its thread, and other answers, for too long.
 const WORTH_MAX: usize = 1 << 20;
 
-/// Brotli's level: near gzip's time, for fewer bytes. The levels above take several times as long.
+/// Brotli's level: about as fast as gzip, with fewer bytes. Higher levels take several times as long.
 const BROTLI_LEVEL: u32 = 4;
 
-/// The window of Brotli, as a power of two: 256 kB, and so the memory that it takes is small.
+/// Brotli's window, as a power of two: 256 KiB, so that it takes little memory.
 const BROTLI_WINDOW: u32 = 18;
 
-/// A way to compress that clients know of.
+/// A content coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Coding {
     Brotli,
     Gzip,
 }
 
-/// Compresses answers, whole: what a slow reader keeps in memory is then its answer, and no compressor.
+/// Compresses whole answers, so that a slow reader keeps only its answer in memory and no compressor.
 #[derive(Debug, Default)]
 pub(super) struct Compressor {
-    /// What is the same for everybody is compressed once.
+    /// Pages, which are the same for everybody and compressed only once.
     pages: Mutex<HashMap<(String, Coding), Bytes>>,
 }
 
 impl Compressor {
-    /// The answer in this coding, where it is worth it. `page` names an answer that never changes.
+    /// The answer in this coding, if compressing it is worthwhile. `page` names an answer that never changes.
     pub(super) async fn compress(
         &self,
         coding: Option<Coding>,
@@ -78,7 +78,7 @@ impl Compressor {
 }
 
 impl Coding {
-    /// The coding that the caller likes best, where it likes one at least as well as none.
+    /// The coding that the client prefers; `None` if it accepts neither, or prefers an answer without one.
     pub(super) fn accepted(headers: &HeaderMap) -> Option<Self> {
         let preferences = Preferences::of_codings(headers);
         let (brotli, gzip) = (preferences.first(&["br", "*"]), preferences.first(&["gzip", "x-gzip", "*"]));
@@ -110,7 +110,7 @@ impl Coding {
     }
 }
 
-/// Whether it is text, and nothing says that each byte counts.
+/// Whether it is text whose bytes may change: a strong `ETag` says that they may not.
 fn is_compressible(response: &Response) -> bool {
     let headers = response.headers();
     let is_strong = headers.get(header::ETAG).is_some_and(|tag| !tag.as_bytes().starts_with(b"W/"));
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_coding_that_is_liked_best_is_chosen() {
+    fn the_preferred_coding_is_chosen() {
         let (brotli, gzip) = (Some(Coding::Brotli), Some(Coding::Gzip));
         for (accepted, chosen) in [
             (&["br", "gzip, br", "gzip, deflate, br, zstd", "*", "gzip;q=0.5, br;q=0.8", "gzip;q=0, *"][..], brotli),

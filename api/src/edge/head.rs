@@ -2,11 +2,11 @@ use poem::http::{HeaderMap, Version, header};
 
 use crate::problems::{Kind, Problem};
 
-/// The one transfer coding that is understood.
+/// The only transfer coding that this server reads.
 const CHUNKED: &str = "chunked";
 
-/// Refuses a request whose head HTTP/1.1 forbids although hyper reads it. Where such a request ends is not certain, so that its
-/// connection must be closed.
+/// Rejects a request whose head HTTP/1.1 forbids although hyper accepts it. It is not certain where such a request
+/// ends, so its connection must be closed.
 pub(super) fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     if !is_host_sound(version, headers) {
         return Err(Problem::plain(Kind::MalformedRequest));
@@ -17,7 +17,8 @@ pub(super) fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Pr
     Ok(())
 }
 
-/// RFC 9112, section 3.2: HTTP/1.1 has exactly one `Host`, other versions at most one, and its value is one of a URI.
+/// RFC 9112, section 3.2: an HTTP/1.1 request has exactly one `Host`, older versions have at most one, and its value
+/// has only characters that a URI's host may have.
 fn is_host_sound(version: Version, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -32,8 +33,8 @@ fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
-/// RFC 9112, section 6.1. hyper takes a body whose last coding is `chunked`, and refuses (400) every other; it would hand on
-/// what is coded otherwise below that.
+/// RFC 9112, section 6.1. hyper accepts any body whose last coding is `chunked`, and would pass on a body with further
+/// codings as if it had none.
 fn is_coding_unknown(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

@@ -1,4 +1,4 @@
-//! Pages of others, as far as browsers tell of them: whoever visits such a page lends it his way to this port.
+//! Protection from other sites' pages: through the browser of a visitor such a page can reach this port.
 
 use std::net::IpAddr;
 
@@ -9,14 +9,16 @@ use poem::http::{HeaderMap, Method, header};
 use crate::problems::{Kind, Problem};
 use crate::wire::fields::echo;
 
-/// The header of Fetch Metadata that tells whose page a request comes from. Browsers of before 2023 send none.
+/// The header (Fetch Metadata) by which a browser says whose page sends the request. Browsers from before 2023 do not
+/// send it.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// Refuses a change for which a page of another origin asks. What is no browser says nothing of origins, and may ask for all.
+/// Rejects a change that a page of another origin requests. Other clients than browsers name no origin, and may request
+/// any change.
 pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let changes = !method.is_safe();
     let is_ours = match (headers.get(SEC_FETCH_SITE), headers.get(header::ORIGIN)) {
-        // Or by the user's own hand.
+        // "none" means the user, who typed the address.
         (Some(site), _) => site == "same-origin" || site == "none",
         (None, Some(origin)) => origin.to_str().is_ok_and(|origin| is_host_of(headers, origin)),
         (None, None) => true,
@@ -27,46 +29,54 @@ pub(super) fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), P
     Ok(())
 }
 
-/// Whether an origin (RFC 6454) has the host and the port to which the request was sent. Which scheme that was is not known
-/// here: something in front may speak TLS.
+/// Whether an origin (RFC 6454) has the host and port that the request was sent to. The scheme is not known here: a
+/// proxy in front may speak TLS.
 fn is_host_of(headers: &HeaderMap, origin: &str) -> bool {
     let Some((scheme, origin)) = origin.split_once("://") else { return false };
-    // A browser leaves the port out where it is the scheme's own; what is in front may write it.
+    // A browser omits the scheme's default port, but a proxy in front may write it.
     let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     host.is_some_and(|host| host.strip_suffix(port).unwrap_or(host).eq_ignore_ascii_case(origin))
 }
 
-/// The names by which this API is reached.
+/// The names under which this API may be asked.
 #[derive(Clone, Debug)]
-pub struct Hosts {
-    /// All names where it is `None`.
-    known: Option<Vec<String>>,
+pub struct Hosts(Names);
+
+#[derive(Clone, Debug)]
+enum Names {
+    /// Any name: others reach the API under names that it cannot know.
+    Any,
+    /// The names of loopback, and these.
+    LoopbackAnd(Vec<String>),
 }
 
 impl Hosts {
-    /// Of an API that is reached at `address`: any name, unless that is an address of this machine only. Then a page that has
-    /// its own name mean this machine (DNS rebinding) would be of the same origin; so those of loopback count, and `allowed`.
+    /// The names of an API that is reached at `address`. If that is a loopback address, only the names of loopback and
+    /// `allowed` count: otherwise a page could make its own name lead to this machine (DNS rebinding), and would be of
+    /// the same origin.
     ///
     /// # Errors
     ///
-    /// Where one of those is no host's name or address.
+    /// If one of `allowed` is not a host's name or address.
     pub fn reached_at(address: IpAddr, allowed: &[String]) -> Result<Self, InvalidSetting> {
         let names = allowed.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
-        let known = names.map(host_alone).collect::<Result<_, _>>()?;
-        Ok(Self { known: address.to_canonical().is_loopback().then_some(known) })
+        let names = names.map(host_alone).collect::<Result<_, _>>()?;
+        Ok(Self(if address.to_canonical().is_loopback() { Names::LoopbackAnd(names) } else { Names::Any }))
     }
 
-    /// Refuses a request to a name that this API does not have. No browser leaves the name out, as HTTP/1.0 may.
+    /// Rejects a request to a name that this API does not have. A request without a name (HTTP/1.0) comes from no
+    /// browser.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let named = headers.get(header::HOST).filter(|host| !host.is_empty());
-        let (Some(known), Some(host)) = (&self.known, named) else { return Ok(()) };
+        let (Names::LoopbackAnd(known), Some(host)) = (&self.0, named) else { return Ok(()) };
         let name = Authority::try_from(host.as_bytes()).ok().map(|authority| normal(authority.host()));
         if name.is_some_and(|name| is_loopback(&name) || known.contains(&name)) {
             return Ok(());
         }
         let detail = format!(
-            "This server is not `{}`: it serves this machine alone. API_ALLOWED_HOSTS lists other names for it.",
+            "This server does not have the name `{}`. It serves only its own machine; API_ALLOWED_HOSTS can list other \
+             names.",
             echo(&String::from_utf8_lossy(host.as_bytes()))
         );
         Err(Problem::new(Kind::UnknownHost, detail))
@@ -78,17 +88,17 @@ fn host_alone(name: &str) -> Result<String, InvalidSetting> {
         Ok(authority) if authority.as_str() == authority.host() => Ok(normal(name)),
         _ => Err(InvalidSetting::new(
             "API_ALLOWED_HOSTS",
-            format!("must be names of hosts with commas between them, without scheme and port: not `{name}`"),
+            format!("must be host names separated by commas, without scheme and port: not `{name}`"),
         )),
     }
 }
 
-/// A name without what makes no difference.
+/// A name in lower case and without the final dot, which make no difference.
 fn normal(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
-/// By definition (RFC 6761, section 6.3), or by its address.
+/// Whether a host is this machine by definition (RFC 6761, section 6.3) or by its address.
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
@@ -101,9 +111,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_is_for_pages_of_the_same_origin_whatever_port_goes_without_saying() {
+    fn a_change_is_for_pages_of_the_same_origin_with_or_without_the_default_port() {
         for (site, origin, host, is_let_in) in [
-            // The newer header counts.
+            // The newer header takes precedence.
             ("same-origin", "https://orders.example", "localhost:8000", true),
             ("cross-site", "http://localhost:8000", "localhost:8000", false),
             ("", "http://localhost:8000", "localhost:8000", false),
@@ -127,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_this_machine_alone_has_the_names_of_loopback_and_those_that_are_allowed() {
+    fn an_api_for_this_machine_alone_has_the_names_of_loopback_and_those_that_are_allowed() {
         let allowed = ["api".to_owned(), String::new(), " Orders.Example ".to_owned()];
         let hosts = Hosts::reached_at([127, 0, 0, 1].into(), &allowed).unwrap();
         for (host, is_known) in [
@@ -150,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_serves_others_has_any_name() {
+    fn an_api_that_others_reach_has_any_name() {
         for address in ["0.0.0.0", "::", "192.168.1.7"] {
             let hosts = Hosts::reached_at(address.parse().unwrap(), &[]).unwrap();
             let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("orders.example"))]);

@@ -6,7 +6,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::problems::{Kind, Problem};
 
-/// The `Idempotency-Key` of a request, where it has one (draft-ietf-httpapi-idempotency-key-header).
+/// The `Idempotency-Key` of a request, if it has one (draft-ietf-httpapi-idempotency-key-header).
 #[derive(Debug)]
 pub(crate) struct KeyHeader(pub(crate) Option<IdempotencyKey>);
 
@@ -25,7 +25,7 @@ impl<'a> ApiExtractor<'a> for KeyHeader {
     fn param_schema_ref() -> Option<MetaSchemaRef> {
         Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
             min_length: Some(1),
-            // In quotes, each character may need a backslash.
+            // Between quotes, each character may need a backslash.
             max_length: Some(2 * IdempotencyKey::MAX + 2),
             ..MetaSchema::new("string")
         })))

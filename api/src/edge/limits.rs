@@ -11,15 +11,17 @@ use tokio::time::{Instant, sleep_until};
 use crate::memory::{MemoryBudget, Room, Share};
 use crate::problems::{Kind, Problem};
 
-/// How long an answer may take, waits not counted. Longer than every limit inside but one: the state of the queue is five calls
-/// of 6 s at most, and who asks may wait for another's before. Lower, it would give up what is about to be answered; higher, a
-/// fault of ours would hold its caller for longer. The page of the problem `timed-out` names it.
+/// How long an answer may take, not counting waits. It exceeds the limits of the calls inside, except that the state of
+/// the queue takes up to five calls of 6 s, possibly after a wait for another reading. Shorter, it would give up
+/// requests that are about to be answered; longer, a fault of this program would hold callers for longer. The page of
+/// the problem `timed-out` names it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(40);
 
-/// An answer of at most so many bytes is small: it fits what the kernel keeps for a connection, and is not counted.
+/// An answer of at most this many bytes is small: it fits into the kernel's buffer of a connection, and is not counted.
 pub(crate) const SMALL: usize = 16 << 10;
 
-/// What one request may take: time for its answer, and room in memory. How many there are at one time the connections bound.
+/// What one request may take: time for its answer, and room in memory. The number of connections bounds how many
+/// requests there are at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits(Arc<Inner>);
 
@@ -44,7 +46,8 @@ impl Limits {
         Self(Arc::new(Inner { budget: Arc::clone(budget), time, has_read_body, room }))
     }
 
-    /// Waits for something other than the work on the answer, `at_most` this long. The time for the answer begins anew.
+    /// Waits for something other than the work on the answer, `at_most` this long. Then the time for the answer starts
+    /// again.
     pub(crate) async fn wait<F: Future>(&self, at_most: Duration, wait: F) -> F::Output {
         let start = Instant::now();
         self.time().until = start + at_most + ANSWER_WITHIN;
@@ -55,12 +58,12 @@ impl Limits {
         output
     }
 
-    /// How long its waits took: time that the work on the answer did not.
+    /// How long the request's waits took: time that was not spent on the answer.
     pub(super) fn waited(&self) -> Duration {
         self.time().waited
     }
 
-    /// Waits until the time for the answer is over.
+    /// Waits until the time for the answer is up.
     pub(super) async fn over(&self) -> Problem {
         loop {
             let until = self.time().until;
@@ -75,28 +78,28 @@ impl Limits {
         self.0.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory for bodies that arrive, and for the answers to them.
+    /// Memory for bodies that are arriving, and for the answers to them.
     pub(super) fn bodies(&self) -> &Share {
         &self.0.budget.bodies
     }
 
-    /// The body is here in full.
+    /// Notes that the body has arrived in full.
     pub(super) fn body_is_read(&self) {
         self.0.has_read_body.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the body is here in full.
+    /// Whether the body has arrived in full.
     pub(super) fn has_read_body(&self) -> bool {
         self.0.has_read_body.load(Ordering::Relaxed)
     }
 
-    /// The permit to read a page of `limit` entries and its room, to be had before anything is read for it.
+    /// The permit to read a page of `limit` entries, and its room: both must be taken before anything is read.
     pub(crate) async fn page(&self, limit: u16) -> Result<(OwnedSemaphorePermit, Room), Problem> {
         self.0.budget.page(limit).await.ok_or_else(no_room)
     }
 
-    /// Keeps room for an answer of so many bytes to a change, unless that is small. To be called before the change, which must be
-    /// answered afterwards; the room is of the share of bodies, so that no reader can be in the way.
+    /// Keeps room for a change's answer of this many bytes, unless it is small. Call it before the change is made,
+    /// since a change must be answered. The room comes from the share of bodies, so that no reader can take it.
     pub(crate) fn reserve(&self, bytes: usize) -> Result<(), Problem> {
         if bytes > SMALL {
             self.keep(self.bodies().take(bytes).ok_or_else(no_room)?);
@@ -113,13 +116,13 @@ impl Limits {
         self.0.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a large answer until its client has read it, in the room that was kept for it if any was. One to a GET is refused
-    /// where there is no room; what changed something is answered in any case.
+    /// Counts a large answer until its client has read it, in the room that was kept for it, if any. Without room a GET
+    /// is rejected, but a change is answered in any case.
     pub(super) async fn count(&self, method: &Method, mut response: Response) -> Result<Response, Problem> {
         if !response.status().is_success() {
             return Ok(response);
         }
-        // It is in memory already, in one piece.
+        // The body is in memory already, in one piece.
         let bytes = response.take_body().into_bytes().await.map_err(|error| Problem::internal().because(&error))?;
         let mut room = self.room().take();
         if bytes.len() <= SMALL {
@@ -137,7 +140,7 @@ impl Limits {
     }
 }
 
-/// Bytes that give their room back when the connection is done with them.
+/// Bytes that give their room back once the connection has sent them.
 struct Counted {
     bytes: Bytes,
     _room: Option<Room>,
@@ -149,12 +152,12 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// There is no room for a large answer.
+/// The problem when there is no room for a large answer.
 fn no_room() -> Problem {
     Problem::overloaded("Too many large answers are being read. Try again.")
 }
 
-/// The answer to a HEAD: the same with no body, whose length is told.
+/// The answer to a HEAD: without the body, but with its length.
 pub(super) async fn without_body(mut response: Response) -> Response {
     let length = response.take_body().into_bytes().await.map_or(0, |bytes| bytes.len());
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -181,14 +184,17 @@ mod tests {
         assert!(limits().count(&Method::GET, answer(SMALL)).await.is_ok(), "a small one needs none");
         assert_eq!(bodies.taken(), 0, "readers take nothing from others");
         let done = limits().count(&Method::POST, answer(2 * bodies.bytes())).await;
-        assert!(done.is_ok() && bodies.left() == 0, "what was done is told in any case, and takes what is left");
+        assert!(
+            done.is_ok() && bodies.left() == 0,
+            "a change is answered in any case, and takes the room that is left"
+        );
         drop((first, done));
         assert_eq!((reads.taken(), bodies.taken()), (0, 0));
 
         let kept = limits();
         kept.keep(reads.take(large).unwrap());
         let answered = kept.count(&Method::GET, answer(SMALL + 1)).await.unwrap();
-        assert_eq!(reads.taken(), SMALL + 1, "of the room that was kept it has as much as it needs");
+        assert_eq!(reads.taken(), SMALL + 1, "it keeps only as much of its room as it needs");
         drop(answered);
         assert_eq!(reads.taken(), 0);
     }
@@ -200,9 +206,9 @@ mod tests {
 
         let until = limits.wait(minute, async { limits.time().until }).await;
 
-        assert!(until >= start + minute + ANSWER_WITHIN, "while it waits it is not over");
-        assert!((start + ANSWER_WITHIN..start + minute).contains(&limits.time().until), "the time begins anew");
-        assert!(limits.waited() < minute, "it waited for less than it might");
+        assert!(until >= start + minute + ANSWER_WITHIN, "the time is not up during a wait");
+        assert!((start + ANSWER_WITHIN..start + minute).contains(&limits.time().until), "the time starts again");
+        assert!(limits.waited() < minute, "only the time that the wait took counts");
     }
 
     #[tokio::test]

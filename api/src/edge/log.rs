@@ -6,28 +6,28 @@ use poem::http::StatusCode;
 
 use crate::problems::{Kind, Problem};
 
-/// A request that takes longer has a line in the log, unless it fails and has one for that; time spent waiting for
-/// its body, or for what its caller asked to wait for, does not count. Shorter would tell of every busy moment,
-/// longer would hide what callers notice.
+/// A request that takes longer gets a line in the log, unless it fails and gets one for that. Time spent waiting for
+/// its body, or with `?wait`, does not count. A shorter limit would log every busy moment; a longer one would hide
+/// delays that callers notice.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// Lines a second. Each has a cause of its own, so that fewer would hide some; more would let a stranger, or a database that is
-/// away, fill the disk with the log.
+/// Lines a second. Fewer would hide causes, as each line has its own; more would let a stranger, or an outage of the
+/// database, fill the disk.
 const LINES_A_SECOND: u32 = 10;
 
-/// The lines of the log about requests that did not go well. A caller can make as many such requests as he likes, but not as
-/// many lines: beyond so many a second they are counted only, and the next line has their number as `unsaid`.
+/// Logs requests that failed or were slow. Callers can cause any number of them, so the lines of each second are
+/// limited: the rest is only counted, and the next line has their number as `unsaid`.
 #[derive(Debug, Default)]
 pub(super) struct FailureLog {
-    /// For faults of ours alone: nothing that a caller can cause at will hides one.
+    /// For faults of this program alone, so that nothing that a caller can cause hides one.
     broken: Quota,
-    /// For requests that are turned away, which come by the thousand.
+    /// For requests that are turned away, which may be thousands.
     overloaded: Quota,
     others: Quota,
 }
 
 impl FailureLog {
-    /// Tells of a request that failed, if the failure is ours.
+    /// Logs a request that failed; a client's fault only at debug level.
     pub(super) fn failed(&self, problem: &Problem) {
         let quota = match () {
             () if problem.is_broken() => &self.broken,
@@ -41,7 +41,7 @@ impl FailureLog {
         }
     }
 
-    /// Tells of a request that was slow, if it was. The span names it.
+    /// Logs a request if it was slow. The span names it.
     pub(super) fn slow(&self, status: StatusCode, took: Duration) {
         if took < SLOW || status.is_server_error() {
             return;
@@ -53,7 +53,7 @@ impl FailureLog {
     }
 }
 
-/// So many lines a second.
+/// Limits the number of lines a second.
 #[derive(Debug, Default)]
 struct Quota(Mutex<QuotaState>);
 
@@ -65,7 +65,7 @@ struct QuotaState {
 }
 
 impl Quota {
-    /// Whether another line may be written now; then how many were not since the last one.
+    /// If another line may be written now: how many lines were left out since the last one.
     fn take(&self) -> Option<u64> {
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if used.since.is_none_or(|since| since.elapsed() >= Duration::from_secs(1)) {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_its_lines_a_second_has_a_number_which_the_next_line_tells() {
+    fn lines_beyond_the_quota_are_counted_and_the_next_line_has_their_number() {
         let quota = Quota::default();
         let told = |lines: u32| (0..lines).filter_map(|_| quota.take()).collect::<Vec<_>>();
         assert_eq!(told(LINES_A_SECOND + 3), [0; LINES_A_SECOND as usize]);

@@ -1,17 +1,17 @@
-//! What every request passes on its way in and out: named, checked, timed and counted, and each failure answered as a
+//! The way of every request in and out: it gets an id, is checked, timed and counted, and each failure becomes a
 //! problem.
 //!
-//! Before it, `shared/src/http` bounds the connections of all and of each address, and times slow clients. `head` and
-//! `hosts` refuse what HTTP/1.1 forbids, names that are not this server's, and changes that a page of another origin
-//! asks for. `limits` bounds the answer in time and memory. `route_table` knows each path and method from the OpenAPI
-//! document: the route's label, `Allow`, media types, parameters, whether there is a body. `meaning` refuses headers
-//! that change what a request means where its operation does not know them, `body` reads a body within its limits,
-//! `negotiate` and `compress` choose the form of the answer. A change that was begun is made though its caller left
-//! (`App::detached`).
+//! In front of it, `shared/src/http` limits the number of connections, in all and of each address, and times slow
+//! clients. Then `head` and `hosts` reject heads that HTTP/1.1 forbids, names that this server does not have, and
+//! changes that a page of another origin requests. `limits` bounds the time and the memory of the answer. `route_table`
+//! knows each path and method from the OpenAPI document: the route's label, `Allow`, media types, parameters, and
+//! whether there is a body. `meaning` rejects headers that change what a request means, unless its operation knows
+//! them; `body` reads a body within its limits; `negotiate` and `compress` choose the form of the answer. A change that
+//! has begun is completed even if its caller leaves (`App::detached`).
 //!
-//! The cause of a failure travels in its `Problem` to here: it goes into the log, not into the answer.
+//! The cause of a failure travels in its `Problem` up to here, and goes into the log but not into the answer.
 //!
-//! Invariant: what stands before the handlers knows none of them; they take from here what a request may do.
+//! Invariant: the edge knows no handler; handlers import from here what they need of a request.
 
 mod action;
 mod body;
@@ -39,7 +39,7 @@ use poem::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use poem::{Endpoint, IntoResponse, Request, Response};
 use tracing::Instrument;
 
-pub(crate) use self::action::log_action;
+pub(crate) use self::action::{Action, log_action};
 use self::body::expect_no_body;
 pub(crate) use self::body::{Body, Shape};
 use self::compress::{Coding, Compressor};
@@ -53,7 +53,7 @@ use self::log::FailureLog;
 pub(crate) use self::negotiate::Preferences;
 use self::request_id::{RequestId, X_REQUEST_ID};
 pub(crate) use self::route_table::RouteTable;
-use self::route_table::{Operation, Route};
+use self::route_table::{Operation, Route, RouteKind};
 use self::translate::{problem_of, problem_of_status};
 use crate::memory::MemoryBudget;
 use crate::metrics::ApiMetrics;
@@ -62,10 +62,10 @@ use crate::problems::{Kind, Problem};
 /// Metric label for unmatched paths, so that callers cannot create new time series.
 const NO_ROUTE: &str = "none";
 
-/// Metric label for every method that no API has.
+/// Metric label for unusual methods, for the same reason.
 const OTHER: &str = "other";
 
-/// What stands between the connections and the routes.
+/// Stands between the connections and the routes.
 pub(crate) struct Edge {
     routes: RouteTable,
     hosts: Hosts,
@@ -80,7 +80,7 @@ impl Edge {
         Self { routes, hosts, metrics, budget, compressor: Compressor::default(), log: FailureLog::default() }
     }
 
-    /// Passes a request to `endpoint`, and makes of whatever comes of it an answer.
+    /// Passes a request to `endpoint`, and turns whatever happens there into an answer.
     pub(crate) async fn pass<E: Endpoint>(&self, endpoint: Arc<E>, request: Request) -> Response {
         let (method, start) = (request.method().clone(), Instant::now());
         let request_id = RequestId::of(request.headers());
@@ -108,11 +108,11 @@ impl Edge {
         if let Some(route) = route.filter(|_| status == StatusCode::METHOD_NOT_ALLOWED) {
             headers.extend(HeaderValue::from_str(&route.allow()).ok().map(|allow| (header::ALLOW, allow)));
         }
-        if !status.is_success() || route.is_some_and(|route| !route.is_page) {
+        if !status.is_success() || route.is_some_and(|route| route.kind != RouteKind::Page) {
             set_cache_control(headers);
         }
         if is_forbidden || (has_body && !limits.has_read_body()) {
-            // What stands behind this request, or is left of its body, must not be taken for the next request.
+            // The rest of its body, or bytes that follow it, must not be taken for the next request.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.metrics.request(known(&method), path, status, took);
@@ -126,7 +126,7 @@ impl Edge {
         route: Option<&Route>,
         limits: &Limits,
     ) -> Result<Response, Problem> {
-        let is_ops = route.is_some_and(|route| route.is_ops);
+        let is_ops = route.is_some_and(|route| route.kind == RouteKind::Ops);
         if request.data::<Crowded>().is_some() && !is_ops {
             return Err(Problem::plain(Kind::Overloaded));
         }
@@ -146,8 +146,8 @@ impl Edge {
         }
         request.set_data(limits.clone());
         let (method, coding) = (request.method().clone(), Coding::accepted(request.headers()));
-        // By the route, since a path has many spellings; a page with a parameter is not the same for everybody.
-        let page = (route.is_page && !route.path.contains('{')).then(|| route.path.clone());
+        // Named by its route, since a path has many spellings. A page with a parameter is not one answer but many.
+        let page = (route.kind == RouteKind::Page && !route.path.contains('{')).then(|| route.path.clone());
         let response = tokio::select! {
             answered = call(endpoint, request, operation) => answered?,
             late = limits.over() => return Err(late),
@@ -160,7 +160,7 @@ impl Edge {
     }
 }
 
-/// The answer to a tool, or the problem that it tells of.
+/// The answer of an ops endpoint, or the problem that it reports.
 async fn ready(response: Response) -> Result<Response, Problem> {
     match response.status() {
         StatusCode::SERVICE_UNAVAILABLE => {
@@ -172,7 +172,7 @@ async fn ready(response: Response) -> Result<Response, Problem> {
     }
 }
 
-/// Calls the endpoint. A failure is a problem, whoever tells of it and how; so is a panic.
+/// Calls the endpoint. Every failure becomes a problem, and so does a panic.
 async fn call(endpoint: &impl Endpoint, request: Request, operation: &Operation) -> Result<Response, Problem> {
     let called = AssertUnwindSafe(endpoint.call(request)).catch_unwind().await;
     let answered = called.map_err(|panic| {
@@ -192,14 +192,14 @@ fn set_common_headers(headers: &mut HeaderMap, request_id: &RequestId) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
-/// What is told of orders is for the caller alone and soon out of date. One that can ask whether it is still true may keep
-/// it for that.
+/// Answers about orders are for the client alone and soon out of date. An answer with an `ETag` may be kept, to be
+/// revalidated.
 fn set_cache_control(headers: &mut HeaderMap) {
     let rule = if headers.contains_key(header::ETAG) { "private, no-cache" } else { "no-store" };
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(rule));
 }
 
-/// The method, where it is one that an API has; a client may make up others.
+/// The method as a metric label; clients may make up methods.
 fn known(method: &Method) -> &str {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER)
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// What an edge makes of a GET that comes to this.
+    /// What an edge makes of a GET with this answer.
     async fn passed(edge: &Edge, answer: fn() -> Result<Response>) -> (StatusCode, String) {
         let endpoint = Arc::new(endpoint::make_sync(move |_| answer()));
         let request = Request::builder().uri_str("/").header(X_REQUEST_ID, "it").header("host", "a").finish();

@@ -1,9 +1,9 @@
-//! What the caller likes best: every list of weights in a request is read here.
+//! Reads what clients prefer: the lists of weighted names in `Accept` and `Accept-Encoding`.
 
 use poem::http::{HeaderMap, HeaderName, header};
 
-/// The members of a list such as `text/html, */*;q=0.1`, with their weights (RFC 9110, section 12.4.2). Other parameters make
-/// no difference here.
+/// The members of a list such as `text/html, */*;q=0.1`, with their weights (RFC 9110, section 12.4.2). Other
+/// parameters are ignored.
 pub(crate) struct Preferences<'a>(Vec<(&'a str, f32)>);
 
 impl<'a> Preferences<'a> {
@@ -12,31 +12,31 @@ impl<'a> Preferences<'a> {
         Self(values.flat_map(|value| value.split(',')).map(weighted).collect())
     }
 
-    /// Those of `Accept` (section 12.5.1), which has media ranges.
+    /// The media ranges of `Accept` (section 12.5.1).
     pub(crate) fn of_media_types(headers: &'a HeaderMap) -> Self {
         let mut accepted = Self::of(headers, header::ACCEPT);
         accepted.0.retain(|(range, _)| range.contains('/'));
         accepted
     }
 
-    /// Those of `Accept-Encoding` (section 12.5.3).
+    /// The codings of `Accept-Encoding` (section 12.5.3).
     pub(crate) fn of_codings(headers: &'a HeaderMap) -> Self {
         Self::of(headers, header::ACCEPT_ENCODING)
     }
 
-    /// Whether one of these media types is acceptable. Everything is where nothing is named.
+    /// Whether one of these media types is acceptable. Without preferences everything is.
     pub(crate) fn accept(&self, media_types: &[&str]) -> bool {
         self.0.is_empty() || media_types.is_empty() || media_types.iter().any(|it| self.media_type(it) > 0.0)
     }
 
-    /// The weight of a media type: that of the most specific range which it is in.
+    /// The weight of a media type: that of the most specific range that includes it.
     pub(crate) fn media_type(&self, media_type: &str) -> f32 {
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let (kind, _) = essence.split_once('/').unwrap_or((essence, ""));
         self.first(&[essence, &format!("{kind}/*"), "*/*"])
     }
 
-    /// The weight of the first of these names that is in the list; of a name that is there twice, the greater one.
+    /// The weight of the first of these names that is in the list. If it is listed twice, the greater weight counts.
     pub(crate) fn first(&self, names: &[&str]) -> f32 {
         let weight_of = |name: &&str| {
             let found = self.0.iter().filter(|(member, _)| member.eq_ignore_ascii_case(name));
@@ -46,7 +46,7 @@ impl<'a> Preferences<'a> {
     }
 }
 
-/// A member and its weight: 1 where it has none, 0 where that is no number.
+/// A member and its weight: 1 if it has none, 0 if the weight is not a number.
 fn weighted(member: &str) -> (&str, f32) {
     let mut parts = member.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();

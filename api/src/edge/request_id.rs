@@ -3,10 +3,10 @@ use std::fmt;
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// Names a request in its answer and in every log line that it causes.
+/// The header with the id of a request, which its answer and all its log lines have.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Characters of a caller's id at most: room for two UUIDs and a path, too few to fill a log.
+/// Maximum characters of a client's id: room for two UUIDs and a path, but too few to fill a log.
 const LENGTH_MAX: usize = 128;
 
 /// The id of a request.
@@ -14,7 +14,7 @@ const LENGTH_MAX: usize = 128;
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// The caller's, where it is given once and is sane; otherwise a fresh UUID.
+    /// The client's id, if it sent exactly one and that is sane; otherwise a new UUID.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut given = headers.get_all(X_REQUEST_ID).iter();
         match (given.next(), given.next()) {
@@ -23,12 +23,12 @@ impl RequestId {
         }
     }
 
-    /// The value of its header.
+    /// The id as the value of a header.
     pub(crate) fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 
-    /// As text.
+    /// The id as text.
     pub(crate) fn text(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
@@ -40,7 +40,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Letters, digits and what usual ids are made of: nothing that a log, a shell or a page could misread.
+/// Whether an id has only letters, digits and a few signs: nothing that a log, a shell or a page could misread.
 fn is_sane(id: &[u8]) -> bool {
     let is_sane = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=".contains(byte);
     (1..=LENGTH_MAX).contains(&id.len()) && id.iter().all(is_sane)

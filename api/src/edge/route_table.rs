@@ -7,27 +7,35 @@ use super::negotiate::Preferences;
 use crate::problems::{Kind, Problem};
 use crate::wire::fields::echo;
 
-/// What is said of a parameter whose rule is no short one.
-const NO_RULE: &str = "has a value that it cannot have; GET /docs shows what it takes";
+/// The rule of a parameter whose rule has no short form.
+const NO_RULE: &str = "has an invalid value; GET /docs shows what it takes";
 
-/// Every path that leads somewhere, with what the OpenAPI document says of it.
+/// All paths, with what the OpenAPI document says about them.
 pub(crate) struct RouteTable(Vec<Route>);
 
 /// One path.
 pub(super) struct Route {
-    /// As the document has it: `/orders/{order_id}`.
+    /// The pattern as in the document: `/orders/{order_id}`.
     pub(super) path: String,
-    /// Whether operators' tools ask it: it is never turned away, whatever the load and whatever they accept.
-    pub(super) is_ops: bool,
-    /// Whether it is the same for everybody, and for long: nobody looks at what is sent.
-    pub(super) is_page: bool,
+    pub(super) kind: RouteKind,
     operations: Vec<Operation>,
+}
+
+/// How strictly a path's requests are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RouteKind {
+    /// An operation of the API: its requests must be valid.
+    Api,
+    /// The same for everybody, and for long: its requests are not looked at.
+    Page,
+    /// For operators' tools: it answers whatever the load, and whatever the client accepts.
+    Ops,
 }
 
 /// One method of a path.
 pub(super) struct Operation {
     method: Method,
-    /// The media types of its good answers; none when it may answer with any.
+    /// The media types of its successful answers; empty if it may answer with any.
     produces: Vec<&'static str>,
     parameters: Vec<Parameter>,
     has_body: bool,
@@ -36,12 +44,12 @@ pub(super) struct Operation {
 struct Parameter {
     name: String,
     position: MetaParamIn,
-    /// What its value must be, as the rest of a sentence.
+    /// What its value must be, as the end of a sentence.
     rule: String,
 }
 
 impl RouteTable {
-    /// The documented paths, and beside them `pages` and `ops`, which have GET alone.
+    /// The documented paths, and in addition `pages` and `ops`, which have only GET.
     pub(crate) fn new(apis: Vec<MetaApi>, pages: &[&str], ops: &[&str]) -> Self {
         let documented = apis.into_iter().flat_map(|api| api.paths);
         let documented =
@@ -50,24 +58,26 @@ impl RouteTable {
         let mut routes: Vec<Route> = Vec::new();
         for (path, operations) in documented.chain(plain) {
             match routes.iter_mut().find(|route| route.path == path) {
-                // A tool's path that is documented too.
-                Some(route) if route.is_ops => {}
-                // Each struct of operations tells its own, though they share a path.
+                // The path of an ops endpoint that is documented too.
+                Some(route) if route.kind == RouteKind::Ops => {}
+                // Several structs may have operations of one path.
                 Some(route) => route.operations.extend(operations),
-                None => routes.push(Route {
-                    is_ops: ops.contains(&path.as_str()),
-                    is_page: pages.contains(&path.as_str()),
-                    operations,
-                    path,
-                }),
+                None => {
+                    let kind = match path.as_str() {
+                        path if ops.contains(&path) => RouteKind::Ops,
+                        path if pages.contains(&path) => RouteKind::Page,
+                        _ => RouteKind::Api,
+                    };
+                    routes.push(Route { path, kind, operations });
+                }
             }
         }
-        // A path of names goes before one with a parameter in the same place, as in the router.
+        // A fixed segment goes before a parameter in the same place, as in the router.
         routes.sort_by_cached_key(|route| route.path.replace('{', "\u{7f}"));
         Self(routes)
     }
 
-    /// Where a path leads; empty segments mean nothing.
+    /// The route of a path; empty segments do not count.
     pub(super) fn find(&self, path: &str) -> Option<&Route> {
         let segments = |path| str::split(path, '/').filter(|segment| !segment.is_empty());
         self.0.iter().find(|route| {
@@ -84,12 +94,12 @@ impl RouteTable {
 }
 
 impl Route {
-    /// The operation of a method; HEAD is a GET whose body stays here.
+    /// The operation of a method; HEAD is a GET whose body is not sent.
     pub(super) fn operation(&self, method: &Method) -> Result<&Operation, Problem> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let found = self.operations.iter().find(|operation| operation.method == *method);
         found.ok_or_else(|| {
-            let detail = format!("This path has no such method. It has {}.", self.allow());
+            let detail = format!("This path does not have this method. It has {}.", self.allow());
             Problem::new(Kind::MethodNotAllowed, detail)
         })
     }
@@ -104,9 +114,9 @@ impl Route {
         methods.join(", ")
     }
 
-    /// Refuses what an operation of this path cannot answer, and what it does not take.
+    /// Rejects requests that the operation cannot answer, or with parameters or headers that it does not take.
     pub(super) fn check(&self, operation: &Operation, request: &Request) -> Result<(), Problem> {
-        if self.is_page {
+        if self.kind == RouteKind::Page {
             return Ok(());
         }
         if !Preferences::of_media_types(request.headers()).accept(&operation.produces) {
@@ -119,9 +129,9 @@ impl Route {
         operation.check_query(request)
     }
 
-    /// Whether a body is refused here.
+    /// Whether a body is rejected here.
     pub(super) fn takes_no_body(&self, operation: &Operation) -> bool {
-        !self.is_page && !operation.has_body
+        self.kind != RouteKind::Page && !operation.has_body
     }
 }
 
@@ -150,7 +160,7 @@ impl Operation {
         self.parameters.iter().filter(move |parameter| parameter.position == position)
     }
 
-    /// Refuses parameters that are not known, and those that are given twice.
+    /// Rejects unknown parameters, and those that are given twice.
     fn check_query(&self, request: &Request) -> Result<(), Problem> {
         if request.uri().query().is_none() {
             return Ok(());
@@ -162,7 +172,7 @@ impl Operation {
             if !known.contains(&name.as_str()) {
                 let known: Vec<_> = known.iter().map(|known| format!("`{known}`")).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let detail = format!("There is no parameter `{shown}` in this operation's query; there is {known}.");
+                let detail = format!("The query has an unknown parameter `{shown}`. This operation takes: {known}.");
                 return Err(Problem::new(Kind::InvalidParameter, detail));
             }
             if seen.contains(&name) {
@@ -174,18 +184,18 @@ impl Operation {
         Ok(())
     }
 
-    /// What is to be said when the parameter `name` is invalid; the library does not always know its name.
+    /// The problem when the parameter `name` is invalid. The library does not always know its name.
     pub(super) fn invalid(&self, name: &str) -> Problem {
         let found = self.parameters.iter().find(|parameter| parameter.name == name);
         let detail = match found.or_else(|| self.parameters(MetaParamIn::Path).next()) {
             Some(Parameter { name, rule, .. }) => format!("The parameter `{name}` {rule}."),
-            None => format!("The parameter `{name}` has a value that it cannot have."),
+            None => format!("The parameter `{name}` has an invalid value."),
         };
         Problem::new(Kind::InvalidParameter, detail)
     }
 }
 
-/// What a value must be, as the document has it.
+/// What a value must be, according to the document.
 fn rule(schema: &MetaSchemaRef) -> String {
     let MetaSchemaRef::Inline(schema) = schema else { return NO_RULE.to_owned() };
     let MetaSchema { ty, format, minimum, maximum, min_length, max_length, .. } = **schema;
@@ -204,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_leads_to_the_route_with_the_most_names_and_slashes_mean_nothing() {
+    fn a_path_leads_to_the_route_with_the_most_fixed_segments_however_many_slashes_it_has() {
         let routes = RouteTable::new(vec![], &["/orders/{order_id}", "/orders/batch", "/orders", "/"], &["/livez"]);
         for (path, route) in [
             ("/orders/17", Some("/orders/{order_id}")),
@@ -219,7 +229,7 @@ mod tests {
             let found = routes.find(path);
 
             assert_eq!(found.map(|route| route.path.as_str()), route, "{path}");
-            assert_eq!(found.is_some_and(|route| route.is_ops), path == "/livez", "{path}");
+            assert_eq!(found.is_some_and(|route| route.kind == RouteKind::Ops), path == "/livez", "{path}");
         }
     }
 }

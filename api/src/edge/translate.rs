@@ -6,7 +6,7 @@ use poem_openapi::error::{ParseParamError, ParsePathError};
 use super::route_table::Operation;
 use crate::problems::{Kind, Problem};
 
-/// What a handler or a library said, as a problem. What a library says may repeat the caller's input, so it is not
+/// The problem for an error of a handler or a library. A library's message may repeat the client's input, so it is not
 /// passed on.
 pub(super) fn problem_of(error: &poem::Error, operation: &Operation) -> Problem {
     if let Some(problem) = error.downcast_ref::<Problem>() {
@@ -16,7 +16,7 @@ pub(super) fn problem_of(error: &poem::Error, operation: &Operation) -> Problem 
     if let Some(name) = parameter.or_else(|| Some(error.downcast_ref::<ParsePathError>()?.name)) {
         return operation.invalid(name);
     }
-    // Of a path without an operation, which says no more.
+    // A page's path: this error does not name the parameter.
     if error.is::<poem::error::ParsePathError>() {
         return problem_of_status(StatusCode::NOT_FOUND);
     }
@@ -24,7 +24,7 @@ pub(super) fn problem_of(error: &poem::Error, operation: &Operation) -> Problem 
     if error.status().is_server_error() { problem.because(&io::Error::other(error.to_string())) } else { problem }
 }
 
-/// A failure of which no more is known than its status.
+/// The problem for a failure of which only the status is known.
 pub(super) fn problem_of_status(status: StatusCode) -> Problem {
     match status {
         StatusCode::NOT_FOUND => Problem::plain(Kind::NotFound),

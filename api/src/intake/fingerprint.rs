@@ -1,15 +1,46 @@
-use orders_shared::domain::{ExternalId, Fingerprint, IdempotencyKey, KeyUse, NewOrder};
+use orders_shared::domain::{ExternalId, Fingerprint, IdempotencyKey, KeyUse, NewOrder, OneOrMore};
 use sha2::{Digest, Sha256};
 
-/// A key with what it was sent with: the operation and the meaning of the body, so that spaces, the order of the fields and
-/// the spelling of a number do not matter.
+/// An operation that places orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceOperation {
+    CreateOrder,
+    PlaceOrder,
+    PlaceOrders,
+}
+
+impl PlaceOperation {
+    /// Its name in fingerprints. Stored keys were made with it, so it must never change.
+    fn name(self) -> &'static str {
+        match self {
+            Self::CreateOrder => "create_order",
+            Self::PlaceOrder => "place_order",
+            Self::PlaceOrders => "place_orders",
+        }
+    }
+
+    /// Where its body has the external id of the order at `index` (RFC 6901).
+    pub(super) fn external_id_pointer(self, index: usize) -> String {
+        match self {
+            Self::CreateOrder | Self::PlaceOrder => "/external_id".to_owned(),
+            Self::PlaceOrders => format!("/orders/{index}/external_id"),
+        }
+    }
+}
+
+/// A key with the fingerprint of its request: a digest of the operation and of the body's meaning, so that whitespace,
+/// the order of the fields and the notation of a number make no difference.
 ///
-/// Releases of different age must agree on it while they run side by side: a field that is new changes nothing where it
-/// is not used.
-pub(crate) fn key_use(key: Option<IdempotencyKey>, operation: &str, orders: &[NewOrder]) -> Option<KeyUse> {
+/// Old and new releases that run side by side must compute the same fingerprint, so a new field must not change it
+/// where the field is not used.
+pub(crate) fn key_use(
+    key: Option<IdempotencyKey>,
+    operation: PlaceOperation,
+    orders: &OneOrMore<NewOrder>,
+) -> Option<KeyUse> {
     let key = key?;
     let mut digest = Sha256::new();
-    digest.update(operation);
+    digest.update(operation.name());
     for order in orders {
         digest.update(meaning(order));
     }

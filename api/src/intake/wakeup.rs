@@ -11,23 +11,24 @@ use tokio::sync::{mpsc, watch};
 
 use crate::metrics::ApiMetrics;
 
-/// How often the workers' addresses are read. Less often would leave a new worker unheard of for longer, more often would ask
-/// for little: workers come and go seldom.
+/// How often the workers' addresses are read. Less often, a new worker would get no wake-ups for longer; more often
+/// would gain little, as workers seldom come and go.
 const ADDRESSES_READ_EVERY: Duration = Duration::from_secs(1);
 
-/// The least time between two rounds. A worker does not act more often, so that more messages would be for nothing; longer would
-/// itself be a wait.
+/// The least time between two rounds. A worker does not act more often, so more messages would be wasted; a longer time
+/// would itself delay orders.
 const ROUNDS_APART: Duration = Duration::from_millis(5);
 
-/// Workers that a round notifies at most, others in the next. One of them is idle unless most workers are busy, and then there is
-/// no hurry; each that is idle asks the database, so that more would crowd there for the same few orders.
+/// Maximum number of workers that a round notifies; the next round notifies the next ones. One of so many is idle,
+/// unless most workers are busy and there is no hurry. Every idle worker asks the database, so more would crowd there
+/// for the same few orders.
 const NOTIFIED_MAX: usize = 8;
 
-/// What a message says. No worker reads it: it is for people who watch the network.
+/// The content of a message. No worker reads it; it is for people who watch the network.
 const MESSAGE: &[u8] = b"wakeup";
 
-/// Tells idle workers that orders are there, so that they look at once. Costs its caller nothing, and promises nothing: a
-/// message can be lost, and workers look without one too.
+/// Tells idle workers that there are orders, so that they look at once. It costs the caller nothing and promises
+/// nothing: a message can be lost, and workers look without one too.
 #[derive(Clone, Debug)]
 pub(crate) struct Wakeup(mpsc::Sender<()>);
 
@@ -36,12 +37,12 @@ pub(crate) struct WakeupSender(mpsc::Receiver<()>);
 
 impl Wakeup {
     pub(crate) fn new() -> (Self, WakeupSender) {
-        // One notice that waits stands for all.
+        // One pending notice stands for any number.
         let (sender, receiver) = mpsc::channel(1);
         (Self(sender), WakeupSender(receiver))
     }
 
-    /// To be called after the commit, or the workers look too early.
+    /// Call it after the commit, or the workers will look too early.
     pub(crate) fn notify(&self) {
         let _ = self.0.try_send(());
     }
@@ -69,7 +70,7 @@ impl WakeupSender {
     }
 }
 
-/// Each worker's row has its address; they are read again and again. While the database is away the old ones are as good as any.
+/// Reads the addresses in the workers' rows again and again. While the database is away, the old ones stay.
 async fn keep_read(store: &Store, addresses: &watch::Sender<Vec<SocketAddr>>, metrics: &ApiMetrics) {
     loop {
         match store.wakeup_addresses().await {
@@ -77,20 +78,20 @@ async fn keep_read(store: &Store, addresses: &watch::Sender<Vec<SocketAddr>>, me
                 metrics.workers_with_wakeup(read.len());
                 addresses.send_replace(read);
             }
-            // Whatever else this process does says so louder.
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no addresses for wakeups"),
+            // Not a warning: the other tasks of this process warn about the database already.
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no addresses for wake-ups"),
         }
         tokio::time::sleep(ADDRESSES_READ_EVERY).await;
     }
 }
 
-/// Those to be notified, beginning with the `first`, counted round and round.
+/// The addresses of one round, from the `first` on, cyclically.
 fn round(addresses: &[SocketAddr], first: usize) -> impl Iterator<Item = &SocketAddr> {
     let first = first.checked_rem(addresses.len()).unwrap_or_default();
     addresses.iter().cycle().skip(first).take(addresses.len().min(NOTIFIED_MAX))
 }
 
-/// One for each kind of address; none where the machine has no such address.
+/// A socket for each kind of address; `None` if the machine has no such address.
 struct Sockets {
     v4: Option<UdpSocket>,
     v6: Option<UdpSocket>,
@@ -99,9 +100,9 @@ struct Sockets {
 impl Sockets {
     fn open() -> Self {
         let open = |any: IpAddr| {
-            // The standard library's, as the runtime's must be waited for before their first use.
+            // A socket of the standard library, as one of the runtime must be awaited before its first use.
             let socket = UdpSocket::bind((any, 0)).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-            socket.inspect_err(|error| tracing::debug!(%error, %any, "no socket for wakeups")).ok()
+            socket.inspect_err(|error| tracing::debug!(%error, %any, "could not open a socket for wake-ups")).ok()
         };
         Self { v4: open(Ipv4Addr::UNSPECIFIED.into()), v6: open(Ipv6Addr::UNSPECIFIED.into()) }
     }
@@ -111,7 +112,7 @@ impl Sockets {
         let sent =
             socket.as_ref().map_or(Err(io::ErrorKind::Unsupported.into()), |socket| socket.send_to(MESSAGE, address));
         if let Err(error) = sent {
-            tracing::debug!(%error, %address, "could not send a wakeup");
+            tracing::debug!(%error, %address, "could not send a wake-up");
         }
     }
 }
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn notices_that_come_together_are_one_round() {
+    async fn notices_at_the_same_time_are_one_round() {
         let (wakeup, mut sender) = Wakeup::new();
         (0..100).for_each(|_| wakeup.notify());
         drop(wakeup);

@@ -1,8 +1,9 @@
-//! Positions in lists as callers hold them: opaque, and good for the list that they were made for only.
+//! Cursors: positions in a list, as clients hold them. They are opaque, and valid only for the list that they were made
+//! for.
 //!
-//! In hexadecimal: microseconds (16 digits), an id (32), for a story what of the event is told (1), a check (16). The check
-//! covers what makes the list the one that it is, so that a cursor that was changed, or is used with other filters, is noticed.
-//! It keeps nothing secret: a cursor opens nothing.
+//! In hexadecimal: microseconds (16 digits), an id (32), for an order's story the part of the event (1), and a checksum
+//! (16). The checksum covers the list's filters too, so that a cursor that was changed, or is used with other filters,
+//! is noticed. It protects no secret: a cursor gives access to nothing.
 
 use std::fmt;
 
@@ -13,10 +14,10 @@ use uuid::Uuid;
 
 use crate::problems::{Kind, Problem};
 
-/// Digits of a time and an id.
+/// Number of digits of a time and an id.
 const POSITION: usize = 48;
 
-/// The parts of an event in the order of their digits.
+/// The parts of an event: each one's digit is its index.
 const PARTS: [StoryPart; 4] = [StoryPart::Placed, StoryPart::Claim, StoryPart::Event, StoryPart::LastClaim];
 
 /// A position in a list of orders.
@@ -27,7 +28,7 @@ pub fn encode(key: PageKey, filter: &OrderFilter) -> String {
     format!("{position}{check}")
 }
 
-/// The position, unless the cursor was made for another list, or by somebody else.
+/// The position of a cursor. Fails if this server did not make the cursor for this list.
 pub(crate) fn decode(cursor: &str, filter: &OrderFilter) -> Result<PageKey, Problem> {
     let read = || {
         let (position, given) = cursor.split_at_checked(POSITION)?;
@@ -46,7 +47,7 @@ pub(crate) fn encode_story(key: StoryKey, order_id: OrderId) -> String {
     format!("{position}{check}")
 }
 
-/// The position, unless the cursor was made for another order's story, or by somebody else.
+/// The position of a cursor. Fails if this server did not make the cursor for this order's story.
 pub(crate) fn decode_story(cursor: &str, order_id: OrderId) -> Result<StoryKey, Problem> {
     let read = || {
         let (position, given) = cursor.split_at_checked(POSITION + 1)?;
@@ -61,12 +62,12 @@ pub(crate) fn decode_story(cursor: &str, order_id: OrderId) -> Result<StoryKey, 
 fn time_and_id(position: &str) -> Option<(DateTime<Utc>, Uuid)> {
     let (micros, id) = position.split_at_checked(16)?;
     let at = DateTime::from_timestamp_micros(i64::from_str_radix(micros, 16).ok()?)?;
-    // No other time is in a column; who wants to can compute a check.
+    // A column holds no other time, and anybody can compute a valid checksum.
     let at = Some(at).filter(|time| (1970..=9999).contains(&time.year()))?;
     Some((at, Uuid::try_parse(id).ok()?))
 }
 
-/// A position, and all that makes its list the one that it is.
+/// The input of the checksum: a position and the filters of its list.
 fn list(position: &str, filter: &OrderFilter) -> impl fmt::Debug {
     let OrderFilter { status, user_id, external_id, created_after, created_before } = filter;
     let micros = |time: &Option<DateTime<Utc>>| time.map(|time| time.timestamp_micros());
@@ -86,8 +87,7 @@ fn check(of: &impl fmt::Debug) -> String {
 }
 
 fn wrong_cursor() -> Problem {
-    let detail = "The parameter `cursor` must be taken as it is from the page before, with the same filters.";
-    Problem::new(Kind::InvalidCursor, detail)
+    Problem::plain(Kind::InvalidCursor)
 }
 
 #[cfg(test)]

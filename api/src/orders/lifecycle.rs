@@ -9,20 +9,21 @@ use uuid::Uuid;
 
 use super::view::FullOrder;
 use crate::app::App;
-use crate::edge::{Body, Shape, log_action};
+use crate::edge::{Action, Body, Shape, log_action};
 use crate::problems::{Kind, Problem};
 use crate::wire::fields::Fields;
 use crate::wire::json::Json;
 use crate::wire::tags::Tag;
 
-/// What people decide about an order.
+/// The operations by which people change an order.
 pub(crate) struct LifecycleApi;
 
 #[OpenApi]
 impl LifecycleApi {
     /// Cancel an order
     ///
-    /// Only while it is PENDING; canceling it again changes nothing. Otherwise 409, with its status in `order_status`.
+    /// Only a PENDING order can be canceled; canceling it again changes nothing. An order in any other status is
+    /// answered with 409, and `order_status` has its status.
     #[oai(path = "/orders/:order_id/cancel", method = "post", operation_id = "cancel_order", tag = "Tag::Orders")]
     async fn cancel_order(
         &self,
@@ -35,7 +36,7 @@ impl LifecycleApi {
         let change = app
             .ask(async move |store| {
                 let change = store.cancel(order_id).await;
-                log_action("cancel", Some(order_id), &client, change.as_ref().map(outcome));
+                log_action(Action::Cancel(order_id), &client, change.as_ref().map(outcome));
                 change
             })
             .await?;
@@ -44,9 +45,10 @@ impl LifecycleApi {
 
     /// Retry a failed order
     ///
-    /// FAILED becomes PENDING, due at once, with all its attempts anew. Otherwise 409, with its status in
-    /// `order_status`. An order is poison when three workers were lost while they worked on it, as its `last_error` tells: it
-    /// needs `{"force": true}`, since it may kill three more.
+    /// A FAILED order becomes PENDING again: it is due at once, and all its attempts are restored. An order in any
+    /// other status is answered with 409, and `order_status` has its status. An order is poison if three workers were
+    /// lost while they worked on it; its `last_error` says so. To retry it, send `{"force": true}`: it may cost three
+    /// more workers.
     #[oai(path = "/orders/:order_id/retry", method = "post", operation_id = "retry_order", tag = "Tag::Orders")]
     async fn retry_order(
         &self,
@@ -61,7 +63,7 @@ impl LifecycleApi {
         let change = app
             .ask(async move |store| {
                 let change = store.retry(order_id, force).await;
-                log_action("retry", Some(order_id), &client, change.as_ref().map(outcome));
+                log_action(Action::Retry(order_id), &client, change.as_ref().map(outcome));
                 if matches!(change, Ok(Change::Made(_))) {
                     wakeup.notify();
                 }
@@ -72,10 +74,10 @@ impl LifecycleApi {
     }
 }
 
-/// How an order is to be retried.
+/// How to retry an order.
 #[derive(Object)]
 struct RetryOrder {
-    /// Whether to retry it though it is poison; false where it is missing or null.
+    /// Whether to retry the order even if it is poison; false if missing or null.
     force: Option<bool>,
 }
 
@@ -92,7 +94,7 @@ impl Shape for RetryOrder {
     }
 }
 
-/// What the log says of a change.
+/// The outcome of a change, for the log.
 fn outcome(change: &Change) -> String {
     match change {
         Change::Made(order) => format!("the order is {}", order.status),
@@ -102,15 +104,15 @@ fn outcome(change: &Change) -> String {
     }
 }
 
-/// The order as it was to be, or the problem; `rule` says what the change needs.
+/// The changed order, or the problem. `rule` says which status the change needs.
 fn changed(change: Change, rule: &str) -> Result<Json<FullOrder>, Problem> {
     match change {
         Change::Made(order) => Ok(Json::new(&order.into())),
         Change::NotFound => Err(Problem::no_such_order()),
         Change::Poison(order) => {
             let detail = format!(
-                "This order is poison: {} workers were lost while they worked on it. Send {{\"force\": true}} to retry it all \
-                 the same.",
+                "This order is poison: {} workers were lost while they worked on it. Send {{\"force\": true}} to retry \
+                 it anyway.",
                 order.rescues
             );
             Err(Problem::new(Kind::OrderIsPoison, detail).with_order_status(order.status))

@@ -19,11 +19,13 @@ use crate::wire::json::{Json, names};
 use crate::wire::tags::Tag;
 use crate::wire::time::Time;
 
-/// Orders of a page where the caller does not say: of the brief's list, and of the other.
+/// Default `limit` of the list by status.
 const STATUS_LIMIT_DEFAULT: u16 = 100;
+
+/// Default `limit` of the list of orders.
 const LIMIT_DEFAULT: u16 = 50;
 
-/// Reading orders.
+/// The operations that read orders.
 pub(crate) struct ListApi;
 
 #[derive(ApiResponse)]
@@ -32,7 +34,7 @@ enum StatusListAnswer {
     #[oai(status = 200)]
     Orders(
         Json<Vec<ListedOrder>>,
-        /// The next page: `<…>; rel="next"` (RFC 8288). Absent on the last page.
+        /// A link to the next page: `<…>; rel="next"` (RFC 8288). Absent on the last page.
         #[oai(header = "Link")]
         Option<String>,
     ),
@@ -44,14 +46,14 @@ enum Found {
     #[oai(status = 200)]
     Order(
         Json<FullOrder>,
-        /// Changes with the order (RFC 9110, section 8.8.3).
+        /// A tag that changes with the order (RFC 9110, section 8.8.3).
         #[oai(header = "ETag")]
         String,
     ),
-    /// The order is still as `If-None-Match` says.
+    /// The order still has the `ETag` that `If-None-Match` names.
     #[oai(status = 304)]
     Unchanged(
-        /// That of the request.
+        /// The order's current tag.
         #[oai(header = "ETag")]
         String,
     ),
@@ -61,8 +63,8 @@ enum Found {
 impl ListApi {
     /// List the orders in a status
     ///
-    /// The newest first, a page at a time: follow the link in the header `Link` until there is none. A page of large orders is
-    /// shorter than its limit. `GET /orders` can do more.
+    /// Lists the newest orders first, a page at a time: follow the link in the header `Link` until there is none. A
+    /// page of large orders may be shorter than its limit. `GET /orders` can do more.
     #[oai(
         path = "/order/status/:status_name",
         method = "get",
@@ -73,10 +75,10 @@ impl ListApi {
         &self,
         /// PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
         status_name: Path<String>,
-        /// Orders of a page at most: 1 to 1000.
+        /// Maximum number of orders on a page, from 1 to 1000.
         #[oai(default = "status_limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
-        /// Where the page begins: taken from the link to it.
+        /// Where the page begins: part of the link in `Link`.
         cursor: Query<Option<String>>,
         limits: Data<&Limits>,
         app: Data<&Arc<App>>,
@@ -96,33 +98,33 @@ impl ListApi {
 
     /// List orders
     ///
-    /// The newest first, a page at a time: follow `next_cursor`, with the same filters, until it is null. Orders that are
-    /// placed meanwhile neither repeat nor hide others. Each page costs the same, wherever it is; therefore a page can come
-    /// back short, or empty, while `next_cursor` leads on: where the orders are large (a page ends near 1 MiB), where a status
-    /// and a user are asked for together, and where thousands of PENDING orders are listed.
+    /// Lists the newest orders first, a page at a time: follow `next_cursor`, with the same filters, until it is null.
+    /// Orders that are placed in the meantime neither repeat nor hide others. Every page costs the same, wherever it is
+    /// in the list. So a page can be short, or even empty, although `next_cursor` leads on: if the orders are large (a
+    /// page ends near 1 MiB), if you filter by status and user together, or if thousands of PENDING orders are listed.
     ///
-    /// An order appears when its commit is done, up to some seconds later than its `created_at` says: who asks again and again
-    /// with `created_after` lets the times overlap.
+    /// An order appears once it is committed, up to a few seconds later than its `created_at`. If you poll with
+    /// `created_after`, let the time ranges overlap.
     #[oai(path = "/orders", method = "get", operation_id = "list_orders", tag = "Tag::Orders")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the operation")]
     async fn list_orders(
         &self,
-        /// Only the orders in this status: PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
+        /// Only orders in this status: PENDING, PROCESSING, COMPLETED, FAILED or CANCELED, in any letter case.
         status: Query<Option<String>>,
         /// Only this user's orders.
         #[oai(validator(minimum(value = "1")))]
         user_id: Query<Option<i64>>,
-        /// Only the order with the caller's own number.
+        /// Only the order with this external id.
         #[oai(validator(min_length = 1, max_length = 64))]
         external_id: Query<Option<String>>,
-        /// Only orders placed later than this (RFC 3339).
+        /// Only orders placed after this time (RFC 3339).
         created_after: Query<Option<Time>>,
-        /// Only orders placed earlier than this (RFC 3339).
+        /// Only orders placed before this time (RFC 3339).
         created_before: Query<Option<Time>>,
-        /// Orders of a page at most: 1 to 200.
+        /// Maximum number of orders on a page, from 1 to 200.
         #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u16>,
-        /// Where the page begins: `next_cursor` of the page before.
+        /// Where the page begins: the `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
         limits: Data<&Limits>,
         app: Data<&Arc<App>>,
@@ -148,15 +150,15 @@ impl ListApi {
 
     /// Read an order
     ///
-    /// With `wait`, the answer comes when the order has reached an end (COMPLETED, FAILED or CANCELED) or the time is up,
-    /// whichever is first; it shows the order as it is then. A wait ends early when the caller closes its side of the
-    /// connection, or pipelines more than a few requests behind it.
+    /// With `wait`, the server answers as soon as the order is COMPLETED, FAILED or CANCELED, or when the time is up;
+    /// the answer shows the order as it is then. The wait ends early if the client closes its side of the connection,
+    /// or pipelines more than a few requests.
     #[oai(path = "/orders/:order_id", method = "get", operation_id = "get_order", tag = "Tag::Orders")]
     async fn get_order(
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
-        /// Seconds to wait for an end at most: 0 to 60.
+        /// Maximum seconds to wait until the order is COMPLETED, FAILED or CANCELED, from 0 to 60.
         #[oai(default, validator(minimum(value = "0"), maximum(value = "60")))]
         wait: Query<u8>,
         headers: &HeaderMap,
@@ -167,7 +169,7 @@ impl ListApi {
         let order_id = OrderId::from(order_id.0);
         let mut order = read(&app, order_id).await?;
         if wait.0 > 0 && !order.status.is_end() {
-            // Thousands may wait, and none needs to hold what it will read anew.
+            // Thousands may wait, and each will read its order again anyway.
             drop(order);
             let limit = Duration::from_secs(wait.0.into());
             let waiter = app.waiters.enter(order_id).ok_or_else(too_many_wait)?;
@@ -199,7 +201,7 @@ fn limit_default() -> u16 {
     LIMIT_DEFAULT
 }
 
-/// The status of this name in any letter case, wherever a request names one; `what` says where.
+/// The status with this name, in any letter case. `what` says where the request names it.
 fn status_named(name: &str, what: &str) -> Result<OrderStatus, Problem> {
     name.parse().map_err(|error| bad_request(what, error))
 }
@@ -209,5 +211,5 @@ fn bad_request(what: &str, why: impl std::fmt::Display) -> Problem {
 }
 
 fn too_many_wait() -> Problem {
-    Problem::overloaded("Too many requests are waiting for the end of an order. Ask without `wait`, or try again.")
+    Problem::overloaded("Too many requests are waiting for orders to end. Ask without `wait`, or try again.")
 }

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use orders_shared::domain::{
-    Amount, AmountError, Currency, ExternalId, ItemIds, ItemIdsError, Metadata, MetadataError, NewOrder, OrderId,
-    UserId,
+    Amount, AmountError, Currency, ExternalId, ItemIds, ItemIdsError, Metadata, MetadataError, NewOrder, OneOrMore,
+    OrderId, UserId,
 };
 use poem_openapi::Object;
 use serde_json::value::RawValue;
@@ -11,31 +11,31 @@ use serde_json::value::RawValue;
 use crate::edge::Shape;
 use crate::wire::amount::AmountNumber;
 use crate::wire::fields::{Entries, Fields, Pointer};
-use crate::wire::time::{NotATime, Time};
+use crate::wire::time::{Time, TimeError};
 
-/// Orders that one batch creates at most.
+/// Maximum number of orders in a batch.
 pub(crate) const BATCH_MAX: usize = 500;
 
-/// An order to create, as the first release of this API had it.
+/// An order to create, in the form of the first release.
 #[derive(Object)]
 pub(crate) struct CreateOrder {
-    /// Who places the order.
+    /// The user who places the order.
     #[oai(validator(minimum(value = "1")))]
     user_id: i64,
-    /// What is ordered, in any order; a number may stand several times.
+    /// The ordered items, in any sequence; an item may appear several times.
     #[oai(validator(min_items = 1, max_items = 1000))]
     item_ids: Vec<i64>,
-    /// What it costs.
+    /// The price of the order.
     total_amount: AmountNumber,
-    /// When a worker may process the order at the earliest (RFC 3339, from 1970 to 9999, no leap second); at once where it is
-    /// missing or null.
+    /// The earliest time at which a worker may process the order (RFC 3339, from 1970 to 9999, no leap second). If it
+    /// is missing or null, the order is due at once.
     process_after: Option<DateTime<Utc>>,
 }
 
 impl Shape for CreateOrder {
     type Meaning = NewOrder;
 
-    /// The largest order takes some 21 kB.
+    /// The largest order takes about 21 kB.
     const BYTES_MAX: usize = 64 << 10;
 
     fn read(fields: &mut Fields<'_>) -> Option<NewOrder> {
@@ -43,7 +43,7 @@ impl Shape for CreateOrder {
     }
 }
 
-/// An order without labels, its amount in `currency`.
+/// Reads the fields that every order has; the amount is in `currency`.
 fn read_order(fields: &mut Fields<'_>, currency: Option<Currency>) -> Option<NewOrder> {
     let user_id = fields.required("user_id", read_user_id);
     let item_ids = fields.required("item_ids", read_item_ids);
@@ -74,33 +74,33 @@ fn read_order(fields: &mut Fields<'_>, currency: Option<Currency>) -> Option<New
 #[derive(Object)]
 #[oai(rename = "OrderRequest")]
 pub(crate) struct NewOrderBody {
-    /// Who places the order.
+    /// The user who places the order.
     #[oai(validator(minimum(value = "1")))]
     user_id: i64,
-    /// What is ordered, in any order; a number may stand several times.
+    /// The ordered items, in any sequence; an item may appear several times.
     #[oai(validator(min_items = 1, max_items = 1000))]
     item_ids: Vec<i64>,
-    /// What it costs. With a currency it has at most the decimals of that currency: none in JPY, two in EUR.
+    /// The price of the order. With a currency it has at most that currency's decimals: none in JPY, two in EUR.
     total_amount: AmountNumber,
-    /// In which currency: a code of ISO 4217.
+    /// The currency of the price: an ISO 4217 code.
     #[oai(validator(pattern = "^[A-Z]{3}$"))]
     currency: Option<String>,
-    /// The caller's own number of the order, which no second order can ever have.
+    /// The client's own id of the order. No second order can ever have the same.
     #[oai(validator(min_length = 1, max_length = 64))]
     external_id: Option<String>,
-    /// The caller's own notes: at most 50 entries, keys of 1 to 40 characters, values of at most 500, and 16,384 bytes in all,
-    /// as JSON without spaces, in UTF-8.
+    /// The client's own notes: at most 50 entries, with keys of 1 to 40 characters and values of at most 500, and at
+    /// most 16,384 bytes in all (as JSON without spaces, in UTF-8).
     metadata: Option<HashMap<String, String>>,
-    /// When a worker may process the order at the earliest, such as 2030-01-31T08:00:00Z (RFC 3339, from 1970 to 9999, no leap
-    /// second); at once where it is missing or null.
+    /// The earliest time at which a worker may process the order, such as 2030-01-31T08:00:00Z (RFC 3339, from 1970 to
+    /// 9999, no leap second). If it is missing or null, the order is due at once.
     process_after: Option<DateTime<Utc>>,
 }
 
 impl Shape for NewOrderBody {
     type Meaning = NewOrder;
 
-    /// The largest order takes some 120 kB, where each character of its metadata is escaped. What is larger for the sake of its
-    /// metadata is told so, up to the longest entries, all escaped.
+    /// The largest order takes about 120 kB, if every character of its metadata is escaped. The rest is room to read
+    /// metadata that is too large, with all entries at their longest and escaped, so that the answer names that fault.
     const BYTES_MAX: usize = 512 << 10;
 
     fn read(fields: &mut Fields<'_>) -> Option<NewOrder> {
@@ -112,7 +112,7 @@ impl Shape for NewOrderBody {
     }
 }
 
-/// Orders to create together: all of them or none.
+/// Orders to place together: all of them or none.
 #[derive(Object)]
 #[oai(rename = "OrderBatchRequest")]
 pub(crate) struct BatchBody {
@@ -122,17 +122,17 @@ pub(crate) struct BatchBody {
 }
 
 impl Shape for BatchBody {
-    type Meaning = Vec<NewOrder>;
+    type Meaning = OneOrMore<NewOrder>;
 
-    /// Room for 8 kB an order; with larger ones a batch has fewer.
+    /// Room for 500 orders of 8 kB; a batch of larger orders must have fewer.
     const BYTES_MAX: usize = 4 << 20;
 
-    fn read(fields: &mut Fields<'_>) -> Option<Vec<NewOrder>> {
+    fn read(fields: &mut Fields<'_>) -> Option<OneOrMore<NewOrder>> {
         fields.required("orders", read_orders)
     }
 }
 
-fn read_orders(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue) -> Option<Vec<NewOrder>> {
+fn read_orders(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue) -> Option<OneOrMore<NewOrder>> {
     let Ok(Entries(entries)) = serde_json::from_str::<Entries<'_, BATCH_MAX>>(value.get()) else {
         fields.fault(pointer, "not_an_array", "must be an array of orders");
         return None;
@@ -151,12 +151,12 @@ fn read_orders(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue) 
         if let Some(external_id) = order.as_ref().and_then(|order| order.external_id.as_ref())
             && let Some(first) = first_with.insert(external_id.as_str().to_owned(), index)
         {
-            let detail = format!("is that of {} too", Pointer::Entry(&pointer, first));
+            let detail = format!("is also the external id of {}", Pointer::Entry(&pointer, first));
             fields.fault(Pointer::Member(&order_pointer, "external_id"), "duplicate", detail);
         }
         orders.extend(order);
     }
-    Some(orders)
+    OneOrMore::of(orders)
 }
 
 fn read_user_id(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue) -> Option<UserId> {
@@ -213,7 +213,7 @@ fn read_metadata(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue
             let Some(value) = pairs.text(pointer, value) else { continue };
             match metadata.insert(key.to_string(), value) {
                 Ok(()) => {}
-                // It is the fault of all of them, and said once.
+                // All entries together are too large: that is one fault, not one for each entry.
                 Err(error @ MetadataError::TooLarge) => {
                     pairs.fault(object, error.code(), error);
                     break;
@@ -227,5 +227,5 @@ fn read_metadata(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue
 
 fn read_time(fields: &mut Fields<'_>, pointer: Pointer<'_>, value: &RawValue) -> Option<DateTime<Utc>> {
     let text: String = serde_json::from_str(value.get()).unwrap_or_default();
-    text.parse().map(|Time(time)| time).map_err(|error: NotATime| fields.fault(pointer, error.code, error)).ok()
+    text.parse().map(|Time(time)| time).map_err(|error: TimeError| fields.fault(pointer, error.code(), error)).ok()
 }

@@ -18,28 +18,28 @@ use crate::wire::status::Status;
 use crate::wire::tags::Tag;
 use crate::wire::worker::WorkerState;
 
-/// Events of a page where the caller does not say: more than nearly every order has.
+/// Default `limit` of events: more than nearly every order has.
 const EVENTS_LIMIT_DEFAULT: u16 = 100;
 
-/// What happened to an order, and what stands in its way.
+/// The operations that tell what happened to an order and why it is not done yet.
 pub(crate) struct StoryApi;
 
 #[OpenApi]
 impl StoryApi {
     /// Read an order's story
     ///
-    /// Everything that happened to it, oldest first: placed, claimed, each attempt that failed, each rescue, what people did, its
-    /// end. A page at a time: follow `next_cursor` until it is null. Each event comes once; a page of long errors is shorter
-    /// than its limit.
+    /// Lists everything that happened to the order, oldest first: when it was placed and claimed, each failed attempt,
+    /// each rescue, what people did, and how it ended. Follow `next_cursor` until it is null. Each event appears once.
+    /// A page with long errors may be shorter than its limit.
     #[oai(path = "/orders/:order_id/events", method = "get", operation_id = "list_order_events", tag = "Tag::Orders")]
     async fn list_order_events(
         &self,
         /// The order's id.
         order_id: Path<Uuid>,
-        /// Events of a page at most: 1 to 1000.
+        /// Maximum number of events on a page, from 1 to 1000.
         #[oai(default = "events_limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<u16>,
-        /// Where the page begins: `next_cursor` of the page before.
+        /// Where the page begins: the `next_cursor` of the previous page.
         cursor: Query<Option<String>>,
         limits: Data<&Limits>,
         app: Data<&Arc<App>>,
@@ -53,6 +53,8 @@ impl StoryApi {
     }
 
     /// Explain why an order is not done yet
+    ///
+    /// Names the first obstacle in its way, as a code and as a sentence, with the facts behind it.
     #[oai(path = "/orders/:order_id/why", method = "get", operation_id = "explain_order", tag = "Tag::Orders")]
     async fn explain_order(
         &self,
@@ -74,28 +76,28 @@ fn events_limit_default() -> u16 {
 /// A page of an order's story.
 #[derive(Object, Serialize)]
 pub struct Story {
-    /// What happened to it, oldest first.
+    /// The events, oldest first.
     pub events: Vec<OrderEvent>,
-    /// The next page's `cursor`; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
 /// Something that happened to an order.
 #[derive(Object, Serialize)]
 pub struct OrderEvent {
-    /// When.
+    /// When it happened.
     at: DateTime<Utc>,
-    /// What.
+    /// What happened.
     event: What,
-    /// The attempt that began or ended; null for what people did.
+    /// The attempt that began or ended; null if the event is not part of an attempt.
     attempt: Option<u16>,
-    /// The worker that made the attempt.
+    /// The worker that made the attempt; null if the event is not part of an attempt.
     worker_id: Option<Uuid>,
-    /// How long the attempt took, in milliseconds, where it ended.
+    /// How long the attempt took, in milliseconds; null unless it ended.
     duration_ms: Option<f64>,
-    /// What went wrong.
+    /// What went wrong; null if nothing did.
     error: Option<String>,
-    /// When the order may be claimed again, where it may.
+    /// When the order may be claimed again; null if the event does not set a time.
     available_at: Option<DateTime<Utc>>,
 }
 
@@ -104,23 +106,23 @@ pub struct OrderEvent {
 #[oai(rename_all = "snake_case", rename = "OrderEventKind", remote = "EventKind")]
 #[serde(rename_all = "snake_case")]
 enum What {
-    /// It was placed.
+    /// The order was placed.
     Placed,
     /// A worker claimed it.
     Claimed,
-    /// An attempt failed; another follows.
+    /// An attempt failed; another will follow.
     AttemptFailed,
     /// It failed for good.
     Failed,
-    /// A worker that stopped handed it back.
+    /// A worker that was stopping handed it back.
     Released,
     /// It was taken back from a dead worker.
     Rescued,
-    /// Somebody gave it all its attempts anew.
+    /// A person retried it: all its attempts were restored.
     Retried,
-    /// Somebody took it back.
+    /// A person canceled it.
     Canceled,
-    /// It was done.
+    /// It was completed.
     Completed,
 }
 
@@ -138,7 +140,7 @@ impl From<Event> for OrderEvent {
     }
 }
 
-/// Milliseconds of whole microseconds, with no noise behind them.
+/// Milliseconds, cut to whole microseconds so that no noise follows.
 #[expect(clippy::cast_precision_loss, reason = "no attempt lasts for centuries")]
 fn millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1_000.0
@@ -147,29 +149,29 @@ fn millis(duration: Duration) -> f64 {
 /// Why an order is not done yet.
 #[derive(Object, Serialize)]
 pub struct Explanation {
-    /// The order.
+    /// The order's id.
     order_id: Uuid,
-    /// Where it stands.
+    /// The order's status.
     status: Status,
-    /// The reason for programs.
+    /// The reason, for programs.
     code: Code,
-    /// The reason for people, in one sentence.
+    /// The reason, for people.
     reason: String,
-    /// When a worker may claim it; null unless it is PENDING.
+    /// When a worker may claim the order; null unless it is PENDING.
     available_at: Option<DateTime<Utc>>,
-    /// Since when the queue is paused; null when it is not.
+    /// When the queue was paused; null if it is not.
     paused_at: Option<DateTime<Utc>>,
-    /// Due orders that come before it, counted up to 10,000; null unless it is due itself.
+    /// Due orders that come before this one, counted up to 10,000; null unless this one is due.
     ahead: Option<u64>,
-    /// Workers that are alive.
+    /// Number of live workers.
     live_workers: u64,
-    /// The worker that holds it, if one does.
+    /// The live worker that works on the order; null if there is none.
     claimed_by: Option<WorkerState>,
-    /// Since when; null when none does.
+    /// When the order was claimed; null unless it is PROCESSING.
     claimed_at: Option<DateTime<Utc>>,
-    /// The attempt under way while it is PROCESSING, otherwise the attempts used.
+    /// While the order is PROCESSING, the number of the current attempt; otherwise the number of attempts made.
     attempt: u16,
-    /// Why the last attempt that failed did so; null where none did.
+    /// The error of the last failed attempt; null if there is none, or if a person has retried the order since.
     last_error: Option<String>,
 }
 
@@ -178,34 +180,34 @@ pub struct Explanation {
 #[oai(rename_all = "snake_case", rename = "WhyCode", remote = "Why")]
 #[serde(rename_all = "snake_case")]
 enum Code {
-    /// It is done.
+    /// The order is done.
     Completed,
-    /// It was taken back.
+    /// It was canceled.
     Canceled,
-    /// It is out of attempts, or cannot succeed.
+    /// It is out of attempts, or can never succeed.
     Failed,
-    /// A worker is at it.
+    /// A worker is working on it.
     Claimed,
-    /// Its worker died; it is about to be rescued.
+    /// Its worker died; it will be rescued.
     WorkerDied,
     /// It is not due yet.
     Scheduled,
-    /// The database's clock went back behind the time at which it was due; a worker takes it all the same.
+    /// The database's clock went back to before the order's due time; a worker takes the order anyway.
     ClockWentBack,
-    /// An attempt failed, and the next one waits.
+    /// An attempt failed, and the next one is not due yet.
     WaitsForRetry,
-    /// No order is claimed now.
+    /// The queue is paused.
     QueuePaused,
-    /// It is due, and no worker is alive.
+    /// It is due, but no worker is alive.
     NoLiveWorker,
-    /// Others are due for longer.
+    /// Other orders have been due for longer.
     OthersAhead,
-    /// It is the next.
+    /// It is next.
     Next,
 }
 
 impl Explanation {
-    /// Explains where an order stands in this situation.
+    /// Explains why the order is not done yet in this situation.
     #[must_use]
     pub fn new(order: Order, situation: Situation) -> Self {
         let why = Why::of(&order, &situation);

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use orders_shared::domain::{self, Order, OrderId, WorkerId};
+use orders_shared::domain::{self, Order, WorkerId};
 use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
@@ -12,15 +12,15 @@ use crate::wire::status::Status;
 /// An order in a list.
 #[derive(Object, Serialize)]
 pub struct ListedOrder {
-    /// Its id.
+    /// The order's id.
     order_id: Uuid,
-    /// Who placed it.
+    /// The user who placed it.
     user_id: i64,
-    /// What was ordered: a JSON array, as a string.
+    /// The ordered items: a JSON array, as a string.
     items_id: String,
-    /// What it costs.
+    /// The price of the order.
     total_amount: AmountNumber,
-    /// Where it stands.
+    /// The order's status.
     status: Status,
     /// When it was placed.
     created_at: DateTime<Utc>,
@@ -42,41 +42,41 @@ impl From<domain::ListedOrder> for ListedOrder {
     }
 }
 
-/// An order, whole.
+/// An order with everything that is known about it.
 #[derive(Object, Serialize)]
 #[oai(rename = "Order")]
 pub struct FullOrder {
-    /// Its id.
+    /// The order's id.
     order_id: Uuid,
-    /// Who placed it.
+    /// The user who placed it.
     user_id: i64,
-    /// What was ordered.
+    /// The ordered items.
     item_ids: Vec<i64>,
-    /// What it costs.
+    /// The price of the order.
     total_amount: AmountNumber,
-    /// In which currency (ISO 4217); null where the caller did not say.
+    /// The currency of the price (ISO 4217); null if the client named none.
     currency: Option<String>,
-    /// The caller's own number of it; null where there is none.
+    /// The client's own id of the order; null if it gave none.
     external_id: Option<String>,
-    /// The caller's own notes.
+    /// The client's own notes.
     metadata: BTreeMap<String, String>,
-    /// When its client wants it processed at the earliest; null means at once.
+    /// The earliest time at which the client wants it processed; null means at once.
     process_after: Option<DateTime<Utc>>,
-    /// Where it stands.
+    /// The order's status.
     status: Status,
-    /// The attempt under way while it is PROCESSING, otherwise the attempts used.
+    /// While the order is PROCESSING, the number of the current attempt; otherwise the number of attempts made.
     attempt: u16,
-    /// How often it was taken back from a dead worker.
+    /// How often the order was taken back from a dead worker.
     rescues: u8,
-    /// When a worker may claim it; null unless it is PENDING.
+    /// When a worker may claim the order; null unless it is PENDING.
     available_at: Option<DateTime<Utc>>,
-    /// Why the last attempt that failed did so; null where none did, and once the order is retried by a person.
+    /// The error of the last failed attempt; null if there is none, or if a person has retried the order since.
     last_error: Option<String>,
-    /// When it was last claimed; null before.
+    /// When it was last claimed; null if it never was.
     claimed_at: Option<DateTime<Utc>>,
-    /// The worker that claimed it last; null before.
+    /// The worker that claimed it last; null if none did.
     worker_id: Option<Uuid>,
-    /// When it was completed; null before.
+    /// When it was completed; null if it is not.
     completed_at: Option<DateTime<Utc>>,
     /// When it was placed.
     created_at: DateTime<Utc>,
@@ -112,16 +112,16 @@ impl From<Order> for FullOrder {
 /// A page of orders.
 #[derive(Object, Serialize)]
 pub struct OrderPage {
-    /// The orders, newest first: `limit` of them at most, and fewer where they are large, while a next page follows.
+    /// The orders, newest first: at most `limit`. A page can have fewer although another page follows.
     pub orders: Vec<FullOrder>,
-    /// The next page's `cursor`; null on the last one.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// The orders of a batch.
+/// The orders that a batch placed.
 #[derive(Object, Serialize)]
 pub struct BatchCreated {
-    /// The orders, in the order of the request.
+    /// The orders, in the sequence of the request.
     pub orders: Vec<FullOrder>,
 }
 
@@ -130,21 +130,19 @@ pub struct BatchCreated {
 pub struct OrderCreated {
     /// Always 201.
     status: u16,
-    /// The order.
+    /// The new order.
     data: CreatedOrder,
 }
 
 /// A new order.
 #[derive(Object, Serialize)]
 struct CreatedOrder {
-    /// Its id, from now on.
+    /// The order's id.
     order_id: Uuid,
 }
 
-impl OrderCreated {
-    /// Names the order.
-    #[must_use]
-    pub fn new(order_id: OrderId) -> Self {
-        Self { status: 201, data: CreatedOrder { order_id: order_id.uuid() } }
+impl From<&Order> for OrderCreated {
+    fn from(order: &Order) -> Self {
+        Self { status: 201, data: CreatedOrder { order_id: order.order_id.uuid() } }
     }
 }

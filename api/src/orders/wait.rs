@@ -7,19 +7,19 @@ use orders_shared::store::Store;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// How often the orders that are waited for are looked at, all by one query. More often would load the database for little,
-/// less often would keep callers waiting for what has happened.
+/// How often the awaited orders are checked, all by one query. More often would load the database for little gain; less
+/// often would keep callers waiting although their orders have ended.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// How long it rests when the database is away: what waits is told late rather than the log every time.
+/// Pause after a failed check. Shorter would fill the log while the database is away.
 const AWAY_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Of the connections, one in so many may wait at one time, so that those who wait, each for up to a minute, leave room for
-/// all others, and each look asks about a bounded list. Fewer would turn usual clients away.
+/// One in this many connections may wait at a time. Waits take up to a minute each, so they must leave room for other
+/// requests, and each check must ask about a bounded number of orders. Fewer waits would turn ordinary clients away.
 const WAITERS_ONE_IN: usize = 4;
 
-/// Tells callers when their orders reach an end. However many wait, one query at a time serves them, and none holds a
-/// connection to the database.
+/// Tells callers when their orders end. One query at a time serves all who wait, and none of them holds a connection to
+/// the database.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OrderWaiters(Arc<Inner>);
 
@@ -31,14 +31,14 @@ struct Inner {
     stop: CancellationToken,
 }
 
-/// Who waits: an order, and the number of one caller.
 #[derive(Debug, Default)]
 struct Waiting {
+    /// By order and the number of the waiting caller.
     waiters: BTreeMap<(OrderId, u64), oneshot::Sender<()>>,
     last: u64,
 }
 
-/// One caller that waits for an order's end; it leaves when this is dropped.
+/// One caller that waits for an order to end. Dropping it makes room for another.
 pub(crate) struct Waiter {
     all: OrderWaiters,
     key: (OrderId, u64),
@@ -46,12 +46,12 @@ pub(crate) struct Waiter {
 }
 
 impl OrderWaiters {
-    /// For a process with so many connections at most. Waits are cut short by `stop`.
+    /// For a process with room for so many connections. `stop` cuts waits short.
     pub(crate) fn new(connections: usize, stop: CancellationToken) -> Self {
         Self(Arc::new(Inner { waiters_max: connections / WAITERS_ONE_IN, stop, ..Inner::default() }))
     }
 
-    /// Enters a caller that is about to wait for an order's end; `None` when too many do.
+    /// Registers a caller that is about to wait for an order to end; `None` if too many wait already.
     pub(crate) fn enter(&self, order_id: OrderId) -> Option<Waiter> {
         let (tell, told) = oneshot::channel();
         let key = self.waiting(|waiting| {
@@ -67,7 +67,7 @@ impl OrderWaiters {
         Some(Waiter { all: self.clone(), key, told })
     }
 
-    /// Looks at the orders again and again, until `stop`.
+    /// Checks the awaited orders again and again, until `stop`.
     pub(crate) async fn watch(self, store: Store) {
         let watching = async {
             loop {
@@ -83,7 +83,7 @@ impl OrderWaiters {
         self.0.stop.run_until_cancelled(Box::pin(watching)).await.unwrap_or(());
     }
 
-    /// Looks once, and returns when to look again.
+    /// Checks the awaited orders once, and returns the pause before the next check.
     async fn check(&self, store: &Store, awaited: &[OrderId]) -> Duration {
         match store.ended(awaited).await {
             Ok(ended) => {
@@ -91,25 +91,25 @@ impl OrderWaiters {
                 CHECK_EVERY
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "could not see which orders ended");
+                tracing::warn!(error = &error as &dyn std::error::Error, "could not check which orders have ended");
                 AWAY_RETRY_AFTER
             }
         }
     }
 
-    /// Tells those who wait for these orders.
+    /// Ends the waits for these orders.
     fn tell(&self, ended: &[OrderId]) {
         self.waiting(|waiting| {
             for order_id in ended {
                 for (_, waiter) in waiting.waiters.extract_if((*order_id, 0)..=(*order_id, u64::MAX), |_, _| true) {
-                    // It may have gone away.
+                    // The receiver is gone if the caller left.
                     let _ = waiter.send(());
                 }
             }
         });
     }
 
-    /// The orders that somebody waits for, each once.
+    /// The orders that callers wait for, each once.
     fn awaited(&self) -> Vec<OrderId> {
         let mut awaited: Vec<_> =
             self.waiting(|waiting| waiting.waiters.keys().map(|(order_id, _)| *order_id).collect());
@@ -123,7 +123,7 @@ impl OrderWaiters {
 }
 
 impl Waiter {
-    /// Waits until the order has reached an end, for `limit` at most.
+    /// Waits until the order has ended, for `limit` at most.
     pub(crate) async fn wait(mut self, limit: Duration) {
         let told = tokio::time::timeout(limit, &mut self.told);
         let _ = self.all.0.stop.run_until_cancelled(told).await;

@@ -1,6 +1,6 @@
-//! What can go wrong: every kind of problem (RFC 9457), how one is answered, and a page for each.
+//! What can go wrong: every kind of problem (RFC 9457), the answer that it gets, and a page that explains it.
 //!
-//! Invariant: nothing here knows of requests, routes or handlers.
+//! Invariant: nothing here knows requests, routes or handlers.
 
 mod kind;
 mod pages;

@@ -5,7 +5,7 @@ use poem::{Error, Response, Result, Route, get, handler};
 use super::kind::{Facts, Kind};
 use super::problem::Problem;
 
-/// The pages: their list, and one for each kind.
+/// The pages: a list, and one for each kind.
 pub(crate) fn pages() -> Route {
     Route::new().at("/", get(list)).at("/:slug", get(page))
 }
@@ -17,8 +17,8 @@ fn list() -> Response {
         format!("<tr><td>{}</td><td><a href=\"{}\">{title}</a></td></tr>", status.as_u16(), kind.uri())
     };
     let rows = Kind::ALL.iter().copied().map(row).collect::<Vec<_>>().join("\n");
-    let introduction = "<p>Every failure of the API is answered with a problem document (<a \
-                        href=\"https://www.rfc-editor.org/rfc/rfc9457\">RFC 9457</a>), whose <code>type</code> is the \
+    let introduction = "<p>The API answers every failure with a problem document (<a \
+                        href=\"https://www.rfc-editor.org/rfc/rfc9457\">RFC 9457</a>). Its <code>type</code> is the \
                         path of one of these pages.</p>";
     let body = format!("{introduction}\n<table>\n<tr><th>status</th><th>problem</th></tr>\n{rows}\n</table>");
     html("Problems", &body)
@@ -45,7 +45,7 @@ fn page(Path(slug): Path<String>) -> Result<Response> {
     Ok(html(title, &body))
 }
 
-/// An answer of this kind, as it looks on the wire.
+/// An answer of this kind, as it is sent.
 fn example(kind: Kind) -> String {
     let problem = Problem::example_of(kind);
     let body = serde_json::to_string_pretty(&problem).unwrap_or_default();
@@ -63,7 +63,7 @@ fn html(title: &str, body: &str) -> Response {
     Response::builder().status(StatusCode::OK).content_type("text/html; charset=utf-8").body(text)
 }
 
-/// Text as HTML, with what stands between backticks as code.
+/// A text as HTML, with the parts between backticks as code.
 fn with_code(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts.map(|(n, part)| if n % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }).collect()

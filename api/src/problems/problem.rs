@@ -13,7 +13,7 @@ use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::kind::Kind;
+use super::kind::{Facts, Kind};
 use crate::wire::fields::Fault;
 use crate::wire::status::Status;
 
@@ -23,48 +23,72 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Seconds after which a client should try again.
 const PROBLEM_RETRY_AFTER_SECS: u32 = 1;
 
-/// What went wrong, for people and programs (RFC 9457, `application/problem+json`).
-#[derive(Clone, Debug, Object, Serialize)]
-#[oai(rename = "Problem")]
+/// What went wrong (RFC 9457).
+#[derive(Clone, Debug, Serialize)]
+#[serde(into = "ProblemBody")]
 pub struct Problem {
+    kind: Kind,
+    detail: String,
+    request_id: String,
+    errors: Vec<Fault>,
+    order_status: Option<OrderStatus>,
+    order_id: Option<OrderId>,
+    /// For the log alone.
+    cause: Option<String>,
+}
+
+/// What went wrong, for people and programs (RFC 9457, `application/problem+json`).
+#[derive(Object, Serialize)]
+#[oai(rename = "Problem")]
+struct ProblemBody {
     /// The kind of problem: the path of a page that explains it.
     #[oai(rename = "type")]
     #[serde(rename = "type")]
     kind: String,
-    /// The kind of problem in words.
+    /// The kind of problem, in words.
     title: String,
     /// The HTTP status.
     status: u16,
     /// What was wrong with this request, and what to do.
     detail: String,
-    /// The request, as in the header `X-Request-Id`: what to tell those who look into the log.
+    /// The request's id, as in the header `X-Request-Id`: the people who read the log need it.
     request_id: String,
-    /// Every fault of the body.
+    /// The faults of the body.
     #[oai(default, skip_serializing_if_is_empty)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
-    /// The order's status, where that is what stands in the way.
+    /// The order's status, if it does not allow the request.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     order_status: Option<Status>,
-    /// The order that stands in the way, where one does.
+    /// The order that conflicts with the request, if there is one.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     order_id: Option<Uuid>,
-    /// Why, for the log alone.
-    #[oai(skip)]
-    #[serde(skip)]
-    cause: Option<String>,
+}
+
+impl From<Problem> for ProblemBody {
+    fn from(problem: Problem) -> Self {
+        let Problem { kind, detail, request_id, errors, order_status, order_id, cause: _ } = problem;
+        let Facts { title, status, .. } = kind.facts();
+        Self {
+            kind: kind.uri(),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail,
+            request_id,
+            errors,
+            order_status: order_status.map(Status::from),
+            order_id: order_id.map(OrderId::uuid),
+        }
+    }
 }
 
 impl Problem {
-    /// A problem of a kind; `detail` says what was wrong with this request. The edge adds the request's id.
+    /// A problem of this kind. `detail` says what was wrong with this request; the edge adds the request's id.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let facts = kind.facts();
         Self {
-            kind: kind.uri(),
-            title: facts.title.to_owned(),
-            status: facts.status.as_u16(),
+            kind,
             detail: detail.into(),
             request_id: String::new(),
             errors: Vec::new(),
@@ -74,34 +98,34 @@ impl Problem {
         }
     }
 
-    /// A problem of a kind about which there is no more to say than its page's example does.
+    /// A problem of this kind with the detail of its page's example.
     pub(crate) fn plain(kind: Kind) -> Self {
         Self::new(kind, kind.facts().example)
     }
 
-    /// The same problem, caused by an order's status.
+    /// The same problem, caused by this status of an order.
     pub(crate) fn with_order_status(self, status: OrderStatus) -> Self {
-        Self { order_status: Some(status.into()), ..self }
+        Self { order_status: Some(status), ..self }
     }
 
-    /// The same problem, of this request.
+    /// The same problem, for the request with this id.
     pub(crate) fn with_request_id(self, request_id: &str) -> Self {
         Self { request_id: request_id.to_owned(), ..self }
     }
 
-    /// The same problem, caused by an error, which the log shows and the answer does not.
+    /// The same problem, caused by this error. The log shows the error, the answer does not.
     pub(crate) fn because(self, error: &dyn Error) -> Self {
         let mut cause = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            // Writing to a text does not fail.
+            // Writing to a String cannot fail.
             let _ = write!(cause, ": {error}");
             source = error.source();
         }
         Self { cause: Some(cause), ..self }
     }
 
-    /// A body with these faults.
+    /// The problem of a body with these faults.
     pub(crate) fn invalid(errors: Vec<Fault>) -> Self {
         let at = |fault: &Fault| if fault.pointer.is_empty() { "The body" } else { &fault.pointer }.to_owned();
         let first = errors.first().map(|fault| format!("{} {}", at(fault), fault.detail)).unwrap_or_default();
@@ -117,32 +141,32 @@ impl Problem {
         Self::new(Kind::DatabaseAway, "The database is away. Try again.")
     }
 
-    /// Too much at once, in this regard.
+    /// There is too much to do; `detail` says of what.
     pub(crate) fn overloaded(detail: &str) -> Self {
         Self::new(Kind::Overloaded, detail)
     }
 
-    /// A fault of ours; its cause is in the log.
+    /// A fault of this program; the log has its cause.
     pub(crate) fn internal() -> Self {
         Self::plain(Kind::InternalError)
     }
 
-    /// No order has the id in the path.
+    /// No order has the id that the path names.
     pub(crate) fn no_such_order() -> Self {
         Self::plain(Kind::NoSuchOrder)
     }
 
-    /// The order of a body whose external id is at `pointer` cannot have it: this one has.
+    /// The external id at `pointer` of the body belongs to another order.
     pub(crate) fn external_id_taken(pointer: &str, order_id: OrderId) -> Self {
-        let detail = format!("is that of order {order_id}");
+        let detail = format!("is taken by order {order_id}");
         Self {
-            order_id: Some(order_id.uuid()),
+            order_id: Some(order_id),
             errors: vec![Fault::at(pointer, "taken", &detail)],
             ..Self::new(Kind::ExternalIdTaken, format!("{pointer} {detail}. Nothing was placed."))
         }
     }
 
-    /// A problem of this kind, to be shown.
+    /// An example of this kind.
     #[must_use]
     pub fn example_of(kind: Kind) -> Self {
         let id = Uuid::from_u128(0x01a2_08b5_d53e_7085_8349_2369_0485_2fea);
@@ -164,40 +188,40 @@ impl Problem {
 
     /// Whether it is of this kind.
     pub(crate) fn is(&self, kind: Kind) -> bool {
-        self.kind == kind.uri()
+        self.kind == kind
     }
 
-    /// Whether the failure is ours, and not the client's in spite of its number, nor what `/readyz` is asked for.
+    /// Whether the service failed. A transfer coding is the client's fault, and "not ready" is a proper answer of
+    /// `/readyz`.
     pub(crate) fn is_ours(&self) -> bool {
-        self.status >= 500 && self.status != 501 && !self.is(Kind::NotReady)
+        let is_excepted = matches!(self.kind, Kind::UnsupportedTransferCoding | Kind::NotReady);
+        self.status().is_server_error() && !is_excepted
     }
 
-    /// Whether it is a fault of this program, which the log explains.
+    /// Whether it is a fault of this program, whose cause the log must have.
     pub(crate) fn is_broken(&self) -> bool {
-        self.status == 500
+        self.is(Kind::InternalError)
     }
 
-    /// Writes its log line, with the number of failures before it that have none.
+    /// Writes its log line. `unsaid` is the number of earlier failures that got no line.
     pub(crate) fn log(&self, unsaid: Option<NonZero<u64>>) {
-        let Self { kind, detail, .. } = self;
-        let cause = self.cause.as_deref().unwrap_or("none but the detail");
+        let (kind, detail) = (self.kind.uri(), &self.detail);
+        let cause = self.cause.as_deref().unwrap_or("see the detail");
         if self.is_broken() {
             tracing::error!(kind, detail, cause, unsaid, "a request failed");
         } else if self.is_ours() {
             tracing::warn!(kind, detail, cause, unsaid, "a request failed");
         } else {
-            tracing::debug!(kind, detail, "a request was refused");
+            tracing::debug!(kind, detail, "a request was rejected");
         }
     }
 }
 
-/// A call of the store that failed; its cause goes to the log.
+/// The problem of a failed call of the store; the log has its cause.
 impl From<&StoreError> for Problem {
     fn from(error: &StoreError) -> Self {
         let problem = match error.kind() {
-            ErrorKind::Busy if error.had_no_effect() => {
-                Self::overloaded("The database has as much to do as it can bear. Try again.")
-            }
+            ErrorKind::Busy if error.had_no_effect() => Self::overloaded("The database is overloaded. Try again."),
             kind if kind.is_passing() => Self::database_away(),
             _ => Self::internal(),
         };
@@ -221,7 +245,7 @@ impl Error for Problem {}
 
 impl ResponseError for Problem {
     fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        self.kind.facts().status
     }
 
     fn as_response(&self) -> Response {
@@ -240,15 +264,15 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Any failure: which operation answers with which problems the document says by itself (`api/tests/openapi`).
+/// Any failure. The document says by itself which operation answers with which problems (`api/tests/openapi`).
 impl ApiResponse for Problem {
     fn meta() -> MetaResponses {
-        let content = vec![MetaMediaType { content_type: PROBLEM_JSON, schema: Self::schema_ref() }];
+        let content = vec![MetaMediaType { content_type: PROBLEM_JSON, schema: ProblemBody::schema_ref() }];
         let any = MetaResponse { description: "", status: Some(500), status_range: None, content, headers: vec![] };
         MetaResponses { responses: vec![any] }
     }
 
     fn register(registry: &mut Registry) {
-        <Self as Type>::register(registry);
+        ProblemBody::register(registry);
     }
 }

@@ -9,30 +9,38 @@ use uuid::Uuid;
 
 use crate::wire::worker::WorkerState;
 
-/// Whether orders are claimed.
+/// Whether the queue is paused.
 #[derive(Object, Serialize)]
 pub struct PauseState {
-    /// Whether no order is claimed.
-    pub paused: bool,
-    /// Since when; null when the queue is not paused.
-    pub paused_at: Option<DateTime<Utc>>,
+    /// Whether the queue is paused, so that no order is claimed.
+    paused: bool,
+    /// When it was paused; null if it is not.
+    paused_at: Option<DateTime<Utc>>,
 }
 
-/// The queue now.
+impl PauseState {
+    /// Paused at this time, or not paused.
+    #[must_use]
+    pub fn new(paused_at: Option<DateTime<Utc>>) -> Self {
+        Self { paused: paused_at.is_some(), paused_at }
+    }
+}
+
+/// The queue at one moment.
 #[derive(Object, Serialize)]
 #[oai(rename = "Queue")]
 pub struct QueueState {
-    /// Release and revision of the API that answers, as `0.1.0+3f2a9c1d`.
+    /// Version and revision of the API that answers, such as `0.1.0+3f2a9c1d`.
     version: String,
-    /// Whether no order is claimed.
+    /// Whether the queue is paused, so that no order is claimed.
     paused: bool,
-    /// Since when; null when the queue is not paused.
+    /// When it was paused; null if it is not.
     paused_at: Option<DateTime<Utc>>,
-    /// How many orders stand where.
+    /// How many orders are in each status.
     depth: Depth,
-    /// The order that has been due longest; null when none is due.
+    /// The order that has been due for longest; null if none is due.
     oldest_due: Option<OldestDue>,
-    /// Every worker that is alive.
+    /// All live workers.
     workers: Vec<WorkerState>,
 }
 
@@ -41,26 +49,26 @@ pub struct QueueState {
 #[oai(rename_all = "UPPERCASE")]
 #[serde(rename_all = "UPPERCASE")]
 struct Depth {
-    /// Orders that wait.
+    /// Orders that wait for a worker.
     pending: u64,
     /// Orders that a worker has claimed.
     processing: u64,
     /// Orders that are done.
     completed: u64,
-    /// Orders that could not be done.
+    /// Orders that failed for good.
     failed: u64,
-    /// Orders that were taken back.
+    /// Orders that were canceled.
     canceled: u64,
 }
 
-/// The order that has been due longest.
+/// The order that has been due for longest.
 #[derive(Object, Serialize)]
 struct OldestDue {
-    /// Its id.
+    /// The order's id.
     order_id: Uuid,
-    /// Since when it is due.
+    /// When it became due.
     available_at: DateTime<Utc>,
-    /// For how many seconds.
+    /// Seconds since then.
     late_secs: f64,
 }
 

@@ -1,4 +1,4 @@
-//! What is read once for all who ask at the same time.
+//! Reports that one reading answers for all callers who ask at the same time.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,14 +8,22 @@ use orders_shared::coalesced::Coalesced;
 use orders_shared::domain::{OrderCounts, Queue};
 use orders_shared::store::{Store, StoreError};
 
-/// Between two readings of the queue, which everybody may ask for.
+/// Minimum time between two readings of the queue: any caller may ask for one.
 const QUEUE_READINGS_APART: Duration = Duration::from_millis(100);
 
-/// How many orders stand where, all at the same moment.
+/// How many orders are in each status, all at the same moment.
 pub(crate) type Counts = Coalesced<Result<OrderCounts, Arc<StoreError>>>;
 
-/// The queue at one moment, and whether the database takes writes.
-pub(crate) type QueueReports = Coalesced<Result<Arc<(Queue, bool)>, Arc<StoreError>>>;
+/// The state of the queue at one moment.
+pub(crate) type QueueReports = Coalesced<Result<Arc<QueueReport>, Arc<StoreError>>>;
+
+/// The queue at one moment.
+#[derive(Debug)]
+pub(crate) struct QueueReport {
+    pub(crate) queue: Queue,
+    /// Whether the database takes writes.
+    pub(crate) is_writable: bool,
+}
 
 /// Coalesced counts, and the task that reads them.
 pub(crate) fn counts(store: Store) -> (Counts, impl Future<Output = ()>) {
@@ -35,10 +43,10 @@ pub(crate) fn queue(store: Store) -> (QueueReports, impl Future<Output = ()>) {
         async move {
             let report = async {
                 let queue = store.queue().await?;
-                Ok(Arc::new((queue, store.write_obstacle().await?.is_none())))
+                Ok(Arc::new(QueueReport { queue, is_writable: store.write_obstacle().await?.is_none() }))
             };
-            // Here and not by each of those who asked: one reading serves many.
-            let log = |error: &StoreError| tracing::warn!(error = error as &dyn Error, "the queue could not be read");
+            // Logged here, once, rather than by each of the callers that share this reading.
+            let log = |error: &StoreError| tracing::warn!(error = error as &dyn Error, "could not read the queue");
             report.await.inspect_err(log).map_err(Arc::new)
         }
     };

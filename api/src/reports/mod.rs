@@ -1,4 +1,4 @@
-//! Figures over all orders, for people and for Prometheus.
+//! Figures about all orders, for people and for Prometheus.
 
 pub(crate) mod counts;
 pub(crate) mod view;
@@ -17,7 +17,7 @@ use crate::problems::Problem;
 use crate::wire::json::Json;
 use crate::wire::tags::Tag;
 
-/// Figures over all orders.
+/// The operations that report figures about all orders.
 pub(crate) struct ReportApi;
 
 #[derive(ResponseContent)]
@@ -29,14 +29,14 @@ enum ReportContent {
 
 #[derive(ApiResponse)]
 enum Reported {
-    /// The figures, all of one moment.
+    /// The figures, all read at the same moment.
     #[oai(status = 200)]
     Figures(ReportContent),
 }
 
 #[derive(ApiResponse)]
 enum Scraped {
-    /// The figures of the orders and of this process.
+    /// The figures of all orders and of this process.
     #[oai(status = 200, content_type = "text/plain; version=0.0.4; charset=utf-8")]
     Prometheus(PlainText<String>),
 }
@@ -45,7 +45,7 @@ enum Scraped {
 impl ReportApi {
     /// Report on the orders
     ///
-    /// JSON, or Prometheus' text format when the `Accept` header prefers `text/plain`.
+    /// Answers with JSON, or with Prometheus' text format if the `Accept` header prefers `text/plain`.
     #[oai(path = "/metrics", method = "get", operation_id = "report")]
     async fn report(&self, headers: &HeaderMap, app: Data<&Arc<App>>) -> Result<Reported, Problem> {
         if prefers_text(headers) {
@@ -58,7 +58,7 @@ impl ReportApi {
 
     /// Report in Prometheus' text format
     ///
-    /// The figures of the orders and the queue are missing while the database is away; `orders_database_up` says so.
+    /// While the database is away, `orders_database_up` is 0 and the figures of the orders and the queue are missing.
     #[oai(path = "/metrics/prometheus", method = "get", operation_id = "scrape")]
     async fn scrape(&self, app: Data<&Arc<App>>) -> Result<Scraped, Problem> {
         Ok(Scraped::Prometheus(PlainText(prometheus(&app).await?)))
@@ -67,11 +67,10 @@ impl ReportApi {
 
 async fn prometheus(app: &App) -> Result<String, Problem> {
     let report = app.queue.read().await.ok_or_else(Problem::internal)?.ok();
-    let report = report.as_deref().map(|(queue, is_writable)| (queue, *is_writable));
-    app.metrics.text(&app.registry, report).map_err(|error| Problem::internal().because(&error))
+    app.metrics.text(&app.registry, report.as_deref()).map_err(|error| Problem::internal().because(&error))
 }
 
-/// Whether the caller ranks plain text, or Prometheus' OpenMetrics, above JSON.
+/// Whether the caller prefers plain text, or OpenMetrics, to JSON.
 fn prefers_text(headers: &HeaderMap) -> bool {
     let accepted = Preferences::of_media_types(headers);
     let text = accepted.media_type("text/plain").max(accepted.first(&["application/openmetrics-text"]));

@@ -2,33 +2,33 @@ use orders_shared::domain::OrderCounts;
 use poem_openapi::Object;
 use serde::Serialize;
 
-/// The report on the orders. The keys are the old program's, to the letter.
+/// Figures about all orders, with the keys of the first release.
 #[derive(Object, Serialize)]
 pub struct Report {
-    /// The figures, all of one moment.
+    /// The figures, all read at the same moment.
     data: ReportFigures,
 }
 
-/// The figures of the report.
+/// Figures about all orders.
 #[derive(Object, Serialize)]
 struct ReportFigures {
-    /// Orders completed.
+    /// Orders that were completed.
     #[oai(rename = "Total orders processed")]
     #[serde(rename = "Total orders processed")]
     total: u64,
-    /// Orders that wait.
+    /// Orders that wait for a worker.
     #[oai(rename = "Pending orders:")]
     #[serde(rename = "Pending orders:")]
     pending: u64,
-    /// Orders completed.
+    /// Orders that were completed.
     #[oai(rename = "Completed orders:")]
     #[serde(rename = "Completed orders:")]
     completed: u64,
-    /// Orders claimed.
+    /// Orders that a worker has claimed.
     #[oai(rename = "Processing orders:")]
     #[serde(rename = "Processing orders:")]
     processing: u64,
-    /// Mean seconds from creation to completion.
+    /// Mean seconds from placing an order to its completion.
     #[oai(rename = "Average processing time:")]
     #[serde(rename = "Average processing time:")]
     average_secs: f64,

@@ -30,7 +30,7 @@ impl Type for AmountNumber {
         MetaSchemaRef::Inline(Box::new(MetaSchema {
             description: Some("An exact decimal with at most four decimals, never rounded."),
             minimum: Some(0.0),
-            // The float that is nearest to the largest amount is just above it.
+            // The float nearest to the largest amount is slightly above it.
             maximum: Amount::MAX.to_string().parse().ok(),
             exclusive_maximum: Some(true),
             ..MetaSchema::new_with_format("number", "decimal")
@@ -46,14 +46,14 @@ impl Type for AmountNumber {
     }
 }
 
-/// For the document's examples; bodies are written by `Serialize`.
+/// Only for the document's examples: `Serialize` writes the bodies.
 impl ToJSON for AmountNumber {
     fn to_json(&self) -> Option<Value> {
         serde_json::from_str(&self.0.to_string()).ok()
     }
 }
 
-/// Asked for by the derived documentation; bodies are read through [`super::fields::Fields`].
+/// The derived documentation requires it: bodies are read through [`super::fields::Fields`].
 impl ParseFromJSON for AmountNumber {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
         let text = value.unwrap_or_default().to_string();

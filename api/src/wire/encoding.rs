@@ -1,30 +1,32 @@
-/// What is wrong with the encoding of a body that could not be read as JSON, and how to mend it; `None` when it is in UTF-8,
-/// without a byte order mark, as RFC 8259 (section 8.1) asks.
+/// What is wrong with the encoding of a body that could not be read as JSON, and how to fix it; `None` if the body is
+/// UTF-8 without a byte order mark, as RFC 8259 (section 8.1) requires.
 ///
-/// A JSON text begins with two characters of ASCII, so that zeros among the first bytes tell UTF-16 and UTF-32.
+/// A JSON text begins with ASCII characters, so zeros among the first bytes give UTF-16 and UTF-32 away.
 pub(crate) fn wrong_encoding(body: &[u8]) -> Option<String> {
     let encoding = match body {
         [0xef, 0xbb, 0xbf, ..] => {
-            let detail = "The body begins with a byte order mark (the bytes EF BB BF), and JSON must not (RFC 8259, section \
-                          8.1): send it without these three bytes.";
+            let detail = "The body begins with a byte order mark (the bytes EF BB BF), which JSON must not have (RFC \
+                          8259, section 8.1): send it without these three bytes.";
             return Some(detail.to_owned());
         }
-        // Before UTF-16: the mark of UTF-32 begins with that of UTF-16.
+        // Before UTF-16, whose byte order mark is the beginning of UTF-32's.
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, 1..=0xff, ..] | [1..=0xff, 0, 0, 0, ..] => "UTF-32",
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0xff, ..] | [1..=0xff, 0, ..] => "UTF-16",
         _ => return broken(body),
     };
     Some(format!(
-        "The body is in {encoding}, and JSON must be in UTF-8 (RFC 8259, section 8.1): send it in UTF-8, without a byte order \
-         mark."
+        "The body is in {encoding}, but JSON must be in UTF-8 (RFC 8259, section 8.1): send it in UTF-8, without a \
+         byte order mark."
     ))
 }
 
-/// Where the text stops being UTF-8, if it does. Older encodings such as Latin-1 have one byte for a letter beyond ASCII.
+/// Says where the text stops being UTF-8, if it does: older encodings such as Latin-1 have one byte for a letter beyond
+/// ASCII.
 fn broken(body: &[u8]) -> Option<String> {
     let byte = std::str::from_utf8(body).err()?.valid_up_to() + 1;
     Some(format!(
-        "The body is not UTF-8 from byte {byte} on, and JSON must be in UTF-8 (RFC 8259, section 8.1): send it in UTF-8."
+        "The body is not UTF-8 from byte {byte} on, but JSON must be in UTF-8 (RFC 8259, section 8.1): send it in \
+         UTF-8."
     ))
 }
 

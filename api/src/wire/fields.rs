@@ -6,20 +6,21 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-/// Faults that one answer lists at most: enough to mend a body, too few to make the answer a burden.
+/// Maximum number of faults in an answer: enough to fix a body, but too few to make a huge answer.
 const FAULTS_MAX: usize = 50;
 
-/// Bytes of faults after which an answer lists no more: a small answer, which needs no room, whatever the names in it.
+/// Bytes of faults after which an answer lists no more, so that it is small and needs no room, however long the names
+/// in it.
 const FAULTS_BYTES_MAX: usize = 8 << 10;
 
-/// Members of an object that are looked at. No body has so many; one that has more is refused for those that nobody asked
-/// for, and to keep them all would take many times its own bytes.
+/// Members of an object that are read. No valid body has as many, so one that has more is rejected for its unknown
+/// members; keeping them all would take many times the body's own bytes.
 const MEMBERS_MAX: usize = 1_000;
 
-/// Characters of a caller's own text that an answer repeats at most.
+/// Maximum characters of a client's text that an answer repeats.
 const ECHO_MAX: usize = 100;
 
-/// As much of a caller's own text as an answer repeats.
+/// The beginning of a client's text, as far as an answer repeats it.
 pub(crate) fn echo(text: &str) -> String {
     text.chars().take(ECHO_MAX).collect()
 }
@@ -27,22 +28,22 @@ pub(crate) fn echo(text: &str) -> String {
 /// One fault of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Object, Serialize)]
 pub(crate) struct Fault {
-    /// Where in the body (RFC 6901): `/item_ids/1`.
+    /// Where it is in the body, as a JSON Pointer (RFC 6901): `/item_ids/1`.
     pub(crate) pointer: String,
     /// The kind of fault, for programs.
     pub(crate) code: String,
-    /// The kind of fault, for people.
+    /// The fault, for people.
     pub(crate) detail: String,
 }
 
 impl Fault {
-    /// A fault at a JSON Pointer; the empty one is the whole body.
+    /// A fault at a JSON Pointer; the empty pointer means the whole body.
     pub(crate) fn at(pointer: impl fmt::Display, code: &str, detail: impl fmt::Display) -> Self {
         Self { pointer: pointer.to_string(), code: code.to_owned(), detail: detail.to_string() }
     }
 }
 
-/// Where a value stands in a body. It becomes text, a JSON Pointer (RFC 6901), only where there is a fault.
+/// Where a value is in a body. It is written as a JSON Pointer (RFC 6901) only when there is a fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pointer<'a> {
     Body,
@@ -62,9 +63,9 @@ impl fmt::Display for Pointer<'_> {
     }
 }
 
-/// The fields of a JSON object, each still as its text, and the faults found so far.
+/// The fields of a JSON object, each still as its JSON text, and the faults found so far.
 ///
-/// Reading text for text keeps every digit of a number, and reading field by field finds all faults, not the first.
+/// Working on the text keeps every digit of a number, and reading field by field finds all faults, not only the first.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     pointer: Pointer<'a>,
@@ -79,7 +80,7 @@ impl<'a> Fields<'a> {
         Ok(Self { pointer: Pointer::Body, members, faults: Vec::new() })
     }
 
-    /// Reads an object inside this one with `read`. Its faults are faults of this one.
+    /// Reads an object inside this one with `read`. Its faults count as faults of this one.
     pub(crate) fn object<T>(
         &mut self,
         pointer: Pointer<'_>,
@@ -98,17 +99,17 @@ impl<'a> Fields<'a> {
         meaning.filter(|_| self.faults.len() == before)
     }
 
-    /// Every member that is left, in their order.
+    /// Takes all members that are left, in their order.
     pub(crate) fn members(&mut self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
         std::mem::take(&mut self.members)
     }
 
-    /// Where the object stands.
+    /// Where the object is.
     pub(crate) fn pointer(&self) -> Pointer<'a> {
         self.pointer
     }
 
-    /// Reads the field `name` with `read`, which gets the value's text. Notes a fault when it is missing.
+    /// Reads the field `name` with `read`, which gets the value's text. Notes a fault if the field is missing.
     pub(crate) fn required<T>(
         &mut self,
         name: &str,
@@ -117,7 +118,7 @@ impl<'a> Fields<'a> {
         self.field(name, true, read)
     }
 
-    /// Reads the field `name` with `read`; `None` when it is missing, null, or has a fault, which is noted.
+    /// Reads the field `name` with `read`; `None` if the field is missing, is null, or has a fault, which is noted.
     pub(crate) fn optional<T>(
         &mut self,
         name: &str,
@@ -147,7 +148,7 @@ impl<'a> Fields<'a> {
 
     /// Notes a fault.
     pub(crate) fn fault(&mut self, pointer: Pointer<'_>, code: &str, detail: impl fmt::Display) {
-        // As JSON escapes them at worst.
+        // Bytes of the worst escape in JSON.
         let escaped = |byte: u8| if byte < b' ' { 6 } else { 1 + usize::from(matches!(byte, b'"' | b'\\')) };
         let bytes = |fault: &Fault| fault.pointer.bytes().map(escaped).sum::<usize>() + fault.detail.len();
         if self.faults.len() < FAULTS_MAX && self.faults.iter().map(bytes).sum::<usize>() < FAULTS_BYTES_MAX {
@@ -155,21 +156,21 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text.
+    /// Reads a string.
     pub(crate) fn text(&mut self, pointer: Pointer<'_>, value: &RawValue) -> Option<String> {
         let text = serde_json::from_str(value.get());
         text.map_err(|_| self.fault(pointer, "not_a_string", "must be a string")).ok()
     }
 
-    /// True or false.
+    /// Reads a boolean.
     pub(crate) fn boolean(&mut self, pointer: Pointer<'_>, value: &RawValue) -> Option<bool> {
         let boolean = serde_json::from_str(value.get());
         boolean.map_err(|_| self.fault(pointer, "not_a_boolean", "must be true or false")).ok()
     }
 
-    /// An integer of 64 bits.
+    /// Reads an integer of 64 bits.
     pub(crate) fn integer(&mut self, pointer: Pointer<'_>, value: &RawValue) -> Option<i64> {
-        // JSON has one kind of number: 1.0 is the integer 1.
+        // JSON has only one kind of number: 1.0 is the integer 1.
         let text = match value.get().split_once('.') {
             Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0') => whole,
             _ => value.get(),
@@ -188,7 +189,7 @@ impl<'a> Fields<'a> {
         integer
     }
 
-    /// Every fault; fields that nobody asked for are faults too.
+    /// All faults; unknown fields are faults too.
     pub(crate) fn finish(mut self) -> Vec<Fault> {
         let object = self.pointer;
         for (name, _) in self.members() {
@@ -198,7 +199,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// An object's members, in their order.
+/// The members of an object, in their order.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
@@ -228,11 +229,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// A member's name, borrowed where it has no escapes.
+/// A member's name, borrowed if it has no escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The entries of an array, as their texts: `MAX` of them, and one more where there are more. To keep them all would take
+/// The entries of an array, as JSON texts: up to `MAX`, and one more if there are more. Keeping them all would take
 /// many times the bytes of the array.
 pub(crate) struct Entries<'a, const MAX: usize>(pub(crate) Vec<&'a RawValue>);
 

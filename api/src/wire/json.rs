@@ -20,14 +20,15 @@ impl<T: Serialize> Json<T> {
         Self { body: serde_json::to_vec(answer), shape: PhantomData }
     }
 
-    /// The entity tag, made of the text: weak (RFC 9110, section 8.8.1), since a compressed answer is other bytes.
+    /// The entity tag, a digest of the text. It is weak (RFC 9110, section 8.8.1), since a compressed answer has other
+    /// bytes.
     pub(crate) fn etag(&self) -> String {
         let digest = Sha256::digest(self.body.as_deref().unwrap_or_default());
         format!(r#"W/"{}""#, hex::encode(digest).chars().take(32).collect::<String>())
     }
 }
 
-/// Whether the values of an `If-None-Match` (RFC 9110, section 13.1.2) name the answer with this tag.
+/// Whether the values of `If-None-Match` (RFC 9110, section 13.1.2) include this tag.
 pub(crate) fn names<'a>(values: impl Iterator<Item = &'a str>, etag: &str) -> bool {
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag.trim_start_matches("W/"))
@@ -60,8 +61,13 @@ impl<T: Send> IntoResponse for Json<T> {
 impl<T: Type> ApiResponse for Json<T> {
     fn meta() -> MetaResponses {
         let content = vec![MetaMediaType { content_type: Self::CONTENT_TYPE, schema: Self::schema_ref() }];
-        let found =
-            MetaResponse { description: "As asked.", status: Some(200), status_range: None, content, headers: vec![] };
+        let found = MetaResponse {
+            description: "The answer.",
+            status: Some(200),
+            status_range: None,
+            content,
+            headers: vec![],
+        };
         MetaResponses { responses: vec![found] }
     }
 

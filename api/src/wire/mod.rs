@@ -1,6 +1,6 @@
-//! JSON as it travels: exact numbers, every fault of a body in one answer.
+//! JSON as it travels: exact numbers, and every fault of a body in one answer.
 //!
-//! Invariant: nothing here knows of HTTP's rules or of problems; those build on it.
+//! Invariant: nothing here knows HTTP's rules or problems; they build on it.
 
 pub(crate) mod amount;
 pub(crate) mod encoding;

@@ -2,19 +2,19 @@ use orders_shared::domain::OrderStatus;
 use poem_openapi::Enum;
 use serde::Serialize;
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, Enum, Serialize)]
 #[oai(rename_all = "UPPERCASE", rename = "OrderStatus", remote = "OrderStatus")]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Status {
-    /// Waits in the queue.
+    /// It waits in the queue.
     Pending,
     /// A worker has claimed it.
     Processing,
-    /// Done.
+    /// It is done.
     Completed,
-    /// Could not be done.
+    /// It failed for good, unless a person retries it.
     Failed,
-    /// Taken back.
+    /// It was canceled.
     Canceled,
 }

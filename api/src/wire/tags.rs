@@ -1,15 +1,15 @@
 use poem_openapi::Tags;
 
-/// The parts of the OpenAPI document.
+/// The sections of the OpenAPI document.
 #[derive(Tags)]
 pub(crate) enum Tag {
     /// Place orders and follow them.
     Orders,
-    /// See the queue, stop it, let it go on.
+    /// Look at the queue, pause it, resume it.
     Queue,
-    /// How many orders stand where.
+    /// Count the orders and measure the service.
     Reports,
-    /// The operations of the first release. They stay; those at `/orders` can do more.
+    /// The operations of the first release. They will stay; those at `/orders` can do more.
     #[oai(rename = "First release")]
     FirstRelease,
 }

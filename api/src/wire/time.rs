@@ -4,32 +4,38 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromParameter, ParseResult, Type};
 
-/// A time of RFC 3339, from 1970 to 9999: what a column holds. Parts of a microsecond are cut off.
+/// A time of RFC 3339, from 1970 to 9999: the range of a column. Fractions of a microsecond are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) DateTime<Utc>);
 
-/// Why a text is no [`Time`], for programs and for people.
+/// Why a text is not a [`Time`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}")]
-pub(crate) struct NotATime {
-    pub(crate) code: &'static str,
-    detail: &'static str,
+pub(crate) enum TimeError {
+    #[error("must be a time of RFC 3339, such as 2030-01-31T08:00:00Z")]
+    NotATime,
+    #[error("must be from 1970 to 9999, and not in a leap second")]
+    OutOfRange,
 }
 
-const NO_TIME: NotATime =
-    NotATime { code: "not_a_time", detail: "must be a time of RFC 3339, such as 2030-01-31T08:00:00Z" };
-const OUT_OF_RANGE: NotATime =
-    NotATime { code: "out_of_range", detail: "must be from 1970 to 9999, and no leap second" };
+impl TimeError {
+    /// The kind of fault, for programs.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::NotATime => "not_a_time",
+            Self::OutOfRange => "out_of_range",
+        }
+    }
+}
 
 impl std::str::FromStr for Time {
-    type Err = NotATime;
+    type Err = TimeError;
 
-    fn from_str(text: &str) -> Result<Self, NotATime> {
-        let time: DateTime<Utc> = DateTime::parse_from_rfc3339(text).map_err(|_| NO_TIME)?.into();
-        // A leap second (…:60) is no time that the column can hold.
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let time: DateTime<Utc> = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::NotATime)?.into();
+        // The column cannot hold a leap second (…:60).
         let is_held = (1970..=9999).contains(&time.year()) && time.nanosecond() < 1_000_000_000;
         let time = time.with_nanosecond(time.nanosecond() / 1_000 * 1_000).filter(|_| is_held);
-        time.map(Self).ok_or(OUT_OF_RANGE)
+        time.map(Self).ok_or(TimeError::OutOfRange)
     }
 }
 
@@ -57,7 +63,7 @@ impl Type for Time {
 
 impl ParseFromParameter for Time {
     fn parse_from_parameter(value: &str) -> ParseResult<Self> {
-        // A `+` that was not encoded arrives as a space.
-        value.replace(' ', "+").parse().map_err(|error: NotATime| ParseError::custom(error))
+        // An unencoded `+` arrives as a space.
+        value.replace(' ', "+").parse().map_err(|error: TimeError| ParseError::custom(error))
     }
 }

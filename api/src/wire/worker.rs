@@ -4,25 +4,25 @@ use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// A worker that is alive.
+/// A live worker.
 #[derive(Object, Serialize)]
 #[oai(rename = "Worker")]
 pub(crate) struct WorkerState {
-    /// Its id: another one after each start.
+    /// The worker's id: a new one after each start.
     worker_id: Uuid,
-    /// Its machine.
+    /// The name of its machine.
     host: String,
-    /// Its process there.
+    /// The id of its process.
     pid: u32,
-    /// Its release and the revision of its source, as `0.1.0+3f2a9c1d`.
+    /// Version and revision of its program, such as `0.1.0+3f2a9c1d`.
     version: String,
-    /// Orders that it can work on at once.
+    /// Number of orders that it can work on at once.
     slots: u32,
-    /// Orders that it worked on at its last heartbeat.
+    /// Number of orders that it was working on at its last heartbeat.
     busy: u32,
     /// When it started.
     started_at: DateTime<Utc>,
-    /// Its last heartbeat.
+    /// When it sent its last heartbeat.
     heartbeat_at: DateTime<Utc>,
 }
 

@@ -29,7 +29,7 @@ const VERSION: Version = Version::new(env!("CARGO_PKG_VERSION"), Some("3f2a9c1d"
 ///
 /// # Errors
 ///
-/// When a value below is none that an order can have.
+/// If an order cannot have one of the values below.
 pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
     let order = completed()?;
     let placed = waiting(&order);
@@ -50,7 +50,7 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
     let next_cursor = Some(next_cursor(&order));
     let written = |answer: Result<Value, serde_json::Error>| answer.context("an example cannot be written");
     Ok(vec![
-        ("create_order", written(serde_json::to_value(OrderCreated::new(order.order_id)))?),
+        ("create_order", written(serde_json::to_value(OrderCreated::from(&placed)))?),
         ("place_order", written(serde_json::to_value(FullOrder::from(placed.clone())))?),
         ("place_orders", written(serde_json::to_value(BatchCreated { orders: vec![placed.clone().into()] }))?),
         ("list_orders", written(serde_json::to_value(OrderPage { orders: vec![order.clone().into()], next_cursor }))?),
@@ -64,15 +64,15 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
         ("list_order_events", written(serde_json::to_value(story(&order)))?),
         ("explain_order", written(serde_json::to_value(Explanation::new(failed_once, situation())))?),
         ("get_queue", written(serde_json::to_value(QueueState::new(queue(&placed), VERSION)))?),
-        ("pause_queue", written(serde_json::to_value(PauseState { paused: true, paused_at: Some(at(0)) }))?),
-        ("resume_queue", written(serde_json::to_value(PauseState { paused: false, paused_at: None }))?),
+        ("pause_queue", written(serde_json::to_value(PauseState::new(Some(at(0)))))?),
+        ("resume_queue", written(serde_json::to_value(PauseState::new(None)))?),
         ("report", written(serde_json::to_value(Report::from(&counts())))?),
     ])
 }
 
-/// A body of each operation that takes one, by the name of its schema.
+/// A body for each operation that takes one, by the name of its schema.
 pub(super) fn bodies() -> [(&'static str, Value); 4] {
-    // Without an external id: a second order with it would be refused, and everybody tries the example.
+    // No external id: everybody tries the example, and a second order with the same id would be rejected.
     let order = json!({
         "user_id": 1, "item_ids": [1, 2], "total_amount": 129.9, "currency": "EUR", "external_id": null,
         "metadata": {"channel": "web"}, "process_after": null,
@@ -85,7 +85,7 @@ pub(super) fn bodies() -> [(&'static str, Value); 4] {
     ]
 }
 
-/// A value for each parameter that must be given, by its name. Others have none: the page would send it unasked.
+/// A value for each required parameter, by its name. Others have none, as the page would send it unasked.
 pub(super) fn parameters() -> Vec<(&'static str, Value)> {
     vec![("order_id", json!(ORDER_ID)), ("status_name", json!(OrderStatus::Completed.name()))]
 }
@@ -96,7 +96,7 @@ fn at(millis: i64) -> DateTime<Utc> {
     monday + TimeDelta::milliseconds(millis)
 }
 
-/// The place behind an order in the list of all.
+/// The position after an order in the list of all orders.
 fn next_cursor(order: &Order) -> String {
     let key = PageKey { created_at: order.created_at, order_id: order.order_id };
     cursor(key, &OrderFilter::default())
@@ -127,7 +127,7 @@ fn completed() -> anyhow::Result<Order> {
     })
 }
 
-/// The same order before anything happened to it.
+/// The same order right after it was placed.
 fn waiting(order: &Order) -> Order {
     Order {
         status: OrderStatus::Pending,

@@ -1,4 +1,4 @@
-//! Headers that are the same for all operations.
+//! Headers that all operations share.
 
 use serde_json::json;
 
@@ -10,10 +10,10 @@ const IF_NONE_MATCH: &str = "If-None-Match";
 const RETRY_AFTER: &str = "Retry-After";
 const CACHE_CONTROL: &str = "Cache-Control";
 
-/// `Retry-After` where only one of an answer's kinds of problem has it.
+/// `Retry-After` of an answer that has it for only one of its kinds of problem.
 const RETRY_IN_PROGRESS: &str = "Retry-After-In-Progress";
 
-/// Adds them to every operation and to every answer that has them.
+/// Adds the headers to all operations, and to the answers that have them.
 pub(super) fn add(document: &mut Model) {
     for operation in document.operations() {
         if operation.responses.contains_key("304") {
@@ -44,16 +44,16 @@ pub(super) fn add(document: &mut Model) {
             REQUEST_ID.to_owned(),
             Parameter::header(
                 REQUEST_ID,
-                "Names the request in the answer and in the log. Kept if it is 1 to 128 letters, digits and \
-                 `-_.:+/=`; otherwise, and where it is missing, the server makes one.",
+                "An id for the request, which the answer and the log repeat: 1 to 128 letters, digits and `-_.:+/=`. \
+                 If it is missing or has another form, the server makes one.",
             ),
         ),
         (
             IF_NONE_MATCH.to_owned(),
             Parameter::header(
                 IF_NONE_MATCH,
-                "The `ETag` of an answer that the caller has, `W/` and quotes included (RFC 9110, section 13.1.2): 304 if \
-                 it is still true, after the wait where one is asked for.",
+                "The `ETag` of an earlier answer, including `W/` and the quotes (RFC 9110, section 13.1.2). The answer \
+                 is 304 if the order has not changed since, after the wait if one is requested.",
             ),
         ),
     ]);
@@ -61,19 +61,19 @@ pub(super) fn add(document: &mut Model) {
         (
             REQUEST_ID.to_owned(),
             Header::always(
-                "Names the request: the caller's own id, or one that the server made.",
+                "The id of the request: the client's own, or one that the server made.",
                 json!({"type": "string"}),
                 json!(request_id),
             ),
         ),
         (
             RETRY_AFTER.to_owned(),
-            Header::always("After how many seconds to try again.", json!({"type": "integer", "minimum": 1}), json!(1)),
+            Header::always("The seconds after which to try again.", json!({"type": "integer", "minimum": 1}), json!(1)),
         ),
         (
             RETRY_IN_PROGRESS.to_owned(),
             Header::at_times(
-                "After how many seconds to try again, where another request is in progress.",
+                "The seconds after which to try again, if another request is in progress.",
                 json!({"type": "integer", "minimum": 1}),
                 json!(1),
             ),
@@ -81,7 +81,7 @@ pub(super) fn add(document: &mut Model) {
         (
             CACHE_CONTROL.to_owned(),
             Header::always(
-                "What is told of orders is for the caller alone, and soon out of date.",
+                "Answers about orders are for the client alone, and soon out of date.",
                 json!({"type": "string"}),
                 json!("no-store"),
             ),

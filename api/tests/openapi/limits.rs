@@ -1,9 +1,9 @@
-//! Limits that the library's validators cannot tell, by the name of a body's field or of a parameter.
+//! Limits that the library's validators cannot express, by the name of a field or parameter.
 
 use orders_shared::domain::{IdempotencyKey, Metadata};
 use serde_json::{Map, Value, json};
 
-/// Adds to the schema of what has this name.
+/// Adds the limits to the schema of the field or parameter with this name.
 pub(super) fn tell(name: &str, schema: &mut Value) {
     let Value::Object(members) = schema else { return };
     match name {
@@ -22,16 +22,16 @@ pub(super) fn tell(name: &str, schema: &mut Value) {
             }),
         ),
         "Idempotency-Key" => add(members, json!({"pattern": idempotency_key()})),
-        // A name is read in any letter case, which is no business of a generated client.
+        // The server reads names in any letter case, but generated clients should use the documented one.
         "status" | "status_name" => *schema = json!({"$ref": "#/components/schemas/OrderStatus"}),
         _ => {}
     }
 }
 
-/// No control character, and no space at either end.
+/// No control characters, and no space at either end.
 const EXTERNAL_ID: &str = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$";
 
-/// Bare, without spaces, quotes and commas; or a string of RFC 9651.
+/// Bare, without spaces, quotes and commas; or a quoted string of RFC 9651.
 fn idempotency_key() -> String {
     let max = IdempotencyKey::MAX;
     format!(r#"^([!#-+\--~]{{1,{max}}}|"([ !#-\[\]-~]|\\["\\]){{1,{max}}}")$"#)

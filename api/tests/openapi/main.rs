@@ -1,9 +1,9 @@
-//! The OpenAPI document: what poem-openapi reads off the code, and what it has no words for.
+//! Generates the OpenAPI document: what poem-openapi derives from the code, and what it cannot express.
 //!
-//! The document is committed, and the program serves the committed files: the tests here hold them against the code.
-//! All that is added to the draft follows from the operation itself (its body, its parameters), from the code's own
-//! constants, or from a table with a line for each operation. So a new operation needs little more than its example;
-//! where something is missing, the build, a test here or `cargo xtask contract`, which holds the outcome against the
+//! The document is committed, and the program serves the committed files; the tests here compare them with the code.
+//! Everything that is added to the draft follows from the operation itself (its body, its parameters), from constants
+//! of the code, or from a table with a line for each operation. So a new operation needs little more than its example;
+//! if something is missing, the build, a test here, or `cargo xtask contract`, which checks the result against the
 //! running server, says so.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -25,13 +25,13 @@ use serde_json::{Value, json};
 
 use self::model::{Model, Operation};
 
-/// Nullable fields and exact limits are told as JSON Schema tells them, which OpenAPI 3.0 cannot.
+/// OpenAPI 3.0 cannot express nullable fields and exact limits as JSON Schema does.
 const OPENAPI: &str = "3.1.0";
 
-/// The tag of what the first release had.
+/// The tag of the first release's operations.
 const FIRST_RELEASE: &str = "First release";
 
-/// Set to rewrite the committed documents.
+/// The environment variable that makes the test rewrite the committed documents.
 const REWRITE: &str = "ORDERS_REWRITE_OPENAPI";
 
 #[test]
@@ -80,7 +80,7 @@ fn completed(draft: &str) -> anyhow::Result<Model> {
     Ok(document)
 }
 
-/// Who is new here should not begin with what only stays for others.
+/// New users should not start with operations that stay only for old clients.
 fn put_first_release_last(document: &mut Model) {
     document.tags.sort_by_key(|tag| tag["name"] == FIRST_RELEASE);
     let is_old = |operation: &Operation| operation.tags.iter().any(|tag| tag == FIRST_RELEASE);
@@ -126,7 +126,7 @@ fn every_operation_has_what_a_reader_looks_for() {
 }
 
 #[test]
-fn every_kind_of_problem_is_one_of_an_operation_or_of_a_request_that_leads_to_none() {
+fn every_kind_of_problem_belongs_to_an_operation_or_to_requests_that_reach_none() {
     let document = document();
 
     for kind in Kind::ALL {
@@ -152,14 +152,14 @@ fn operation_ids_are_unique() {
     assert_eq!(ids.len(), all);
 }
 
-/// `place_order` and `First release`, as generators write them.
+/// `place_order` or `First release`, as generators write it.
 fn pascal(name: &str) -> String {
     let word = |word: &str| word[..1].to_ascii_uppercase() + &word[1..];
     name.split(['_', ' ']).map(word).collect()
 }
 
-/// The names that generators make themselves: of a schema (Go, TypeScript), of an operation (Go, Java, TypeScript), of a
-/// tag, and of their own parts.
+/// The names that generators make up: from a schema (Go, TypeScript), from an operation (Go, Java, TypeScript), from a
+/// tag, and for their own parts.
 fn names_of_generators(document: &Value) -> Vec<String> {
     let schemas = document["components"]["schemas"].as_object().unwrap().keys();
     let of_schemas = schemas.flat_map(|schema| {
@@ -196,7 +196,7 @@ fn names_of_generators(document: &Value) -> Vec<String> {
 fn no_schema_has_a_name_that_a_generator_gives_to_something_else() {
     let document = document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
-    // Files of the same name in another letter case are one file on some machines.
+    // On some machines, files whose names differ only in letter case are one file.
     let taken: Vec<String> = names_of_generators(&document).iter().map(|name| name.to_ascii_lowercase()).collect();
     let mut seen = Vec::new();
 
@@ -207,7 +207,7 @@ fn no_schema_has_a_name_that_a_generator_gives_to_something_else() {
 }
 
 #[test]
-fn what_only_stays_for_others_comes_last() {
+fn operations_that_stay_only_for_old_clients_come_last() {
     let document = document();
     let is_old: Vec<bool> = operations(&document).iter().map(|(_, one)| one["tags"][0] == FIRST_RELEASE).collect();
 
@@ -216,6 +216,6 @@ fn what_only_stays_for_others_comes_last() {
 }
 
 #[test]
-fn the_document_does_not_end_the_script_that_it_stands_in() {
+fn the_document_does_not_end_the_script_that_contains_it() {
     assert_eq!(json_3_1().matches("</script").count(), 0);
 }

@@ -1,4 +1,4 @@
-//! The parts of an OpenAPI document that are worked on. What none of them knows fails to be read, so that nothing is lost.
+//! The parts of an OpenAPI document that are worked on. Reading fails for anything unknown, so that nothing is lost.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ pub(super) struct Operation {
     pub(super) responses: IndexMap<String, Response>,
 }
 
-/// A thing, or the name of one among the components.
+/// A thing, or a reference to one of the components.
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
 pub(super) enum Referable<T> {
@@ -73,7 +73,7 @@ pub(super) struct Parameter {
     pub(super) example: Option<Value>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     deprecated: bool,
-    /// Makes no difference to parameters that are no arrays or objects.
+    /// Matters only for parameters that are arrays or objects.
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "read to be left out")]
     explode: bool,
@@ -123,8 +123,8 @@ pub(super) struct Header {
     deprecated: bool,
 }
 
-/// Reads the paths. The library writes one that operations of several structs share several times, each with a part of
-/// the methods; of such a document most programs would see the last part only.
+/// Reads the paths. The library writes a path several times if operations of several structs share it, each time with
+/// some of the methods; most programs would see only the last of them.
 fn with_each_path_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Paths, D::Error> {
     struct Merge;
 
@@ -148,12 +148,12 @@ fn with_each_path_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pat
 }
 
 impl Model {
-    /// Every operation, whatever its path and method.
+    /// All operations.
     pub(super) fn operations(&mut self) -> impl Iterator<Item = &mut Operation> {
         self.paths.values_mut().flat_map(IndexMap::values_mut)
     }
 
-    /// Every schema that is no part of another one, wherever it stands.
+    /// All schemas that are not part of another schema, wherever they are.
     pub(super) fn schemas(&mut self) -> impl Iterator<Item = &mut Value> {
         let Self { paths, components: Components { schemas, parameters, headers, .. }, .. } = self;
         let of_operations = paths.values_mut().flat_map(IndexMap::values_mut).flat_map(Operation::schemas);
@@ -186,7 +186,7 @@ impl Header {
         Self { description, required: true, schema, example: Some(example), deprecated: false }
     }
 
-    /// A header that is there for some causes of the answer.
+    /// A header that is there only for some causes of the answer.
     pub(super) fn at_times(description: &str, schema: Value, example: Value) -> Self {
         Self { required: false, ..Self::always(description, schema, example) }
     }

@@ -1,4 +1,4 @@
-//! The document in OpenAPI 3.0, for gateways and generators that read no 3.1. What 3.0 cannot say is left out.
+//! The document in OpenAPI 3.0, for gateways and generators that cannot read 3.1. What 3.0 cannot express is left out.
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ const OPENAPI: &str = "3.0.3";
 /// The schemas of the document by their names.
 type Named = IndexMap<String, Value>;
 
-/// Tells the whole document, which is in 3.1, in 3.0.
+/// Translates the whole document from 3.1 to 3.0.
 pub(super) fn retell(document: &mut Model) {
     OPENAPI.clone_into(&mut document.openapi);
     document.info.shift_remove("summary");
@@ -21,7 +21,7 @@ pub(super) fn retell(document: &mut Model) {
     document.schemas().for_each(|value| schema(value, &named));
 }
 
-/// Retells a schema, in which references are to those that are `named`.
+/// Translates a schema, whose references name the schemas in `named`.
 fn schema(value: &mut Value, named: &Named) {
     let Value::Object(members) = value else { return };
     nullable_reference(members, named);
@@ -51,7 +51,7 @@ fn parts(members: &mut Map<String, Value>) -> Vec<&mut Value> {
     parts
 }
 
-/// Null is a flag, not a type.
+/// In 3.0 null is a flag, not a type.
 fn null(members: &mut Map<String, Value>) {
     if let Some(Value::Array(kinds)) = members.get("type")
         && let [kind, null] = kinds.as_slice()
@@ -63,7 +63,7 @@ fn null(members: &mut Map<String, Value>) {
     }
 }
 
-/// Puts a thing that may be null in the place of its reference: the flag counts beside a type alone.
+/// Replaces a reference that may be null by its schema: the flag counts only beside a type.
 fn nullable_reference(members: &mut Map<String, Value>, named: &Named) {
     if let Some(Value::Array(either)) = members.get("anyOf")
         && let [reference, null] = either.as_slice()
@@ -72,7 +72,7 @@ fn nullable_reference(members: &mut Map<String, Value>, named: &Named) {
     {
         let mut thing = thing.clone();
         members.shift_remove("anyOf");
-        // What the reference was described by says more.
+        // The description of the reference says more than that of the schema.
         thing.append(members);
         thing.insert("nullable".to_owned(), true.into());
         *members = thing;
@@ -83,8 +83,8 @@ fn thing<'a>(reference: &Value, named: &'a Named) -> Option<&'a Value> {
     named.get(reference.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?)
 }
 
-/// A limit that is not reached itself is a limit with a flag. That of `int64` is left out: the format says it too, and readers
-/// of 3.0 keep an integer's limits as integers of 64 bits, which it is above.
+/// An exclusive limit is a limit with a flag. The limit of `int64` is left out: the format implies it, and readers of
+/// 3.0 keep limits in 64-bit integers, which cannot hold it.
 fn limits(members: &mut Map<String, Value>) {
     let is_int64 = members.get("format").is_some_and(|format| format == "int64");
     for (limit, flag) in [("maximum", "exclusiveMaximum"), ("minimum", "exclusiveMinimum")] {
@@ -97,7 +97,7 @@ fn limits(members: &mut Map<String, Value>) {
     }
 }
 
-/// What stands beside a reference is not read.
+/// Readers ignore the members beside a reference.
 fn reference(members: &mut Map<String, Value>) {
     if members.len() > 1
         && let Some(to) = members.shift_remove("$ref")
@@ -110,7 +110,7 @@ fn reference(members: &mut Map<String, Value>) {
 mod tests {
     use super::*;
 
-    /// What JSON Schema and OpenAPI 3.1 have and 3.0 has not.
+    /// Keywords of JSON Schema and OpenAPI 3.1 that 3.0 does not have.
     const ONLY_IN_3_1: [&str; 24] = [
         "$anchor",
         "$defs",
@@ -138,7 +138,7 @@ mod tests {
         "$comment",
     ];
 
-    /// Whether `name` with this value can stand beside `count` others in a document of 3.0.
+    /// Whether a document of 3.0 can have `name` with this value beside this many siblings.
     fn is_of_3_0(name: &str, value: &Value, siblings: usize) -> bool {
         match name {
             "type" => value.is_string() && value != "null",
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Every member that is not of 3.0, with where it stands. The names of properties are no keywords, nor is what stands in
+    /// The places of all members that 3.0 does not have. Names of properties are not keywords, and neither are
     /// examples.
     fn faults(value: &Value, place: &str) -> Vec<String> {
         let Value::Object(members) = value else {
@@ -166,18 +166,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_it_is_of_3_1_alone() {
+    fn it_has_nothing_that_only_3_1_has() {
         let whole: Value = serde_json::from_str(&crate::json_3_1()).unwrap();
         let document: Value = serde_json::from_str(&crate::json_3_0()).unwrap();
 
         assert_eq!(document["openapi"], OPENAPI);
         assert_eq!(document["info"]["summary"], Value::Null);
         assert_eq!(faults(&document, ""), Vec::<String>::new());
-        assert!(faults(&whole, "").len() > 50, "this test sees what is of 3.1");
+        assert!(faults(&whole, "").len() > 50, "this test recognizes 3.1");
     }
 
     #[test]
-    fn it_tells_of_the_same_operations_and_schemas() {
+    fn it_has_the_same_operations_and_schemas() {
         let names = |json: String| {
             let document: Value = serde_json::from_str(&json).unwrap();
             ["/paths", "/components/schemas"]
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_retold_without_loss_where_3_0_has_words_for_it() {
+    fn a_schema_is_translated_without_loss_where_3_0_can_express_it() {
         let retold = [
             (json!({"type": ["string", "null"]}), json!({"type": "string", "nullable": true})),
             (

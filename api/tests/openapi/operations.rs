@@ -1,4 +1,4 @@
-//! What is added to each operation.
+//! Completes each operation.
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::model::{Content, Model, Operation};
 use super::{examples, limits};
 
-/// Gives each operation one of each tag, examples, and header names as they are usually written.
+/// Removes repeated tags, adds examples, and writes the names of headers in their usual form.
 ///
 /// # Errors
 ///
-/// When an operation that answers with JSON has no example, or an example has no operation.
+/// If an example belongs to no operation or no schema.
 pub(super) fn complete(document: &mut Model) -> anyhow::Result<()> {
     let (mut answers, parameters) = (examples::answers()?, examples::parameters());
     for operation in document.operations() {
@@ -36,13 +36,13 @@ pub(super) fn complete(document: &mut Model) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The JSON of the answer when all went well.
+/// The JSON of the successful answer.
 fn json_answer(operation: &mut Operation) -> Option<&mut Content> {
     let mut good = operation.responses.iter_mut().filter(|(status, _)| status.starts_with('2'));
     good.find_map(|(_, response)| response.content.get_mut("application/json"))
 }
 
-/// Leads from each answer that names a new order to all that can be asked of it.
+/// Links each answer that names a new order to all operations on that order.
 fn link(document: &mut Model) {
     let about: Vec<String> = document
         .operations()

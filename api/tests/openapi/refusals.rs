@@ -1,4 +1,4 @@
-//! Which operation can answer with which problems.
+//! The problems that each operation can answer with.
 
 use indexmap::IndexMap;
 use poem::http::StatusCode;
@@ -7,14 +7,15 @@ use serde_json::json;
 use super::model::{Content, Model, Operation, Referable, Response};
 use orders_api::document::{Kind, PROBLEM_JSON, Problem};
 
-/// Operations that are carried out whatever the load and whatever the caller accepts.
+/// Operations that are carried out whatever the load, and whatever the client accepts.
 const OPS: [&str; 3] = ["check_liveness", "check_readiness", "scrape"];
 
-/// Replaces what the library can say of failures, which is the same for all operations, by what each can answer.
+/// Replaces the library's failures, which are the same for all operations, by the problems that each operation can
+/// answer with.
 ///
 /// # Errors
 ///
-/// When a problem cannot be written.
+/// If a problem cannot be written.
 pub(super) fn add(document: &mut Model) -> anyhow::Result<()> {
     let mut used = Vec::new();
     for (method, operation) in document.paths.values_mut().flatten() {
@@ -56,7 +57,7 @@ fn can_answer(method: &str, operation: &Operation, kind: Kind) -> bool {
         Kind::InternalError => true,
         Kind::Overloaded | Kind::TimedOut => !is_ops,
         Kind::NotReady => id == "check_readiness",
-        // Pages take whatever is sent, and need no database.
+        // Pages accept any request, and need no database.
         Kind::InvalidParameter | Kind::UnsupportedHeader | Kind::NotAcceptable | Kind::DatabaseAway => is_strict,
         Kind::UnexpectedBody => is_strict && !has_body,
         Kind::MalformedBody
@@ -72,12 +73,12 @@ fn can_answer(method: &str, operation: &Operation, kind: Kind) -> bool {
         Kind::OrderIsPoison => id == "retry_order",
         Kind::OrderStatusConflict => ["cancel_order", "retry_order"].contains(&id),
         Kind::ExternalIdTaken => ["place_order", "place_orders"].contains(&id),
-        // These are for requests that lead to no operation, or to none of this server's.
+        // These answer requests that reach no operation of this server.
         Kind::UnknownHost | Kind::MethodNotAllowed | Kind::MalformedRequest | Kind::UnsupportedTransferCoding => false,
     }
 }
 
-/// The answer with a status that these kinds of problem share.
+/// The answer for these kinds of problem, which share a status.
 fn refusal(kinds: impl Iterator<Item = Kind>) -> Response {
     let kinds: Vec<Kind> = kinds.collect();
     let described = kinds.iter().map(|kind| format!("[{}]({})", kind.facts().title, kind.uri()));

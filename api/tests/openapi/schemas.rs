@@ -1,8 +1,8 @@
-//! Schemas, told as JSON Schema (OpenAPI 3.1) tells them, with what poem-openapi knows and does not say.
+//! Schemas as JSON Schema (OpenAPI 3.1) writes them, with facts that poem-openapi does not express.
 //!
-//! Three rules of the code make an `Option` say more than "may be missing":
-//! an answer has all its fields, and null where there is nothing; a body may leave out what is optional, or say null, and
-//! has no fields beyond its own; a problem leaves out what does not apply.
+//! Three rules of the code say more than an `Option`'s "may be missing": an answer has all its fields, with null for
+//! missing values; a body may leave optional fields out or set them to null, and may have no other fields; a problem
+//! leaves out fields that do not apply.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use super::model::Model;
 
 const JSON: &str = "application/json";
 
-/// Above every integer of 64 bits. Unlike the greatest itself, it has no other digits when read as a float.
+/// Just above every 64-bit integer. Unlike the largest of them, it stays exact when it is read as a float.
 const ABOVE_INT64: u64 = 1 << 63;
 
-/// Mends every schema of the document.
+/// Corrects all schemas of the document.
 pub(super) fn mend(document: &mut Model) {
     document.schemas().for_each(plain);
     let (mut asked, mut answered) = (BTreeSet::new(), BTreeSet::new());
@@ -36,7 +36,7 @@ pub(super) fn mend(document: &mut Model) {
     }
 }
 
-/// The schemas that these ones name, and that those name in turn.
+/// These schemas, with all that they refer to, directly or not.
 fn reached(schemas: &IndexMap<String, Value>, mut waiting: BTreeSet<String>) -> BTreeSet<String> {
     let mut reached = BTreeSet::new();
     while let Some(name) = waiting.pop_first() {
@@ -62,7 +62,7 @@ fn names(value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Works on the properties of a schema, where it has any.
+/// Changes a schema if it has properties.
 fn object(schemas: &mut IndexMap<String, Value>, name: &str, work: fn(&mut Map<String, Value>)) {
     if let Some(Value::Object(schema)) = schemas.get_mut(name)
         && schema.contains_key("properties")
@@ -71,7 +71,7 @@ fn object(schemas: &mut IndexMap<String, Value>, name: &str, work: fn(&mut Map<S
     }
 }
 
-/// A body: what is optional may be null, and nothing else may be there.
+/// A body: optional fields may be null, and there may be no other fields.
 fn close(schema: &mut Map<String, Value>) {
     allow_null(schema);
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -80,7 +80,7 @@ fn close(schema: &mut Map<String, Value>) {
     schema.insert("additionalProperties".to_owned(), false.into());
 }
 
-/// An answer: what is optional is null, but it is there.
+/// An answer: optional fields may be null, but are always there.
 fn fill(schema: &mut Map<String, Value>) {
     allow_null(schema);
     let all = schema.get("properties").and_then(Value::as_object).map(|all| all.keys().cloned().collect());
@@ -107,9 +107,8 @@ fn allow_null(schema: &mut Map<String, Value>) {
     }
 }
 
-/// Writes whole numbers without a point, exclusive limits as numbers, what a format implies, and a reference beside its
-/// description. Examples
-/// stay as the server would write them.
+/// Writes whole numbers without a point, exclusive limits as numbers, the limits that a format implies, and references
+/// beside their descriptions. Examples stay as the server would write them.
 fn plain(value: &mut Value) {
     match value {
         Value::Object(members) => {
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_is_told_plainly() {
+    fn a_schema_is_written_plainly() {
         let told = [
             (json!({"minimum": 1.0}), json!({"minimum": 1})),
             (json!({"minimum": 0.5}), json!({"minimum": 0.5})),
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_are_followed_through_their_references_and_round_their_circles() {
+    fn references_are_followed_even_in_circles() {
         let reference = |name: &str| json!({"items": {"$ref": format!("#/components/schemas/{name}")}});
         let schemas = IndexMap::from([("A", "B"), ("B", "C"), ("C", "A"), ("D", "A")]);
         let schemas = schemas.into_iter().map(|(name, to)| (name.to_owned(), reference(to))).collect();

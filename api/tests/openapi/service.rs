@@ -1,4 +1,4 @@
-//! The paths that poem-openapi does not serve: health, the document itself, pages.
+//! The paths that poem-openapi does not know: health, the document itself, pages.
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -9,13 +9,13 @@ use orders_api::document::Kind;
 /// Their tag.
 const TAG: &str = "Service";
 
-/// Adds them, behind all others.
+/// Adds these paths after all others.
 ///
 /// # Errors
 ///
-/// When their description is no part of a document.
+/// If `service.json` does not have the form of a document.
 pub(super) fn add(document: &mut Model) -> anyhow::Result<()> {
-    document.tags.push(json!({"name": TAG, "description": "Whether the service is well, and what explains it."}));
+    document.tags.push(json!({"name": TAG, "description": "The health of the service, and its documentation."}));
     let paths: Paths = serde_json::from_str(include_str!("service.json")).context("service.json has another form")?;
     document.paths.extend(paths);
     let slugs: Vec<Value> = Kind::ALL.iter().copied().map(|kind| kind.facts().slug.into()).collect();
@@ -31,7 +31,7 @@ pub(super) fn add(document: &mut Model) -> anyhow::Result<()> {
 }
 
 impl Operation {
-    /// Whether it serves the same to everybody at any time, without a look at the orders.
+    /// Whether it answers everybody alike, without asking for orders.
     pub(super) fn is_page(&self) -> bool {
         self.tags.iter().any(|tag| tag == TAG)
     }

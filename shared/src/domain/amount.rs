@@ -3,19 +3,19 @@ use std::str::FromStr;
 
 /// An amount of money, exact to four decimals: from 0 to [`Amount::MAX`].
 ///
-/// It goes from the JSON text to the DECIMAL column and back as text, and is never a float.
+/// It travels between the JSON text and the DECIMAL column as text, and is never a float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount {
     ten_thousandths: i64,
 }
 
-/// Why a text is no amount.
+/// Why a text is not an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmountError {
     /// The text is not a JSON number (RFC 8259).
     #[error("must be a decimal number")]
     NotANumber,
-    /// Below zero.
+    /// It is below zero.
     #[error("must not be negative")]
     Negative,
     /// It would have to be rounded.
@@ -40,10 +40,10 @@ impl AmountError {
 }
 
 impl Amount {
-    /// Decimals that an amount can hold: those of the column.
+    /// Maximum number of decimals: that of the column.
     pub const SCALE: u16 = 4;
 
-    /// The largest amount, 99999999999999.9999: what DECIMAL(18, 4) holds.
+    /// The largest amount, 99999999999999.9999: the most that DECIMAL(18, 4) holds.
     pub const MAX: Self = Self { ten_thousandths: 999_999_999_999_999_999 };
 
     /// Whether it is a whole number of units of the `decimals`-th decimal.
@@ -52,7 +52,7 @@ impl Amount {
         self.ten_thousandths % 10_i64.pow(Self::SCALE.saturating_sub(decimals).into()) == 0
     }
 
-    /// Digits of [`Amount::MAX`].
+    /// Number of digits of [`Amount::MAX`].
     const PRECISION: i64 = 18;
 }
 
@@ -101,7 +101,7 @@ fn length(digits: &str) -> i64 {
     i64::try_from(digits.len()).unwrap_or(i64::MAX)
 }
 
-/// Writes the shortest decimal with at least one place behind the point, as the brief's samples do: `100.0`.
+/// Writes the shortest decimal with at least one digit after the point, as the first release did: `100.0`.
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unit = 10_i64.pow(Self::SCALE.into());

@@ -1,12 +1,12 @@
-//! A claimed order: the claim itself, what follows an attempt that failed, and orders that killed their workers.
+//! A claimed order: the claim itself, what follows a failed attempt, and suspects, which may kill their workers.
 
 use std::time::Duration;
 
 use super::{ClaimToken, Order, OrderId};
 
-/// The right to finish one claimed order, and the duty: it is completed, failed or released, once.
+/// The right and the duty to finish one claimed order: to complete, fail or release it, exactly once.
 ///
-/// Only the store makes one, and its ways out of PROCESSING take it by value.
+/// Only the store makes claims, and every way out of PROCESSING takes one by value.
 #[derive(Debug)]
 #[must_use = "a claimed order must be completed, failed or released"]
 pub struct Claim {
@@ -19,13 +19,13 @@ impl Claim {
         Self { order, token }
     }
 
-    /// The order, as it stands since the claim.
+    /// The order as it was when it was claimed.
     #[must_use]
     pub fn order(&self) -> &Order {
         &self.order
     }
 
-    /// Its identity.
+    /// The order's id.
     #[must_use]
     pub fn order_id(&self) -> OrderId {
         self.order.order_id
@@ -38,15 +38,15 @@ impl Claim {
     }
 }
 
-/// No retry waits for longer. A longer pause would outlast most outages by far.
+/// Longest pause before a retry. A longer one would outlast most outages by far.
 const DELAY_MAX: Duration = Duration::from_mins(10);
 
-/// When an order that could not be processed is tried again, and when no more.
+/// When a failed order is tried again, and when it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts that an order has; the last one that fails makes it FAILED.
+    /// Maximum number of attempts; if the last one fails, the order is FAILED.
     pub max_attempts: u16,
-    /// Pause after the first failed attempt; it doubles with each further one, up to ten minutes.
+    /// Pause after the first failed attempt. It doubles with each further failure, up to ten minutes.
     pub base: Duration,
 }
 
@@ -55,17 +55,17 @@ pub struct RetryPolicy {
 pub enum NextStep {
     /// Another attempt, after this pause.
     RetryAfter(Duration),
-    /// None.
+    /// No further attempt: the order is FAILED.
     Fail,
 }
 
-/// An attempt that did not succeed, and what follows.
+/// A failed attempt, and what follows.
 #[derive(Debug)]
 #[must_use = "a failed attempt must be stored"]
 pub struct FailedAttempt {
-    /// The claim that it was made under.
+    /// The claim under which it was made.
     pub claim: Claim,
-    /// Why, for people.
+    /// What went wrong, for people.
     pub error: String,
     /// How long it took.
     pub duration: Duration,
@@ -74,10 +74,10 @@ pub struct FailedAttempt {
 }
 
 impl RetryPolicy {
-    /// What follows the `attempt`-th attempt, which failed with an error that another attempt may mend.
+    /// What follows the `attempt`-th attempt, which failed with a retryable error.
     ///
-    /// `jitter`, 0.0 to 1.0, takes up to half of the pause away, so that orders that failed together do not come back
-    /// together.
+    /// `jitter`, from 0.0 to 1.0, takes away up to half of the pause, so that orders that failed together do not all
+    /// come back together.
     #[must_use]
     pub fn after(self, attempt: u16, jitter: f64) -> NextStep {
         if attempt >= self.max_attempts {
@@ -89,43 +89,43 @@ impl RetryPolicy {
     }
 }
 
-/// Rescues that make an order FAILED. It may be innocent of one worker's death, and of a second; at the third it was
-/// alone in its process (see [`share`]).
+/// Rescues after which an order is FAILED. It may be innocent of the first two deaths; at the third it was alone in its
+/// worker (see [`share`]).
 pub const RESCUES_MAX: u8 = 3;
 
-/// Rescues after which one more makes an order FAILED.
+/// Rescues after which an order is a suspect: one more makes it FAILED.
 pub(crate) const SUSPECT_FROM: u8 = RESCUES_MAX - 1;
 
 /// What a worker does about suspects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suspects {
-    /// It is idle: it takes one, alone.
+    /// It is idle and takes one, alone.
     Take,
-    /// It is not idle, and will be for the sake of one.
+    /// It is busy, and drains its slots to take one.
     WaitFor,
-    /// It is not idle, and leaves them to others.
+    /// It is busy, and leaves them to other workers.
     PassOver,
 }
 
-/// How much of a batch of due orders a worker takes.
+/// How many of the due orders a worker takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
-    /// This many from the front.
+    /// This many, from the front.
     Take(usize),
-    /// The first one, once nothing else is under way in this process.
+    /// The first one, as soon as nothing else is under way in this process.
     WaitUntilIdle,
 }
 
 impl Order {
-    /// Whether one more death of its worker makes it FAILED: it is worked on with no neighbours, so that none of them
-    /// is taken for what kills workers.
+    /// Whether one more death of its worker makes it FAILED. A suspect is processed alone, so that no other order is
+    /// blamed if the worker dies.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
         self.rescues >= SUSPECT_FROM
     }
 }
 
-/// How much of `due` a worker takes that is `idle` or not: suspects alone, all others together.
+/// How many of the `due` orders a worker takes, given whether it is `idle`: a suspect alone, all others together.
 #[must_use]
 pub fn share(due: &[Order], idle: bool) -> Share {
     match due.iter().position(Order::is_suspect) {

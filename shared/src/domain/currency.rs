@@ -3,17 +3,17 @@ use std::str::FromStr;
 
 use super::Amount;
 
-/// A currency by its code of ISO 4217, in capitals.
+/// A currency: an ISO 4217 code, in capitals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Currency([u8; 3]);
 
-/// A text that is no [`Currency`].
+/// The text is not a [`Currency`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a code of ISO 4217 in capitals, such as EUR")]
+#[error("must be an ISO 4217 code in capitals, such as EUR")]
 pub struct NotACurrency;
 
 impl Currency {
-    /// What an order's row says. A later release may have known a currency that this one does not.
+    /// The currency as read from an order's row. A later release may have stored one that this release does not know.
     pub(crate) fn stored(code: &str) -> Option<Self> {
         let code: [u8; 3] = code.as_bytes().try_into().ok()?;
         code.iter().all(u8::is_ascii_uppercase).then_some(Self(code))
@@ -25,7 +25,7 @@ impl Currency {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Decimals of an amount of this currency: those of its minor unit, or of [`Amount`] where it has none, as gold.
+    /// Decimals of an amount in this currency: those of its minor unit, or of [`Amount`] if it has none, like gold.
     #[must_use]
     pub fn decimals(&self) -> u16 {
         iso_currency::Currency::from_code(self.code())

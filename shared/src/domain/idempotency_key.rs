@@ -5,7 +5,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
-/// A text that is no [`IdempotencyKey`].
+/// The text is not an [`IdempotencyKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "must be 1 to {} printable ASCII characters: in double quotes (RFC 9651), or bare, without spaces, quotes and commas",
@@ -14,7 +14,7 @@ pub struct IdempotencyKey(String);
 pub struct NotAnIdempotencyKey;
 
 impl IdempotencyKey {
-    /// Characters at most.
+    /// Maximum number of characters.
     pub const MAX: usize = 255;
 
     /// The key, without quotes.
@@ -24,7 +24,7 @@ impl IdempotencyKey {
     }
 }
 
-/// Reads a header's value: a string in quotes (RFC 9651, section 3.3.3) or the same bare.
+/// Reads the value of the header: a string in quotes (RFC 9651, section 3.3.3), or the same without quotes.
 impl FromStr for IdempotencyKey {
     type Err = NotAnIdempotencyKey;
 
@@ -40,7 +40,7 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// What stands before the closing quote, which must be the end.
+/// The text up to the closing quote, which must be the last character.
 fn unquoted(text: &str) -> Option<String> {
     let mut key = String::with_capacity(text.len());
     let mut characters = text.chars();

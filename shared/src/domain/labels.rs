@@ -1,22 +1,22 @@
-//! What a caller may attach to an order for itself.
+//! Labels that a client may attach to an order: an id of its own, and notes.
 
 use std::collections::BTreeMap;
 
-/// The caller's own number of an order: 1 to [`ExternalId::MAX`] characters, none of them a control character, with no
+/// The client's own id of an order: 1 to [`ExternalId::MAX`] characters, without control characters, and without a
 /// space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExternalId(String);
 
-/// Why a text is no [`ExternalId`].
+/// Why a text is not an [`ExternalId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalIdError {
-    /// It has no character.
+    /// It is empty.
     #[error("must have at least 1 character")]
     Empty,
     /// More than [`ExternalId::MAX`].
     #[error("must have at most {} characters", ExternalId::MAX)]
     TooLong,
-    /// Two that look alike must not be two.
+    /// Two ids that look alike must not differ.
     #[error("must have no control character, and no space at either end")]
     BadCharacter,
 }
@@ -34,7 +34,7 @@ impl ExternalIdError {
 }
 
 impl ExternalId {
-    /// Characters at most: those of the column.
+    /// Maximum number of characters: that of the column.
     pub const MAX: usize = 64;
 
     /// Checks the text.
@@ -57,30 +57,30 @@ impl ExternalId {
     }
 }
 
-/// The caller's own notes on an order: at most [`Metadata::MAX`] pairs of strings, and [`Metadata::BYTES_MAX`] in all.
+/// The client's own notes on an order: at most [`Metadata::MAX`] pairs of strings, and [`Metadata::BYTES_MAX`] in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
     pairs: BTreeMap<String, String>,
-    /// Of all pairs, as [`pair_bytes`] counts them.
+    /// Bytes of all pairs, as [`pair_bytes`] counts them.
     pairs_bytes: usize,
 }
 
-/// Why [`Metadata`] takes no such entry.
+/// Why [`Metadata`] does not take an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// More than [`Metadata::MAX`] pairs.
     #[error("must have at most {} entries", Metadata::MAX)]
     TooMany,
-    /// A key of no character.
+    /// The key is empty.
     #[error("must have a key of at least 1 character")]
     EmptyKey,
-    /// A key of more than [`Metadata::KEY_MAX`] characters.
+    /// The key has more than [`Metadata::KEY_MAX`] characters.
     #[error("must have a key of at most {} characters", Metadata::KEY_MAX)]
     LongKey,
-    /// A value of more than [`Metadata::VALUE_MAX`] characters.
+    /// The value has more than [`Metadata::VALUE_MAX`] characters.
     #[error("must have at most {} characters", Metadata::VALUE_MAX)]
     LongValue,
-    /// The key is there already.
+    /// There is already an entry with this key.
     #[error("appears more than once")]
     Duplicate,
     /// All pairs together have more than [`Metadata::BYTES_MAX`] bytes.
@@ -103,21 +103,21 @@ impl MetadataError {
 }
 
 impl Metadata {
-    /// Pairs at most.
+    /// Maximum number of pairs.
     pub const MAX: usize = 50;
 
-    /// Bytes at most, as JSON without spaces. It bounds a row, and so what every page and every answer may weigh: all pairs
-    /// of the longest texts would be 108 kB, or three times as many with escapes. Lower, it would refuse notes that are
-    /// in use; higher, a page would have fewer orders.
+    /// Maximum bytes, as JSON without spaces. It bounds a row, and so every page and every answer: all pairs with the
+    /// longest texts would take 108 kB, or three times as much with escapes. A lower limit would reject notes that are
+    /// in use; with a higher one, a page would hold fewer orders.
     pub const BYTES_MAX: usize = 16 << 10;
 
-    /// Characters of a key at most.
+    /// Maximum characters of a key.
     pub const KEY_MAX: usize = 40;
 
-    /// Characters of a value at most; none is a value too.
+    /// Maximum characters of a value, which may be empty.
     pub const VALUE_MAX: usize = 500;
 
-    /// Adds one pair, unless it breaks a limit or its key is there already.
+    /// Adds one pair, unless it breaks a limit or its key exists already.
     pub fn insert(&mut self, key: String, value: String) -> Result<(), MetadataError> {
         if key.is_empty() {
             Err(MetadataError::EmptyKey)
@@ -138,19 +138,19 @@ impl Metadata {
         }
     }
 
-    /// What an order's row says.
+    /// The notes as read from an order's row.
     pub(crate) fn stored(pairs: BTreeMap<String, String>) -> Self {
         let pairs_bytes = pairs.iter().map(|(key, value)| pair_bytes(key, value)).sum();
         Self { pairs, pairs_bytes }
     }
 
-    /// The pairs, by key.
+    /// The pairs, sorted by key.
     #[must_use]
     pub fn pairs(&self) -> &BTreeMap<String, String> {
         &self.pairs
     }
 
-    /// The pairs themselves.
+    /// Takes the pairs out.
     #[must_use]
     pub fn into_pairs(self) -> BTreeMap<String, String> {
         self.pairs
@@ -163,15 +163,15 @@ impl Metadata {
     }
 }
 
-/// The braces of an object, less the comma that its last pair does not have.
+/// The braces of an object, minus the comma that the last pair does not have.
 const OBJECT_BYTES: usize = 1;
 
-/// Bytes of a pair inside a JSON object: both texts in quotes, a colon and a comma.
+/// Bytes of a pair in a JSON object: both texts in quotes, a colon and a comma.
 fn pair_bytes(key: &str, value: &str) -> usize {
     text_bytes(key) + text_bytes(value) + 6
 }
 
-/// Bytes of a text inside JSON.
+/// Bytes of a text in JSON, with its escapes.
 fn text_bytes(text: &str) -> usize {
     let escape = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x8 | 0xc => 1,

@@ -2,32 +2,32 @@ use chrono::{DateTime, Utc};
 
 use super::{Amount, Currency, ExternalId, ItemIds, Metadata, OrderId, OrderStatus, UserId, WorkerId};
 
-/// An order that somebody wants to place: valid, with its identity, not yet stored.
+/// An order to be placed: valid, with an id, but not stored yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewOrder {
-    /// Its identity from now on.
+    /// Its id, which it keeps.
     pub order_id: OrderId,
-    /// Who placed it.
+    /// The user who places it.
     pub user_id: UserId,
-    /// What was ordered.
+    /// The ordered items.
     pub item_ids: ItemIds,
-    /// What it costs.
+    /// The price.
     pub total_amount: Amount,
-    /// In which currency, if its caller said so.
+    /// The currency of the price, if the client named one.
     pub currency: Option<Currency>,
-    /// The caller's own number of it, which no other order has.
+    /// The client's own id of it, which no other order has.
     pub external_id: Option<ExternalId>,
-    /// The caller's own notes.
+    /// The client's own notes.
     pub metadata: Metadata,
-    /// When a worker may claim it at the earliest; at once if `None`.
+    /// The earliest time at which a worker may claim it; `None` means at once.
     pub process_after: Option<DateTime<Utc>>,
 }
 
 impl NewOrder {
-    /// Whether it has nothing but what every order must have.
+    /// Whether it has only the fields that every order must have.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        // Every field is named, so that a new one is thought of.
+        // Naming every field makes the compiler point here when one is added.
         let Self {
             order_id: _,
             user_id: _,
@@ -45,33 +45,33 @@ impl NewOrder {
 /// An order as it is stored. All times are the database's, in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Its identity.
+    /// Its id.
     pub order_id: OrderId,
-    /// Who placed it.
+    /// The user who placed it.
     pub user_id: UserId,
-    /// What was ordered.
+    /// The ordered items.
     pub item_ids: ItemIds,
-    /// What it costs.
+    /// The price.
     pub total_amount: Amount,
-    /// In which currency, if its caller said so.
+    /// The currency of the price, if the client named one.
     pub currency: Option<Currency>,
-    /// The caller's own number of it, which no other order has.
+    /// The client's own id of it, which no other order has.
     pub external_id: Option<ExternalId>,
-    /// The caller's own notes.
+    /// The client's own notes.
     pub metadata: Metadata,
-    /// When its client wants it processed at the earliest.
+    /// The earliest time at which its client wants it processed.
     pub process_after: Option<DateTime<Utc>>,
-    /// Where it stands.
+    /// Its status.
     pub status: OrderStatus,
-    /// The attempt under way while PROCESSING, otherwise the attempts used.
+    /// While PROCESSING, the number of the current attempt; otherwise the number of attempts made.
     pub attempt: u16,
     /// How often it was taken back from a dead worker.
     pub rescues: u8,
-    /// Why the last attempt that failed did so.
+    /// The error of the last failed attempt.
     pub last_error: Option<String>,
     /// The worker that claimed it last.
     pub worker_id: Option<WorkerId>,
-    /// When a worker may claim it; only while PENDING.
+    /// When a worker may claim it; `None` unless it is PENDING.
     pub available_at: Option<DateTime<Utc>>,
     /// When it was last claimed.
     pub claimed_at: Option<DateTime<Utc>>,

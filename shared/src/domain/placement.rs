@@ -1,68 +1,91 @@
 use chrono::{DateTime, Utc};
 
-use super::{IdempotencyKey, NewOrder, Order, OrderId, OrderStatus};
+use super::{IdempotencyKey, NewOrder, OneOrMore, Order, OrderId, OrderStatus};
 
 /// Orders that are placed together or not at all: those of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// At least one.
-    pub orders: Vec<NewOrder>,
-    /// What makes a second try of the request harmless, if its caller wants that.
+    /// The orders, in the order of the request.
+    pub orders: OneOrMore<NewOrder>,
+    /// Makes the request safe to repeat, if its client sent a key.
     pub key: Option<KeyUse>,
 }
 
 impl Placement {
-    /// Whether placing it depends on what was placed before.
+    /// Whether placing it depends on orders that were placed earlier.
     #[must_use]
     pub fn needs_lookup(&self) -> bool {
         self.key.is_some() || self.orders.iter().any(|order| order.external_id.is_some())
     }
 
-    /// Whether any of the orders is due as soon as they are placed.
+    /// Whether any of the orders is due as soon as it is placed.
     #[must_use]
     pub fn is_any_due(&self, created_at: DateTime<Utc>) -> bool {
         self.orders.iter().any(|order| order.process_after.is_none_or(|at| at <= created_at))
     }
 }
 
-/// An idempotency key and what it was sent with.
+/// An idempotency key and the fingerprint of its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUse {
     /// The key.
     pub key: IdempotencyKey,
-    /// Tells one request from another.
+    /// Tells whether a second request with the key is the same one.
     pub fingerprint: Fingerprint,
 }
 
-/// SHA-256 of an operation and of what its body means.
+/// SHA-256 of an operation and of the meaning of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
 /// What became of a [`Placement`].
+pub type PlaceOutcome = Result<Placed, PlaceConflict>;
+
+/// The orders of a [`Placement`] are on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Placed {
-    /// The orders are on disk.
+    /// This request placed them.
     New {
         /// When they were placed.
         created_at: DateTime<Utc>,
     },
-    /// An earlier request with the same key and the same meaning placed these.
+    /// An earlier request with the same key and the same meaning placed them.
     Before {
         /// Their ids, in the order of the request.
-        order_ids: Vec<OrderId>,
+        order_ids: OneOrMore<OrderId>,
         /// When they were placed.
         created_at: DateTime<Utc>,
     },
-    /// The key was sent before with something else. Nothing was placed.
+}
+
+/// Why nothing of a [`Placement`] was placed: something placed earlier rules it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceConflict {
+    /// An earlier request used the key with another meaning.
+    #[error("the key was used for another request")]
     KeyReused,
-    /// An order has the external id already. Nothing was placed.
+    /// Another order has the external id.
+    #[error("order {order_id} has the external id")]
     ExternalIdTaken {
         /// Which order of the placement wanted it.
         index: usize,
         /// The order that has it.
         order_id: OrderId,
     },
+}
+
+impl Placed {
+    /// The orders of the request, each as it stood right after it was placed.
+    #[must_use]
+    pub fn orders(self, requested: OneOrMore<NewOrder>) -> OneOrMore<Order> {
+        match self {
+            Self::New { created_at } => requested.map(|order| order.placed(created_at)),
+            Self::Before { order_ids, created_at } => {
+                requested.zip(order_ids).map(|(order, order_id)| NewOrder { order_id, ..order }.placed(created_at))
+            }
+        }
+    }
 }
 
 impl NewOrder {

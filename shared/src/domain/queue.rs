@@ -5,45 +5,45 @@ use chrono::{DateTime, Utc};
 
 use super::{OrderId, OrderStatus, WorkerId};
 
-/// What a worker process says of itself when it registers.
+/// What a worker process says about itself when it registers.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// Its identity from now on.
+    /// Its id, which it keeps.
     pub worker_id: WorkerId,
     /// The machine's name.
     pub host: String,
-    /// The process's number there.
+    /// The process's id on that machine.
     pub pid: u32,
     /// The program's version.
     pub version: String,
     /// Orders that it can work on at once.
     pub slots: u32,
-    /// Where it hears that orders are there, if it does.
+    /// The address at which it hears that there are orders, if it listens.
     pub wakeup_address: Option<SocketAddr>,
-    /// Without a heartbeat for this long it is dead.
+    /// It counts as dead after this long without a heartbeat.
     pub dead_after: Duration,
 }
 
-/// What a heartbeat came to.
+/// What a heartbeat found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// The worker was declared dead: whatever it holds belongs to others.
+    /// The worker was declared dead: its orders belong to others.
     Dead,
-    /// It lives.
+    /// The worker is alive.
     Alive {
-        /// No other worker lives for longer.
+        /// No other worker has been alive for longer.
         eldest: bool,
     },
 }
 
-/// A worker that is alive, by the database's clock.
+/// A live worker, by the database's clock.
 #[derive(Clone, Debug)]
 pub struct LiveWorker {
-    /// Its identity.
+    /// Its id.
     pub worker_id: WorkerId,
     /// The machine's name.
     pub host: String,
-    /// The process's number there.
+    /// The process's id on that machine.
     pub pid: u32,
     /// The program's version.
     pub version: String,
@@ -60,32 +60,32 @@ pub struct LiveWorker {
 /// The queue at one moment.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// Since when no order is claimed; `None` when it is not paused.
+    /// When it was paused; `None` if it is not.
     pub paused_at: Option<DateTime<Utc>>,
-    /// How many orders stand where.
+    /// How many orders are in each status.
     pub counts: OrderCounts,
-    /// The order that has been due longest, since when, and for how long.
+    /// The order that has been due for longest, when it became due, and how long ago that was.
     pub oldest_due: Option<(OrderId, DateTime<Utc>, Duration)>,
-    /// Every worker that is alive, the longest running first.
+    /// All live workers, the longest running first.
     pub workers: Vec<LiveWorker>,
-    /// How far the database's clock is behind the newest order: it went back.
+    /// How far the database's clock is behind the newest order, after it went back.
     pub clock_behind: Duration,
 }
 
-/// How many orders stand where, at one moment.
+/// How many orders are in each status, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OrderCounts {
-    /// Orders that wait.
+    /// Orders that wait for a worker.
     pub pending: u64,
     /// Orders that a worker has claimed.
     pub processing: u64,
     /// Orders that are done.
     pub completed: u64,
-    /// Orders that could not be done.
+    /// Orders that failed for good.
     pub failed: u64,
-    /// Orders that were taken back.
+    /// Orders that were canceled.
     pub canceled: u64,
-    /// From creation to completion, summed over all completed orders.
+    /// Time from placing to completion, summed over all completed orders.
     pub processing_time: Duration,
 }
 
@@ -102,7 +102,7 @@ impl OrderCounts {
         }
     }
 
-    /// Mean seconds from creation to completion; 0.0 when nothing was completed.
+    /// Mean seconds from placing to completion; 0.0 if nothing was completed.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a mean of counts below 2^53 loses nothing that shows")]
     pub fn average_processing_secs(&self) -> f64 {

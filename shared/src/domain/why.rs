@@ -4,25 +4,25 @@ use chrono::{DateTime, Utc};
 
 use super::{LiveWorker, Order, OrderStatus};
 
-/// What surrounds an order, as far as it says why the order is not done yet.
+/// The facts around an order that say why it is not done yet.
 #[derive(Clone, Debug)]
 pub struct Situation {
     /// The database's clock.
     pub now: DateTime<Utc>,
-    /// Since when the queue is paused.
+    /// When the queue was paused; `None` if it is not.
     pub paused_at: Option<DateTime<Utc>>,
     /// Workers that are alive.
     pub live_workers: u64,
-    /// The worker that holds the order, if it is alive.
+    /// The worker that works on the order, if it is alive.
     pub holder: Option<LiveWorker>,
-    /// Due orders that come before this one; counted up to [`Situation::AHEAD_MAX`].
+    /// Due orders that come before this one, counted up to [`Situation::AHEAD_MAX`].
     pub ahead: u64,
-    /// How far the database's clock is behind the newest order: it went back.
+    /// How far the database's clock is behind the newest order, after it went back.
     pub clock_behind: Duration,
 }
 
 impl Situation {
-    /// How far orders ahead are counted: a bound on what the question costs.
+    /// Orders ahead are counted up to this number, which bounds the cost of the question.
     pub const AHEAD_MAX: u64 = 10_000;
 }
 
@@ -33,23 +33,23 @@ pub enum Why {
     Completed,
     /// It was canceled.
     Canceled,
-    /// It is out of attempts, or cannot succeed.
+    /// It is out of attempts, or can never succeed.
     Failed,
     /// A worker is working on it.
     Claimed,
-    /// Its worker died; it is about to be rescued.
+    /// Its worker died; it will be rescued.
     WorkerDied,
-    /// It is not due yet, because its client wants so.
+    /// It is not due yet, as its client requested.
     Scheduled,
-    /// The database's clock went back behind the time at which it was due; a worker takes it all the same.
+    /// The database's clock went back to before the order's due time; a worker takes the order anyway.
     ClockWentBack,
-    /// It is not due yet: an attempt failed and the next one waits.
+    /// It is not due yet: an attempt failed, and the next one comes later.
     WaitsForRetry,
     /// The queue is paused.
     QueuePaused,
     /// No worker is alive.
     NoLiveWorker,
-    /// Others are due for longer.
+    /// Other orders have been due for longer.
     OthersAhead,
     /// It is next.
     Next,
@@ -85,7 +85,7 @@ impl Why {
     /// The reason for people, in one sentence.
     #[must_use]
     pub fn sentence(&self, order: &Order, situation: &Situation) -> String {
-        let last_error = order.last_error.as_deref().unwrap_or("no error was noted");
+        let last_error = order.last_error.as_deref().unwrap_or("no error was recorded");
         let updated_at = time(Some(order.updated_at));
         match self {
             Self::Completed => format!("It was completed at {}.", time(order.completed_at)),
@@ -97,30 +97,31 @@ impl Why {
                 format!("{by} has been working on it since {} (attempt {}).", time(order.claimed_at), order.attempt)
             }
             Self::WorkerDied => {
-                "Its worker died; a live worker takes it over within seconds, if there is one.".to_owned()
+                "Its worker died; a live worker, if there is one, will take it over within seconds.".to_owned()
             }
             Self::Scheduled => format!("It is scheduled for {}.", time(order.available_at)),
             Self::ClockWentBack => format!(
-                "The database's clock went back and is {} s behind the newest order; a worker takes this order all the \
-                 same, within seconds.",
+                "The database's clock went back and is {} s behind the newest order; a worker will still take this \
+                 order within seconds.",
                 situation.clock_behind.as_secs()
             ),
             Self::WaitsForRetry => format!(
-                "It is tried again at {}, after {}; the last one failed: {last_error}",
-                time(order.available_at),
-                attempts(order.attempt)
+                "After {}, it will be tried again at {}; the last one failed: {last_error}",
+                attempts(order.attempt),
+                time(order.available_at)
             ),
             Self::QueuePaused => format!("The queue has been paused since {}.", time(situation.paused_at)),
             Self::NoLiveWorker => "It is due, but no worker is alive.".to_owned(),
             Self::OthersAhead if situation.ahead >= Situation::AHEAD_MAX => {
-                format!("It is due, and at least {} orders are due before it.", Situation::AHEAD_MAX)
+                format!("It is due, but at least {} orders are ahead of it.", Situation::AHEAD_MAX)
             }
-            Self::OthersAhead => format!("It is due; orders due before it: {}.", situation.ahead),
+            Self::OthersAhead => format!("It is due; orders ahead of it: {}.", situation.ahead),
             Self::Next if order.is_suspect() => format!(
-                "It is due, but {} workers were lost with it: it waits for one with nothing else under way.",
+                "It is due, but {} workers were lost while they worked on it: it waits for a worker with nothing else \
+                 under way.",
                 order.rescues
             ),
-            Self::Next => "It is due, and the next to be claimed once a worker has a free slot.".to_owned(),
+            Self::Next => "It is due, and will be claimed next, as soon as a worker has a free slot.".to_owned(),
         }
     }
 }

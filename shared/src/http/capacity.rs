@@ -36,11 +36,12 @@ pub struct Capacity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this process may have {allowed} open files but needs at least {needed} for its clients and its connections to the \
-     database: raise the limit (`ulimit -n 4096`), or lower DATABASE_MAX_CONNECTIONS"
+     database: raise the limit (`ulimit -n 4096`), or lower DATABASE_MAX_CONNECTIONS ({to_database})"
 )]
 pub struct TooFewDescriptors {
     allowed: usize,
     needed: usize,
+    to_database: usize,
 }
 
 impl Capacity {
@@ -64,7 +65,8 @@ impl Capacity {
         let own = (allowed / OWN_ONE_IN).max(OWN_MIN + to_database);
         let free = allowed.saturating_sub(own);
         if free < FOR_CLIENTS_MIN {
-            return Err(TooFewDescriptors { allowed, needed: FOR_CLIENTS_MIN + OWN_MIN + to_database });
+            let needed = FOR_CLIENTS_MIN + OWN_MIN + to_database;
+            return Err(TooFewDescriptors { allowed, needed, to_database });
         }
         let spare = (free / SPARE_ONE_IN).min(SPARE_MAX);
         Ok(Self { connections: (free - spare).min(connections_max), spare })
@@ -95,7 +97,7 @@ mod tests {
         for (allowed, to_database, needed) in [(127, 10, "128"), (256, 200, "318")] {
             let error = Capacity::within(allowed, CONNECTIONS_MAX, to_database).unwrap_err().to_string();
 
-            for part in [needed, "`ulimit -n", "DATABASE_MAX_CONNECTIONS"] {
+            for part in [needed, "`ulimit -n", &format!("DATABASE_MAX_CONNECTIONS ({to_database})")] {
                 assert!(error.contains(part) && !error.contains('\n'), "{error}");
             }
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use crate::domain::{ExternalId, OrderId, Placed, Placement};
+use crate::domain::{ExternalId, OrderId, PlaceConflict, Placement};
 use crate::store::sql::insert_sorted;
 
 /// External ids travel in hexadecimal, so that their characters are the column's and its index serves.
@@ -31,16 +31,16 @@ const INSERT: &str = r"
 pub(super) struct KnownIds(HashMap<String, OrderId>);
 
 impl KnownIds {
-    /// Adds all external ids of the placement; none when one of them is another order's, which is told.
-    pub(super) fn add(&mut self, placement: &Placement) -> Option<Placed> {
+    /// Adds all external ids of the placement, or none if one of them is another order's.
+    pub(super) fn add(&mut self, placement: &Placement) -> Result<(), PlaceConflict> {
         for (index, order) in placement.orders.iter().enumerate() {
             let known = order.external_id.as_ref().and_then(|external_id| self.0.get(external_id.as_str()));
             if let Some(&order_id) = known.filter(|&&order_id| order_id != order.order_id) {
-                return Some(Placed::ExternalIdTaken { index, order_id });
+                return Err(PlaceConflict::ExternalIdTaken { index, order_id });
             }
         }
         self.0.extend(wanted([placement]).map(|(external_id, order_id)| (external_id.as_str().to_owned(), order_id)));
-        None
+        Ok(())
     }
 }
 

@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use crate::domain::{Fingerprint, IdempotencyKey, KeyUse, OrderId, Placed, Placement, WorkerId};
+use crate::domain::{
+    Fingerprint, IdempotencyKey, KeyUse, OneOrMore, OrderId, PlaceConflict, PlaceOutcome, Placed, Placement, WorkerId,
+};
 use crate::store::sql::insert_sorted;
 use crate::store::{Store, StoreError};
 
@@ -55,9 +57,9 @@ pub(super) enum PlaceResult {
     /// The batch places it.
     New,
     /// It equals a request of the same batch, which places these orders.
-    SameBatch(Vec<OrderId>),
+    SameBatch(OneOrMore<OrderId>),
     /// This was known before.
-    Known(Placed),
+    Known(PlaceOutcome),
 }
 
 impl Store {
@@ -82,7 +84,7 @@ pub(super) struct KnownKeys(HashMap<Hash, Known>);
 /// The request that a key was first sent with.
 struct Known {
     fingerprint: Fingerprint,
-    order_ids: Vec<OrderId>,
+    order_ids: OneOrMore<OrderId>,
     /// `None` for an order of the batch at hand.
     created_at: Option<DateTime<Utc>>,
 }
@@ -92,15 +94,15 @@ impl KnownKeys {
     pub(super) fn find(&self, key_use: &KeyUse, own: OrderId) -> Option<PlaceResult> {
         let Known { fingerprint, order_ids, created_at } = self.0.get(&hash(&key_use.key))?;
         Some(match *created_at {
-            _ if *fingerprint != key_use.fingerprint => PlaceResult::Known(Placed::KeyReused),
-            Some(created_at) if order_ids.first() == Some(&own) => PlaceResult::Known(Placed::New { created_at }),
-            Some(created_at) => PlaceResult::Known(Placed::Before { order_ids: order_ids.clone(), created_at }),
+            _ if *fingerprint != key_use.fingerprint => PlaceResult::Known(Err(PlaceConflict::KeyReused)),
+            Some(created_at) if *order_ids.first() == own => PlaceResult::Known(Ok(Placed::New { created_at })),
+            Some(created_at) => PlaceResult::Known(Ok(Placed::Before { order_ids: order_ids.clone(), created_at })),
             None => PlaceResult::SameBatch(order_ids.clone()),
         })
     }
 
     pub(super) fn add(&mut self, key_use: &KeyUse, placement: &Placement) {
-        let order_ids = placement.orders.iter().map(|order| order.order_id).collect();
+        let order_ids = placement.orders.each(|order| order.order_id);
         let known = Known { fingerprint: key_use.fingerprint, order_ids, created_at: None };
         self.0.insert(hash(&key_use.key), known);
     }
@@ -121,7 +123,7 @@ pub(super) async fn known(
     let parts = rows.into_iter().filter_map(|(hash, fingerprint, order_ids, created_at)| {
         let fingerprint = Fingerprint(fingerprint.try_into().ok()?);
         let order_ids = order_ids.chunks(16).map(|id| Uuid::from_slice(id).map(OrderId::from));
-        let order_ids = order_ids.collect::<Result<_, _>>().ok()?;
+        let order_ids = OneOrMore::of(order_ids.collect::<Result<_, _>>().ok()?)?;
         Some((hash.try_into().ok()?, Known { fingerprint, order_ids, created_at: Some(created_at) }))
     });
     Ok(KnownKeys(parts.collect()))

@@ -21,7 +21,7 @@ use super::counts::CountDelta;
 use super::external_ids;
 use super::keys;
 use super::keys::PlaceResult;
-use crate::domain::{Currency, ExternalId, NewOrder, OrderId, Placed, Placement};
+use crate::domain::{Currency, ExternalId, NewOrder, OrderId, PlaceOutcome, Placed, Placement};
 use crate::store::sql::{Id, Script, Text, Time, json_of_ids, orders_by_id};
 use crate::store::{ErrorKind, Store, StoreError};
 
@@ -40,7 +40,7 @@ impl Store {
     ///
     /// After an error nothing is placed, unless the server was silent or the connection was lost: then the orders may have been
     /// placed all the same, or may be yet, once the server comes to what was sent.
-    pub async fn place(&self, placements: &[Placement]) -> Result<Vec<Placed>, StoreError> {
+    pub async fn place(&self, placements: &[Placement]) -> Result<Vec<PlaceOutcome>, StoreError> {
         let mut placed = self.try_place(placements, false).await;
         for _ in 1..RACES_MAX {
             match placed {
@@ -52,7 +52,7 @@ impl Store {
     }
 
     /// `again`: whether some of the orders may be on disk, by an earlier try whose answer was lost.
-    async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<Placed>, StoreError> {
+    async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<PlaceOutcome>, StoreError> {
         if again || placements.iter().any(Placement::needs_lookup) {
             let doing = "place orders";
             return self
@@ -64,7 +64,7 @@ impl Store {
             let bytes_max = self.statement_bytes_max();
             let script = insert(Script::begin(), placements.iter()).commit().within(bytes_max)?;
             let created_at = script.run(connection).await?.time()?;
-            Ok(placements.iter().map(|_| Placed::New { created_at }).collect())
+            Ok(placements.iter().map(|_| Ok(Placed::New { created_at })).collect())
         })
         .await
     }
@@ -76,7 +76,7 @@ async fn sort_out(
     placements: &[Placement],
     again: bool,
     bytes_max: usize,
-) -> Result<Vec<Placed>, sqlx::Error> {
+) -> Result<Vec<PlaceOutcome>, sqlx::Error> {
     let own = if again { placed_already(connection, placements).await? } else { HashMap::new() };
     let mut known_keys = keys::known(connection, placements).await?;
     let mut known_ids = external_ids::known(connection, placements).await?;
@@ -84,10 +84,12 @@ async fn sort_out(
     for placement in placements {
         let first = first_id(placement);
         let before = match own.get(&first) {
-            Some(&created_at) => Some(PlaceResult::Known(Placed::New { created_at })),
+            Some(&created_at) => Some(PlaceResult::Known(Ok(Placed::New { created_at }))),
             None => placement.key.as_ref().and_then(|key_use| known_keys.find(key_use, first)),
         };
-        let result = before.or_else(|| known_ids.add(placement).map(PlaceResult::Known)).unwrap_or(PlaceResult::New);
+        let result = before
+            .or_else(|| known_ids.add(placement).err().map(|conflict| PlaceResult::Known(Err(conflict))))
+            .unwrap_or(PlaceResult::New);
         if let (PlaceResult::New, Some(key_use)) = (&result, &placement.key) {
             known_keys.add(key_use, placement);
         }
@@ -104,9 +106,9 @@ async fn sort_out(
         None
     };
     let placed = |result| match result {
-        PlaceResult::Known(placed) => Some(placed),
-        PlaceResult::New => created_at.map(|created_at| Placed::New { created_at }),
-        PlaceResult::SameBatch(order_ids) => created_at.map(|created_at| Placed::Before { order_ids, created_at }),
+        PlaceResult::Known(outcome) => Some(outcome),
+        PlaceResult::New => created_at.map(|created_at| Ok(Placed::New { created_at })),
+        PlaceResult::SameBatch(order_ids) => created_at.map(|created_at| Ok(Placed::Before { order_ids, created_at })),
     };
     Ok(results.into_iter().filter_map(placed).collect())
 }
@@ -115,7 +117,7 @@ async fn sort_out(
 fn insert<'a>(script: Script, placements: impl Iterator<Item = &'a Placement> + Clone) -> Script {
     let orders = placements.clone().flat_map(|placement| &placement.orders);
     let first = Id(placements.clone().next().map_or(OrderId::FIRST, first_id).uuid());
-    let count = placements.map(|placement| placement.orders.len()).sum();
+    let count = placements.map(|placement| placement.orders.count()).sum();
     script
         .then(place(orders, count))
         // All orders of a statement are placed at the same moment, so that one of them tells it.
@@ -124,7 +126,7 @@ fn insert<'a>(script: Script, placements: impl Iterator<Item = &'a Placement> + 
 }
 
 fn first_id(placement: &Placement) -> OrderId {
-    placement.orders.first().map_or(OrderId::FIRST, |order| order.order_id)
+    placement.orders.first().order_id
 }
 
 /// Those of the placements' first orders that are on disk, and since when.
