@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use orders_shared::domain::{Claim, Suspects, WorkerId};
 use orders_shared::shutdown::Shutdown;
-use orders_shared::store::{ClaimError, Claimed, Store};
+use orders_shared::store::{BatchError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -41,7 +41,7 @@ struct EndedClaim {
     slots: OwnedSemaphorePermit,
     scan: Scan,
     was_draining: bool,
-    claimed: Result<Claimed, ClaimError>,
+    claimed: Result<Claimed, BatchError<Claim>>,
 }
 
 enum Next {
@@ -141,7 +141,7 @@ impl Claimer {
             let claimed = match if asks_first { store.is_any_due(scan.from).await } else { Ok(true) } {
                 Ok(true) => store.claim(worker_id, limit, suspects, scan.from).await,
                 Ok(false) => Ok(Claimed::NONE),
-                Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),
+                Err(error) => Err(BatchError::new(error, Vec::new())),
             };
             EndedClaim { worker_id, slots, scan, was_draining, claimed }
         }));
@@ -164,10 +164,10 @@ impl Claimer {
                 ClaimResult::Orders { count, asked }
             }
             Ok(Claimed::WaitUntilIdle) => ClaimResult::WaitUntilIdle,
-            Err(ClaimError { error, doubtful }) => {
-                let orders = doubtful.len();
-                tracing::warn!(error = &error as &dyn std::error::Error, orders, "no claim; trying again");
-                self.dispatch(doubtful, slots, false);
+            Err(BatchError { error, left, .. }) => {
+                let (error, orders) = (error.as_ref().map(|error| error as &dyn std::error::Error), left.len());
+                tracing::warn!(error, orders, "no claim; trying again");
+                self.dispatch(left, slots, false);
                 ClaimResult::Failed
             }
         };

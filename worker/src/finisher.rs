@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Claim, FailedAttempt};
-use orders_shared::store::{Partly, Store, StoreError};
+use orders_shared::store::{BatchError, Settled, Store};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -24,8 +24,8 @@ const COMMIT_RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Wait before an outcome is tried again that the database rejects for a reason that does not pass by itself.
 const REJECTED_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Finishers of one worker. While one waits for its commit, the other's statement runs; more would only make the batches
-/// smaller.
+/// Finishers of one worker. While one waits for its commit, the other's statement runs; more would only make the
+/// batches smaller.
 pub(crate) const FINISHERS: usize = 2;
 
 /// Where the finishers take the results from.
@@ -55,7 +55,8 @@ impl Finisher {
         Self { store, results, rejection: watch::Sender::new(None), metrics, done, handed_back, failed }
     }
 
-    /// Why the database rejects an outcome, while it does: what keeps this worker from its work though the database answers.
+    /// Why the database rejects an outcome, while it does: what keeps this worker from its work though the database
+    /// answers.
     pub(crate) fn rejection(&self) -> watch::Receiver<Option<String>> {
         self.rejection.subscribe()
     }
@@ -114,7 +115,7 @@ impl Finisher {
         let (store, metrics) = (&self.store, &self.metrics);
         self.done.commit(rejected_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
         self.handed_back.commit(rejected_too, |claims| store.release(claims), |it| metrics.released(it)).await;
-        self.failed.commit(rejected_too, |attempts| store.fail(attempts), |it| metrics.settled(it)).await;
+        self.failed.commit(rejected_too, |attempts| store.fail(attempts), |it| metrics.retried_or_failed(it)).await;
         let rejections = [&self.done.rejection, &self.handed_back.rejection, &self.failed.rejection];
         self.rejection.send_replace(rejections.into_iter().flatten().next().cloned());
     }
@@ -128,9 +129,9 @@ async fn receive(results: &Results, batch: &mut Vec<WorkResult>) -> usize {
 impl<T> Outcomes<T> {
     /// Commits all that wait, in halves where the database rejects a batch for good, until a single bad one is found.
     /// The claims' tokens make trying again safe.
-    async fn commit<Done, Fut>(&mut self, rejected_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Done))
+    async fn commit<Fut>(&mut self, rejected_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Settled))
     where
-        Fut: Future<Output = Result<Partly<T, Done>, (Vec<T>, StoreError)>>,
+        Fut: Future<Output = Result<Settled, BatchError<T>>>,
     {
         let mut batches: Vec<Vec<_>> = Vec::new();
         if rejected_too {
@@ -143,24 +144,25 @@ impl<T> Outcomes<T> {
         while let Some(batch) = batches.pop() {
             let (items, slots): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             match commit(items).await {
-                Ok(Partly { done, busy }) => {
-                    count(done);
+                Ok(settled) => count(settled),
+                Err(BatchError { error: None, left, settled }) => {
+                    count(settled);
                     // One order's slots are as good as another's; a suspect, which holds all, comes alone.
-                    self.waiting.extend(busy.into_iter().zip(slots));
+                    self.waiting.extend(left.into_iter().zip(slots));
                 }
-                Err((back, error)) => {
-                    let outcomes = back.len();
+                Err(BatchError { error: Some(error), left, .. }) => {
+                    let outcomes = left.len();
                     tracing::warn!(error = &error as &dyn Error, outcomes, "not committed; trying again");
-                    let mut back: Vec<_> = back.into_iter().zip(slots).collect();
+                    let mut left: Vec<_> = left.into_iter().zip(slots).collect();
                     if error.is_passing() {
-                        self.waiting.extend(back);
+                        self.waiting.extend(left);
                     } else if outcomes > 1 {
-                        batches.push(back.split_off(outcomes / 2));
-                        batches.push(back);
+                        batches.push(left.split_off(outcomes / 2));
+                        batches.push(left);
                     } else {
                         let cause = error.source().map(ToString::to_string).unwrap_or_default();
                         self.rejection = Some(format!("{error}: {cause}"));
-                        self.rejected.extend(back);
+                        self.rejected.extend(left);
                     }
                 }
             }

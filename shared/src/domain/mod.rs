@@ -27,5 +27,6 @@ pub use order::{NewOrder, Order};
 pub use page::{ListedOrder, OrderFilter, Page, PageKey};
 pub use placement::{Fingerprint, KeyUse, Placed, Placement};
 pub use queue::{Heartbeat, LiveWorker, OrderCounts, Queue, Registration};
+pub(crate) use status::status_name;
 pub use status::{OrderStatus, UnknownStatus};
 pub use why::{Situation, Why};

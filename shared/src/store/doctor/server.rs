@@ -1,4 +1,4 @@
-//! What the server is, and how it and our sessions are set.
+//! Checks what the server is, and the variables of it and of our sessions.
 
 use std::time::Duration;
 
@@ -9,24 +9,25 @@ use super::{Causes, Check, Finding};
 use crate::store::connection::{PINNED, Pinned, Tls, is_as_pinned};
 use crate::store::{Store, StoreError};
 
-/// Speak MySQL's protocol, and lock otherwise.
+/// Servers that speak MySQL's protocol, but lock in other ways.
 const OTHERS: [&str; 5] = ["tidb", "oceanbase", "vitess", "singlestore", "dolt"];
 
-/// Seconds between the clocks from which on people wonder at what they see.
+/// If the clocks differ by more, people are misled by the times that they see.
 const CLOCK_OFFSET_MAX: TimeDelta = TimeDelta::seconds(1);
 
-/// The largest order with the largest batch beside it fits such a packet, which is the servers' default.
+/// The servers' default, into which the largest order fits together with the largest batch.
 const PACKET_MIN: u64 = 16 << 20;
 
-/// The servers' default. Programs that open and drop connections, such as health checks by TCP, reach less in a minute.
+/// The servers' default. With less, programs that open and drop connections, such as TCP health checks, get this host
+/// shut out within a minute.
 const CONNECT_ERRORS_MIN: u64 = 100;
 
-/// What cures a session that is not as we set it.
+/// The remedy for a session that is not as we set it.
 const NO_PROXY: &str = "connect without a proxy that shares sessions or drops their settings";
 
 const CIPHER: &str = "show session status where variable_name = 'Ssl_cipher'";
 
-/// Read by name beside those of [`PINNED`], as no server knows all of them.
+/// Read by name, with those of [`PINNED`], as no server has all of them.
 const VARIABLES: [&str; 14] = [
     "binlog_format",
     "innodb_flush_log_at_trx_commit",
@@ -44,7 +45,7 @@ const VARIABLES: [&str; 14] = [
     "wsrep_on",
 ];
 
-/// What the server says of itself.
+/// What the server says about itself.
 struct Server {
     variables: Vec<(String, String)>,
     /// How far its clock is ahead of this machine's, give or take half of `answer_time`.
@@ -88,7 +89,7 @@ impl Store {
             Ok((variables, now - (asked + answer_time / 2), answer_time))
         });
         let (variables, ahead, answer_time) = asking.await?;
-        // Where there are no tables yet, nothing is behind them.
+        // Fails if there are no tables yet; then there is no newest order either.
         let behind_newest = self.read_clock().await.map(|(_, behind)| behind).unwrap_or_default();
         Ok(Server { variables, ahead, answer_time, behind_newest, tls: self.pool.tls() })
     }

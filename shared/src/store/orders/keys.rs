@@ -1,4 +1,4 @@
-//! Idempotency keys: written beside their orders, pruned when they are old.
+//! Idempotency keys: stored in the transaction of their orders, and pruned when they are old.
 
 use std::collections::HashMap;
 
@@ -8,14 +8,15 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{Fingerprint, IdempotencyKey, KeyUse, OrderId, Placed, Placement};
-use crate::store::sql::insert_sorted;
+use crate::store::hot::Hot;
+use crate::store::sql::{Value, insert_sorted};
 use crate::store::{Store, StoreError};
 
-/// Keys that one statement prunes at most: few enough to hold nobody up.
+/// The most keys that one statement prunes: few enough to hold nobody up.
 pub const PRUNE_MAX: u32 = 1_000;
 
-/// Reads the keys of a batch that were used before, and when their first orders were placed.
-pub(in crate::store) const KNOWN_KEYS: &str = r"
+/// Reads the keys of a batch that were used before, and when the orders of their first use were placed.
+const KNOWN_KEYS: &str = r"
     select
         idempotency_keys.key_hash,
         idempotency_keys.fingerprint,
@@ -39,26 +40,34 @@ const INSERT: &str = r"
     )) as used
 ";
 
-/// 24 hours is what callers are told; the hour more is for their clocks and for requests under way.
-pub(in crate::store) const PRUNE: &str = r"
+/// Callers are told 24 hours; the additional hour allows for their clocks and for requests under way.
+const PRUNE: &str = r"
     delete from idempotency_keys
     where created_at < now(6) - interval 25 hour
     order by created_at
     limit ?
 ";
 
-/// What becomes of a placement in its batch.
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    let by_age = ("idempotency_keys", "idempotency_keys_by_age", &["range"] as &[_]);
+    vec![
+        Hot::of_batch("find idempotency keys", KNOWN_KEYS, "idempotency_keys"),
+        Hot::new("prune idempotency keys", PRUNE, vec![Value::Number(PRUNE_MAX.into())], by_age),
+    ]
+}
+
+/// The result of a placement in its batch.
 pub(super) enum PlaceResult {
     /// The batch places it.
     New,
-    /// It equals a request of the same batch, which places these orders.
+    /// It repeats a request of the same batch, which places these orders.
     SameBatch(Vec<OrderId>),
-    /// This was known before.
+    /// The result was known before.
     Known(Placed),
 }
 
 impl Store {
-    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many.
+    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, oldest first, and returns how many.
     pub async fn prune_idempotency_keys(&self) -> Result<u64, StoreError> {
         self.call("prune idempotency keys", async |connection| {
             Ok(sqlx::query(PRUNE).bind(PRUNE_MAX).execute(connection).await?.rows_affected())
@@ -69,22 +78,22 @@ impl Store {
 
 type Hash = [u8; 32];
 
-/// Hash, fingerprint and order ids of a key, and since when it is used.
+/// Hash, fingerprint and order ids of a key, and when it was first used.
 type KeyRow = (Vec<u8>, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
-/// Keys in use, those of the batch at hand included.
+/// Keys in use, including those of this batch.
 pub(super) struct KnownKeys(HashMap<Hash, Known>);
 
 /// The request that a key was first sent with.
 struct Known {
     fingerprint: Fingerprint,
     order_ids: Vec<OrderId>,
-    /// `None` for an order of the batch at hand.
+    /// `None` if it is in this batch.
     created_at: Option<DateTime<Utc>>,
 }
 
 impl KnownKeys {
-    /// What became of an earlier request with this key; `None` when there was none.
+    /// The result of an earlier request with this key, if there was one.
     pub(super) fn find(&self, key_use: &KeyUse, own: OrderId) -> Option<PlaceResult> {
         let Known { fingerprint, order_ids, created_at } = self.0.get(&hash(&key_use.key))?;
         Some(match *created_at {
@@ -113,7 +122,7 @@ pub(super) async fn known(
     }
     let rows: Vec<KeyRow> =
         sqlx::query_as(KNOWN_KEYS).bind(serde_json::json!(hashes).to_string()).fetch_all(connection).await?;
-    // A row that something else wrote may be no key.
+    // A row that this store did not write may not be a key.
     let parts = rows.into_iter().filter_map(|(hash, fingerprint, order_ids, created_at)| {
         let fingerprint = Fingerprint(fingerprint.try_into().ok()?);
         let order_ids = order_ids.chunks(16).map(|id| Uuid::from_slice(id).map(OrderId::from));
