@@ -239,8 +239,8 @@ fn cure_of(error: &sqlx::Error) -> Option<&'static str> {
     // The driver has no error type for this.
     if error.to_string().contains("RSA auth backend") {
         return Some(
-            "this account's plugin sends its password over TLS only: set ssl-mode=REQUIRED in DATABASE_URL, or have the \
-             account use another plugin",
+            "this account's plugin sends its password over TLS only: set ssl-mode=REQUIRED in DATABASE_URL, or \
+             have the account use another plugin",
         );
     }
     Some(match number_of(error)? {

@@ -45,12 +45,12 @@ impl fmt::Display for SchemaState {
             Self::Older => f.write_str("the schema is older than this binary: run `orders-api migrate`"),
             Self::Newer(version) => write!(
                 f,
-                "the schema is newer than this binary, which does not know migration {version}: run a newer release of it"
+                "the schema is newer than this binary, which does not know migration {version}: run a newer release"
             ),
             Self::Unreleased => f.write_str(
-                "this database was made by a build that was never released: delete it (`drop database`; of Docker Compose: \
-                 `docker compose down --volumes`; of `cargo xtask up`: the folder `.data` or the Docker volume `orders-up-…`), create it anew, and run \
-                 `orders-api migrate`",
+                "this database was made by a build that was never released: delete it (`drop database`; of Docker \
+                 Compose: `docker compose down --volumes`; of `cargo xtask up`: the folder `.data` or the Docker volume \
+                 `orders-up-…`), create it anew, and run `orders-api migrate`",
             ),
             Self::Unfinished(version) => write!(
                 f,

@@ -87,8 +87,8 @@ impl Store {
                 check.failed(format!("the user has no {}: grant it", needed.join(", ")))
             } else if !for_migrations.is_empty() {
                 check.warning(format!(
-                    "the user may do all that the programs do, but has no {} on the database: run `orders-api migrate` as \
-                     another user",
+                    "the user may do all that the programs do, but has no {} on the database: run `orders-api migrate` \
+                     as another user",
                     for_migrations.join(", ")
                 ))
             } else {

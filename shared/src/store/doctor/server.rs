@@ -153,7 +153,7 @@ impl Server {
         let check = Check("packet");
         match self.variable("max_allowed_packet").parse::<u64>() {
             Ok(bytes) if bytes < PACKET_MIN => check.warning(format!(
-                "max_allowed_packet is {bytes}, so that large orders and batches are refused: set it to {PACKET_MIN} or more"
+                "max_allowed_packet is {bytes}, too small for large orders and batches: set it to {PACKET_MIN} or more"
             )),
             Ok(bytes) => check.ok(format!("the server accepts {bytes} bytes at once")),
             Err(_) => check.warning("the server does not tell its max_allowed_packet"),
@@ -165,9 +165,9 @@ impl Server {
         match (self.variable("skip_name_resolve"), self.variable("max_connect_errors").parse::<u64>()) {
             ("ON", _) => check.ok("the server resolves no names, and shuts no host out"),
             (_, Ok(errors)) if errors < CONNECT_ERRORS_MIN => check.warning(format!(
-                "max_connect_errors is {errors}: after so many interrupted handshakes in a row the server shuts this host \
-                 out until somebody runs `truncate table performance_schema.host_cache`, on MariaDB `flush hosts`: set it \
-                 to {CONNECT_ERRORS_MIN} or more, or set skip_name_resolve"
+                "max_connect_errors is {errors}: after so many interrupted handshakes in a row the server shuts this \
+                 host out until somebody runs `truncate table performance_schema.host_cache`, on MariaDB `flush hosts`: \
+                 set it to {CONNECT_ERRORS_MIN} or more, or set skip_name_resolve"
             )),
             (_, Ok(errors)) => check.ok(format!("the server shuts a host out after {errors} interrupted handshakes")),
             (_, Err(_)) => check.ok("the server shuts no host out"),
@@ -218,8 +218,8 @@ impl Server {
         if !self.behind_newest.is_zero() {
             let behind = self.behind_newest.as_secs();
             return check.warning(format!(
-                "the server's clock went back: it is {behind} s behind the newest order; orders are processed all the same, \
-                 but times are misleading: set it by NTP"
+                "the server's clock went back: it is {behind} s behind the newest order; orders are processed all the \
+                 same, but times are misleading: set it by NTP"
             ));
         }
         let millis = self.ahead.num_milliseconds();

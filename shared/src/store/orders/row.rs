@@ -9,8 +9,8 @@ use crate::domain::{
 macro_rules! order_columns {
     () => {
         "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, currency, \
-         external_id, cast(metadata as char) as metadata, status, process_after, attempt, rescues, last_error, worker_id, \
-         available_at, claimed_at, completed_at, created_at, updated_at"
+         external_id, cast(metadata as char) as metadata, status, process_after, attempt, rescues, last_error, \
+         worker_id, available_at, claimed_at, completed_at, created_at, updated_at"
     };
 }
 pub(in crate::store) use order_columns;

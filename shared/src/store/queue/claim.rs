@@ -158,8 +158,8 @@ impl Store {
         self.hand_out(due.unwrap_or_default(), written, ended)
     }
 
-    /// The result of a claim, whose orders are in this process's hands from now on. If it wrote claims, it also deleted the
-    /// rows of the batches that have `ended`.
+    /// The result of a claim, whose orders are in this process's hands from now on. If it wrote claims, it also deleted
+    /// the rows of the batches that have `ended`.
     fn hand_out(
         &self,
         Due { mut claims, since, waits_until_idle, .. }: Due,
@@ -200,9 +200,9 @@ async fn lock_due(
     let orders = readable(connection, rows).await?;
     let set_aside = (locked - orders.len()) as u64;
     let share = share(&orders, suspects == Suspects::Take);
-    let taken = if let Share::Take(count) = share { count } else { 0 };
+    let count = if let Share::Take(count) = share { count } else { 0 };
     let token = ClaimToken::fresh();
-    let claims = orders.into_iter().take(taken).map(|order| Claim::new(claimed(order, worker_id), token)).collect();
+    let claims = orders.into_iter().take(count).map(|order| Claim::new(claimed(order, worker_id), token)).collect();
     Ok(Due { claims, since, waits_until_idle: share == Share::WaitUntilIdle, set_aside })
 }
 

@@ -21,6 +21,7 @@ pub struct Settled {
 
 /// A batch that was done in part, or not at all, or whose outcome is unknown.
 #[derive(Debug)]
+#[must_use]
 pub struct BatchError<T> {
     /// Why the call failed; `None` if only `left` was not done, as somebody else has these orders locked.
     pub error: Option<StoreError>,
