@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use orders_shared::domain::{Claim, WorkerId};
 use orders_shared::shutdown::Shutdown;
-use orders_shared::store::{ClaimError, Claimed, Store};
+use orders_shared::store::{BatchError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep_until;
 
@@ -48,7 +48,7 @@ struct EndedClaim {
     plan: ClaimPlan,
     slots: OwnedSemaphorePermit,
     scan: Scan,
-    claimed: Result<Claimed, ClaimError>,
+    claimed: Result<Claimed, BatchError<Claim>>,
 }
 
 enum Event {
@@ -177,10 +177,10 @@ impl Claimer {
                 ClaimResult::Orders(count)
             }
             Ok(Claimed::WaitUntilIdle) => ClaimResult::WaitUntilIdle,
-            Err(ClaimError { error, doubtful }) => {
-                let orders = doubtful.len();
-                tracing::warn!(error = &error as &dyn Error, orders, "claim failed; trying again");
-                self.dispatch(doubtful, slots, false);
+            Err(BatchError { error, left, .. }) => {
+                let (error, orders) = (error.as_ref().map(|error| error as &dyn Error), left.len());
+                tracing::warn!(error, orders, "claim failed; trying again");
+                self.dispatch(left, slots, false);
                 ClaimResult::Failed
             }
         };
@@ -201,7 +201,7 @@ impl Claimer {
     }
 }
 
-async fn claim(store: &Store, plan: ClaimPlan, scan: Scan) -> Result<Claimed, ClaimError> {
+async fn claim(store: &Store, plan: ClaimPlan, scan: Scan) -> Result<Claimed, BatchError<Claim>> {
     let is_due = if plan.asks_first { store.is_any_due(scan.from).await } else { Ok(true) };
     match is_due {
         Ok(true) => {
@@ -209,6 +209,6 @@ async fn claim(store: &Store, plan: ClaimPlan, scan: Scan) -> Result<Claimed, Cl
             store.claim(plan.worker_id, limit, plan.suspects, scan.from).await
         }
         Ok(false) => Ok(Claimed::NONE),
-        Err(error) => Err(ClaimError { error, doubtful: Vec::new() }),
+        Err(error) => Err(BatchError::new(error, Vec::new())),
     }
 }

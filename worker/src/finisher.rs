@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orders_shared::domain::{Claim, FailedAttempt};
-use orders_shared::store::{Partly, Store, StoreError};
+use orders_shared::store::{BatchError, Settled, Store};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -118,7 +118,7 @@ impl Finisher {
         let (store, metrics) = (&self.store, &self.metrics);
         self.done.commit(rejected_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
         self.handed_back.commit(rejected_too, |claims| store.release(claims), |it| metrics.released(it)).await;
-        self.failed.commit(rejected_too, |attempts| store.fail(attempts), |it| metrics.settled(it)).await;
+        self.failed.commit(rejected_too, |attempts| store.fail(attempts), |it| metrics.retried_or_failed(it)).await;
         let rejections = [&self.done.rejection, &self.handed_back.rejection, &self.failed.rejection];
         self.rejection.send_replace(rejections.into_iter().flatten().next().cloned());
     }
@@ -132,9 +132,9 @@ async fn receive(results: &Results, batch: &mut Vec<WorkResult>) -> usize {
 impl<T> Outcomes<T> {
     /// Commits all that wait. Halves each batch that the database rejects for good, until the bad outcome stands alone.
     /// The claim tokens make it safe to try again.
-    async fn commit<Done, Fut>(&mut self, rejected_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Done))
+    async fn commit<Fut>(&mut self, rejected_too: bool, commit: impl Fn(Vec<T>) -> Fut, count: impl Fn(Settled))
     where
-        Fut: Future<Output = Result<Partly<T, Done>, (Vec<T>, StoreError)>>,
+        Fut: Future<Output = Result<Settled, BatchError<T>>>,
     {
         let mut batches: Vec<Vec<_>> = Vec::new();
         if rejected_too {
@@ -147,24 +147,25 @@ impl<T> Outcomes<T> {
         while let Some(batch) = batches.pop() {
             let (items, slots): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             match commit(items).await {
-                Ok(Partly { done, busy }) => {
-                    count(done);
+                Ok(settled) => count(settled),
+                Err(BatchError { error: None, left, settled }) => {
+                    count(settled);
                     // The slots of all orders are alike; only a suspect holds more than one, and it comes alone.
-                    self.waiting.extend(busy.into_iter().zip(slots));
+                    self.waiting.extend(left.into_iter().zip(slots));
                 }
-                Err((back, error)) => {
-                    let outcomes = back.len();
+                Err(BatchError { error: Some(error), left, .. }) => {
+                    let outcomes = left.len();
                     tracing::warn!(error = &error as &dyn Error, outcomes, "could not commit outcomes; trying again");
-                    let mut back: Vec<_> = back.into_iter().zip(slots).collect();
+                    let mut left: Vec<_> = left.into_iter().zip(slots).collect();
                     if error.is_passing() {
-                        self.waiting.extend(back);
+                        self.waiting.extend(left);
                     } else if outcomes > 1 {
-                        batches.push(back.split_off(outcomes / 2));
-                        batches.push(back);
+                        batches.push(left.split_off(outcomes / 2));
+                        batches.push(left);
                     } else {
                         let cause = error.source().map(ToString::to_string).unwrap_or_default();
                         self.rejection = Some(format!("{error}: {cause}"));
-                        self.rejected.extend(back);
+                        self.rejected.extend(left);
                     }
                 }
             }

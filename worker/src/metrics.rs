@@ -1,6 +1,6 @@
 //! The metrics of one worker process.
 
-use orders_shared::store::{Finished, Rescued, Settled};
+use orders_shared::store::Settled;
 use prometheus::{
     Histogram, IntCounter, IntGauge, Registry, histogram_opts, register_histogram_with_registry,
     register_int_counter_with_registry as counter, register_int_gauge_with_registry as gauge,
@@ -59,24 +59,24 @@ impl WorkerMetrics {
         self.claim_batch_size.observe(f64::from(u32::try_from(orders).unwrap_or(u32::MAX)));
     }
 
-    pub(crate) fn completed(&self, finished: Finished) {
-        self.completed.inc_by(finished.changed);
-        self.stale.inc_by(finished.stale);
+    pub(crate) fn completed(&self, settled: Settled) {
+        self.completed.inc_by(settled.completed);
+        self.stale.inc_by(settled.stale);
     }
 
-    pub(crate) fn released(&self, finished: Finished) {
-        self.released.inc_by(finished.changed);
-        self.stale.inc_by(finished.stale);
+    pub(crate) fn released(&self, settled: Settled) {
+        self.released.inc_by(settled.pending);
+        self.stale.inc_by(settled.stale);
     }
 
-    pub(crate) fn settled(&self, settled: Settled) {
-        self.retried.inc_by(settled.retried);
+    pub(crate) fn retried_or_failed(&self, settled: Settled) {
+        self.retried.inc_by(settled.pending);
         self.failed.inc_by(settled.failed);
         self.stale.inc_by(settled.stale);
     }
 
-    pub(crate) fn rescued(&self, rescued: Rescued) {
-        self.rescued.inc_by(rescued.rescued);
-        self.poisonous.inc_by(rescued.poisonous);
+    pub(crate) fn rescued(&self, settled: Settled) {
+        self.rescued.inc_by(settled.pending);
+        self.poisonous.inc_by(settled.failed);
     }
 }

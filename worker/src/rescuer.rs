@@ -1,11 +1,11 @@
-//! Declares workers dead whose heartbeats have expired, and takes back their orders. Every live worker does so; there
-//! is no leader.
+//! Declares workers dead whose heartbeats have expired, and takes their orders back. Every live worker does so; none
+//! leads.
 
 use std::sync::Arc;
 
 use orders_shared::domain::Registration;
 use orders_shared::shutdown::Shutdown;
-use orders_shared::store::{Rescued, Store, StoreError};
+use orders_shared::store::{Settled, Store, StoreError};
 use tokio::sync::watch;
 
 use crate::heartbeat::{Identity, interval};
@@ -47,8 +47,8 @@ impl Rescuer {
         let mut after = None;
         loop {
             let (batch, last) = self.store.rescue_orphans(after).await?;
-            if batch != Rescued::default() {
-                let Rescued { rescued, poisonous } = batch;
+            if batch != Settled::default() {
+                let Settled { pending: rescued, failed: poisonous, .. } = batch;
                 tracing::warn!(rescued, poisonous, "took back the orders of dead workers");
                 self.metrics.rescued(batch);
             }

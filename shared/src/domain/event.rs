@@ -8,9 +8,9 @@ use super::{OrderStatus, WorkerId};
 /// Something that happened to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, by the database's clock.
+    /// When it happened, by the database's clock.
     pub at: DateTime<Utc>,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
     /// The attempt that began or ended with it.
     pub attempt: Option<u16>,
@@ -39,12 +39,33 @@ pub enum EventKind {
     Released,
     /// It was taken back from a dead worker.
     Rescued,
-    /// A person gave it attempts anew.
+    /// A person gave it all its attempts again.
     Retried,
     /// A person took it back.
     Canceled,
     /// It is done.
     Completed,
+}
+
+impl EventKind {
+    /// The kinds that are stored. The others the order's own row tells.
+    pub(crate) const STORED: [Self; 6] =
+        [Self::AttemptFailed, Self::Failed, Self::Released, Self::Rescued, Self::Retried, Self::Canceled];
+
+    /// The name, as it stands in the database.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Placed => "PLACED",
+            Self::Claimed => "CLAIMED",
+            Self::AttemptFailed => "ATTEMPT_FAILED",
+            Self::Failed => "FAILED",
+            Self::Released => "RELEASED",
+            Self::Rescued => "RESCUED",
+            Self::Retried => "RETRIED",
+            Self::Canceled => "CANCELED",
+            Self::Completed => "COMPLETED",
+        }
+    }
 }
 
 /// One stored event and the claim that it ended.
@@ -58,22 +79,22 @@ pub(crate) struct StoredEvent {
 
 /// A place in an order's story: right behind this event.
 ///
-/// The events that are stored are in the order of their times, and of their ids where they share one. What the order's own row
-/// tells stands around them.
+/// Stored events are in the order of their times, and of their ids if they share one. The events that the order's own
+/// row tells are around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoryKey {
-    /// When the stored event was, or what the row tells of.
+    /// When the event happened.
     pub at: DateTime<Utc>,
-    /// The stored event; zeros where it is none.
+    /// The stored event; zeros if the row tells it.
     pub event_id: Uuid,
-    /// What of it is told already.
+    /// What has been told of it.
     pub part: StoryPart,
 }
 
-/// What of an order's story a place lies behind.
+/// The part of an order's story that a place is right behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoryPart {
-    /// That it was placed, which the row tells.
+    /// The placing, which the row tells.
     Placed,
     /// The claim that a stored event ended.
     Claim,
@@ -92,7 +113,7 @@ pub struct StoryPage {
     pub next: Option<StoryKey>,
 }
 
-/// What the row of an order tells of its story.
+/// What the order's own row tells of its story.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Course {
     pub(crate) status: OrderStatus,
@@ -142,7 +163,7 @@ impl Story {
         story
     }
 
-    /// Whether nothing more is told on this page, but that there is more.
+    /// Whether the page has no room left.
     pub(crate) fn is_full(&self) -> bool {
         self.events.len() >= self.limit || self.bytes >= self.bytes_max
     }
@@ -152,7 +173,7 @@ impl Story {
         self.has_next
     }
 
-    /// The stored event from which on those that are not told yet begin, itself included; `None` where all are told.
+    /// Where to go on reading stored events, inclusive; `None` if all have been told.
     pub(crate) fn from(&self) -> Option<(DateTime<Utc>, Uuid)> {
         match self.last {
             None | Some(StoryKey { part: StoryPart::Placed, .. }) => Some((DateTime::UNIX_EPOCH, Uuid::nil())),
@@ -177,10 +198,10 @@ impl Story {
         self.tell(event, StoryKey { at, event_id, part: StoryPart::Event });
     }
 
-    /// The page, when all stored events are told, or there are more than it has room for.
+    /// The page, once all stored events have been told, or the page has no room for more.
     pub(crate) fn page(mut self, course: Course) -> StoryPage {
         let [claimed, completed] = course.end();
-        // A cursor leads behind the last claim of a completed order alone, whose row does not change any more.
+        // Only the cursor of a completed order, whose row does not change any more, leads behind its last claim.
         let claimed = claimed.filter(|_| self.after.is_none_or(|after| after.part != StoryPart::LastClaim));
         for event in claimed.into_iter().chain(completed) {
             let key = StoryKey { at: event.at, event_id: Uuid::nil(), part: StoryPart::LastClaim };

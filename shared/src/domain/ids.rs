@@ -83,6 +83,9 @@ impl FromStr for OrderId {
 pub struct UserId(i64);
 
 impl UserId {
+    /// The first of all.
+    pub(crate) const FIRST: Self = Self(1);
+
     /// The user with this number, or `None` below 1.
     #[must_use]
     pub fn new(id: i64) -> Option<Self> {

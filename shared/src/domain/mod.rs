@@ -29,5 +29,6 @@ pub use order::{NewOrder, Order};
 pub use page::{ListedOrder, OrderFilter, Page, PageKey};
 pub use placement::{Fingerprint, KeyUse, PlaceConflict, PlaceOutcome, Placed, Placement};
 pub use queue::{Heartbeat, LiveWorker, OrderCounts, Queue, Registration};
+pub(crate) use status::status_name;
 pub use status::{OrderStatus, UnknownStatus};
 pub use why::{Situation, Why};

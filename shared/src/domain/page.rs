@@ -65,15 +65,16 @@ pub struct PageKey {
 
 impl PageKey {
     /// In front of the newest order of any list; the latest moment is MySQL's.
-    pub(crate) fn start() -> Self {
-        let latest = DateTime::from_timestamp(253_402_300_799, 999_999_000).unwrap_or(DateTime::<Utc>::MAX_UTC);
-        Self { created_at: latest, order_id: OrderId::LAST }
-    }
+    pub(crate) const START: Self = Self {
+        created_at: match DateTime::from_timestamp(253_402_300_799, 999_999_000) {
+            Some(latest) => latest,
+            None => DateTime::<Utc>::MAX_UTC,
+        },
+        order_id: OrderId::LAST,
+    };
 
     /// Behind the oldest order of any list.
-    pub(crate) fn end() -> Self {
-        Self { created_at: DateTime::UNIX_EPOCH, order_id: OrderId::FIRST }
-    }
+    pub(crate) const END: Self = Self { created_at: DateTime::UNIX_EPOCH, order_id: OrderId::FIRST };
 }
 
 impl OrderFilter {
@@ -81,8 +82,8 @@ impl OrderFilter {
     pub(crate) fn bounds(&self, after: Option<PageKey>) -> (PageKey, PageKey) {
         let earlier = self.created_before.map(|created_at| PageKey { created_at, order_id: OrderId::FIRST });
         let later = self.created_after.map(|created_at| PageKey { created_at, order_id: OrderId::LAST });
-        let from = [after, earlier].into_iter().flatten().min().unwrap_or_else(PageKey::start);
-        (from, later.unwrap_or_else(PageKey::end))
+        let from = [after, earlier].into_iter().flatten().min().unwrap_or(PageKey::START);
+        (from, later.unwrap_or(PageKey::END))
     }
 
     /// Whether the list shows an order.
@@ -113,6 +114,6 @@ mod tests {
         assert_eq!(filter.bounds(None), (at(20, OrderId::FIRST), at(10, OrderId::LAST)));
         assert_eq!(filter.bounds(Some(cursor)).0, cursor);
         assert_eq!(filter.bounds(Some(at(25, OrderId::new()))).0, at(20, OrderId::FIRST));
-        assert_eq!(OrderFilter::default().bounds(None), (PageKey::start(), PageKey::end()));
+        assert_eq!(OrderFilter::default().bounds(None), (PageKey::START, PageKey::END));
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where an order stands. `docs/STATE_MACHINE.md` shows the arrows between these.
+/// Where an order stands. `docs/STATE_MACHINE.md` shows the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OrderStatus {
     /// Waits in the queue.
@@ -10,11 +10,31 @@ pub enum OrderStatus {
     Processing,
     /// Done. Final.
     Completed,
-    /// Could not be done; nothing more happens by itself.
+    /// Could not be done; only a person can change that.
     Failed,
-    /// Taken back before it was claimed. Final.
+    /// Taken back by a person before a worker claimed it. Final.
     Canceled,
 }
+
+/// The name of a status as a literal, for statements that are constants: one that names no variant does not compile.
+macro_rules! status_name {
+    (Pending) => {
+        "PENDING"
+    };
+    (Processing) => {
+        "PROCESSING"
+    };
+    (Completed) => {
+        "COMPLETED"
+    };
+    (Failed) => {
+        "FAILED"
+    };
+    (Canceled) => {
+        "CANCELED"
+    };
+}
+pub(crate) use status_name;
 
 /// A text that names no status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,11 +61,11 @@ impl OrderStatus {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Pending => "PENDING",
-            Self::Processing => "PROCESSING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Canceled => "CANCELED",
+            Self::Pending => status_name!(Pending),
+            Self::Processing => status_name!(Processing),
+            Self::Completed => status_name!(Completed),
+            Self::Failed => status_name!(Failed),
+            Self::Canceled => status_name!(Canceled),
         }
     }
 }
@@ -62,6 +82,14 @@ impl FromStr for OrderStatus {
 
     fn from_str(text: &str) -> Result<Self, UnknownStatus> {
         Self::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text)).ok_or(UnknownStatus)
+    }
+}
+
+impl TryFrom<String> for OrderStatus {
+    type Error = UnknownStatus;
+
+    fn try_from(text: String) -> Result<Self, UnknownStatus> {
+        text.parse()
     }
 }
 

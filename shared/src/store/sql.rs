@@ -1,4 +1,4 @@
-//! Statements that travel in one message, so that however many they are, they take one way to the server and back.
+//! Scripts: several statements in one message, which take one round trip to the server. And the values of statements.
 //!
 //! They are text, and not prepared. A value in them is a number or one of the literals of this module, whose characters
 //! cannot end it: hexadecimal digits, those of a time, those of a list of numbers.
@@ -14,20 +14,20 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use futures_util::TryStreamExt;
-use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Connection, Either, MySqlConnection, Row};
+use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::{Arguments, AssertSqlSafe, Connection, Either, MySqlConnection, Row};
 use uuid::Uuid;
 
 use crate::domain::OrderId;
 
-/// Bytes of a script from which on the driver gives its copy back. Left alone, each connection keeps room for the largest
-/// statement that it ever sent; for small ones that saves work.
+/// From this size of a script on, the driver frees its copy. Otherwise each connection keeps room for the largest
+/// statement that it ever sent, which saves work for small ones.
 const LARGE: usize = 64 << 10;
 
-/// The time of what is not to come or has not been: when an order that does not wait is due, when one was claimed that never
-/// was. Not null, so that a row keeps its size, and is changed where it is, when its order is claimed and completed.
+/// "Never": when an order is due that does not wait, or was claimed that never was. It is not null, so that a row keeps
+/// its size, and is changed in place, when its order is claimed and completed.
 macro_rules! never {
     () => {
         "timestamp '9999-12-31 00:00:00'"
@@ -35,7 +35,15 @@ macro_rules! never {
 }
 pub(in crate::store) use never;
 
-/// Each order of a list of ids, read by its primary key.
+/// A status as a literal.
+macro_rules! status {
+    ($status:ident) => {
+        concat!("'", crate::domain::status_name!($status), "'")
+    };
+}
+pub(in crate::store) use status;
+
+/// The orders of a list of ids, each read by its primary key.
 macro_rules! orders_by_id {
     () => {
         r"
@@ -49,7 +57,7 @@ macro_rules! orders_by_id {
 }
 pub(in crate::store) use orders_by_id;
 
-/// A statement was not sent, since the server would not accept it.
+/// A statement was not sent, since the server would reject its size.
 #[derive(Debug, thiserror::Error)]
 #[error("the statement has {bytes} bytes, and the server accepts {bytes_max} at once (max_allowed_packet)")]
 pub(in crate::store) struct Oversized {
@@ -63,22 +71,22 @@ impl From<Oversized> for sqlx::Error {
     }
 }
 
-/// Statements, run one after the other until one fails. What callers wrote is in them, so that they cannot be printed.
+/// Statements that run one after the other until one fails. They hold callers' data, so they cannot be printed.
 #[derive(Default)]
 #[must_use]
 pub(in crate::store) struct Script(String);
 
-/// What the statements of a script came to.
+/// What the statements of a script returned.
 #[derive(Default)]
 pub(in crate::store) struct ScriptResult {
-    /// Rows that were found and changed.
+    /// Rows that matched and were changed.
     pub(in crate::store) changed: u64,
-    /// Rows that were read, in the order of the statements.
+    /// Rows that the statements returned, in their order.
     rows: Vec<MySqlRow>,
 }
 
 impl Script {
-    /// The beginning of a transaction. One that is never committed is rolled back when its connection closes.
+    /// Begins a transaction. If it is never committed, it is rolled back when its connection closes.
     pub(in crate::store) fn begin() -> Self {
         Self::default().then("begin")
     }
@@ -93,23 +101,23 @@ impl Script {
         self
     }
 
-    /// The end of a transaction.
+    /// Commits the transaction.
     pub(in crate::store) fn commit(self) -> Self {
         self.then("commit")
     }
 
-    /// The end of a transaction that is to have no effect.
+    /// Ends the transaction without effect.
     pub(in crate::store) fn rollback(self) -> Self {
         self.then("rollback")
     }
 
-    /// The same, unless the server would not accept it as one message: then nothing of it may be sent.
+    /// The same script; fails if it is too large for the server to accept as one message.
     pub(in crate::store) fn within(self, bytes_max: usize) -> Result<Self, Oversized> {
         let bytes = self.0.len();
         if bytes > bytes_max { Err(Oversized { bytes, bytes_max }) } else { Ok(self) }
     }
 
-    /// Has the server run them all.
+    /// Sends all statements, and reads all answers.
     pub(in crate::store) async fn run(self, connection: &mut MySqlConnection) -> Result<ScriptResult, sqlx::Error> {
         let mut result = ScriptResult::default();
         let is_large = self.0.len() > LARGE;
@@ -129,9 +137,38 @@ impl Script {
 }
 
 impl ScriptResult {
-    /// The moment that was asked for, by a statement of one row and column.
+    /// The time that the first row has in its first column.
     pub(in crate::store) fn time(&self) -> Result<DateTime<Utc>, sqlx::Error> {
         self.rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+    }
+}
+
+/// A value for a placeholder of a statement whose values a function decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Value {
+    Null,
+    Number(i64),
+    /// As a DATETIME: bound as TIMESTAMPs, which end in 2038, the far ends of a list would be no times.
+    Time(NaiveDateTime),
+    Id(Uuid),
+    Text(&'static str),
+}
+
+impl Value {
+    /// The values in the order of their placeholders.
+    pub(in crate::store) fn bind(values: &[Self]) -> Result<MySqlArguments, sqlx::Error> {
+        let mut arguments = MySqlArguments::default();
+        for value in values {
+            match value {
+                Self::Null => arguments.add(None::<i64>),
+                Self::Number(number) => arguments.add(number),
+                Self::Time(time) => arguments.add(time),
+                Self::Id(id) => arguments.add(id),
+                Self::Text(text) => arguments.add(text),
+            }
+            .map_err(sqlx::Error::Encode)?;
+        }
+        Ok(arguments)
     }
 }
 
@@ -157,7 +194,7 @@ pub(in crate::store) fn ids(ids: impl IntoIterator<Item = Uuid>) -> String {
     list
 }
 
-/// Whatever somebody wrote, in hexadecimal; null where nobody wrote anything.
+/// A caller's text in hexadecimal; null if there is none.
 pub(in crate::store) struct Text<'a>(pub(in crate::store) Option<&'a str>);
 
 impl fmt::Display for Text<'_> {
@@ -169,7 +206,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// A moment, to the microsecond.
+/// A time, to the microsecond.
 pub(in crate::store) struct Time(pub(in crate::store) DateTime<Utc>);
 
 impl fmt::Display for Time {
@@ -178,7 +215,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// Ids as they travel to the server, for `orders_by_id`.
+/// A JSON array of ids, for `orders_by_id`.
 pub(in crate::store) fn json_of_ids(ids: impl Iterator<Item = OrderId>) -> String {
     ids.map(|id| id.uuid().simple().to_string()).collect::<serde_json::Value>().to_string()
 }
@@ -192,8 +229,8 @@ pub(in crate::store) fn short(error: &str) -> String {
     error.chars().take(1_000).collect()
 }
 
-/// Inserts rows by a statement that takes them as JSON. Sorted: two writers of the same rows take them in the same order, so
-/// that one waits for the other and never both.
+/// Inserts rows by a statement that takes them as JSON. They are sorted: two writers of the same rows lock them in the
+/// same order, so that they cannot deadlock.
 pub(in crate::store) async fn insert_sorted<R: Ord + serde::Serialize>(
     connection: &mut MySqlConnection,
     statement: &'static str,

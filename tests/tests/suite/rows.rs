@@ -3,6 +3,21 @@
 use orders_tests::Database;
 use sqlx::AssertSqlSafe;
 
+/// The table `numbers`, for a `with`: from 0 to 99,999.
+macro_rules! numbers {
+    () => {
+        "digits as (
+            select 0 as d union all select 1 union all select 2 union all select 3 union all select 4
+            union all select 5 union all select 6 union all select 7 union all select 8 union all select 9
+        ),
+        numbers as (
+            select a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d as n
+            from digits as a, digits as b, digits as c, digits as d, digits as e
+        )"
+    };
+}
+pub(crate) use numbers;
+
 /// Adds orders whose columns are expressions of their number `n`, counted from 0.
 pub(crate) async fn insert(
     database: &Database,
@@ -18,14 +33,7 @@ pub(crate) async fn insert(
             available_at, claim_token, created_at, updated_at
         )
         with
-            digits as (
-                select 0 as d union all select 1 union all select 2 union all select 3 union all select 4
-                union all select 5 union all select 6 union all select 7 union all select 8 union all select 9
-            ),
-            numbers as (
-                select a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d as n
-                from digits as a, digits as b, digits as c, digits as d, digits as e
-            ),
+            {numbers},
             seeds as (
                 select n, {status} as status, {user_id} as user_id, {created_at} as created_at, {external_id} as external_id
                 from numbers
@@ -45,7 +53,8 @@ pub(crate) async fn insert(
         where status = 'PROCESSING'
         group by token;
         insert ignore into external_ids (external_id, order_id)
-        select external_id, order_id from orders where external_id is not null"
+        select external_id, order_id from orders where external_id is not null",
+        numbers = numbers!(),
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.pool).await.unwrap();
 }

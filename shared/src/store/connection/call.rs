@@ -9,23 +9,23 @@ use super::lane::Lane;
 use super::session::{self, Long};
 use crate::store::{Store, StoreError};
 
-/// How long the answers to one call may take, beside the wait for a connection ([`Lane::wait_limit`]). A server that is
-/// paused, or a network that drops what it should carry, never says no. Longer than the limits in the server
-/// ([`session::PINNED`]), so that it is the server which gives up and says why; shorter would fail on a busy server,
-/// longer would keep callers from their own deadlines.
+/// How long the answers to one call may take, apart from the wait for a connection ([`Lane::wait_limit`]): a server
+/// that is paused, or a network that drops packets, never reports an error. Longer than the limits in the server
+/// ([`session::PINNED`]), so that the server gives up first and says why. Shorter would fail on a busy server, longer
+/// would miss the callers' own deadlines.
 pub(in crate::store) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a full count may take, which reads the whole table: a hundred million orders.
+/// How long a full count may take, which reads the whole table: enough for a hundred million orders.
 pub(in crate::store) const FULL_COUNT_LIMIT: Duration = Duration::from_mins(10);
 
-/// A call that succeeded and took longer is worth a warning. One that failed is logged where that is handled.
+/// A call that succeeds but takes longer is worth a warning. A failed call is logged where the failure is handled.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// Awaits what `work` does on a connection of the pool, for a bounded time; `doing` says what that is.
+    /// Runs `work` on a connection of the pool, for a bounded time; `doing` names it in errors.
     ///
-    /// The connection goes back only when the work succeeded. Whatever else happens, an error, a time-out, a caller that went
-    /// away, closes it: the server rolls back, and nobody waits for the rest of its answer.
+    /// The connection returns to the pool only if the work succeeds. An error, a timeout or a caller that goes away
+    /// closes it: the server rolls back, and nobody waits for the rest of its answer.
     pub(in crate::store) async fn call<T>(
         &self,
         doing: &'static str,
@@ -39,13 +39,13 @@ impl Store {
             tracing::warn!(doing, ?elapsed, "the database was slow");
         }
         if self.writes.note(doing, done.as_ref().err()) {
-            // Each connection may be one to a server that was demoted: there may be another one at the same address.
+            // All connections may lead to a server that was demoted, while its successor is at the same address by now.
             self.pool.renew();
         }
         done
     }
 
-    /// As [`Store::call`], in a transaction that is committed when the work succeeded.
+    /// As [`Store::call`], in a transaction that is committed if the work succeeds.
     pub(in crate::store) async fn transaction<T>(
         &self,
         doing: &'static str,
@@ -60,7 +60,7 @@ impl Store {
         .await
     }
 
-    /// Part of a call: takes a connection, and gives it back when the work succeeded.
+    /// Part of a call: takes a connection, and gives it back if the work succeeds.
     pub(super) async fn on_connection<T>(
         &self,
         work: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, sqlx::Error>,
@@ -71,7 +71,7 @@ impl Store {
         Ok(done)
     }
 
-    /// Awaits what takes longer than a call, and has a connection of its own.
+    /// Awaits `call`, which takes longer than others and has a connection of its own.
     pub(in crate::store) async fn long_call<T>(
         &self,
         doing: &'static str,
@@ -82,7 +82,7 @@ impl Store {
         tokio::time::timeout(limit, call).await.unwrap_or_else(|_| late()).map_err(StoreError::when(doing))
     }
 
-    /// Awaits what reads all orders, on a connection of its own.
+    /// Runs `work`, which reads all orders, on a connection of its own.
     pub(in crate::store) async fn full_count<T>(
         &self,
         doing: &'static str,
@@ -97,21 +97,21 @@ impl Store {
         .await
     }
 
-    /// A connection of its own for what takes long by nature, which does not go back.
+    /// A connection for work that takes long by nature. It does not return to the pool.
     pub(super) async fn long_connection(&self, long: Long) -> Result<MySqlConnection, sqlx::Error> {
         let mut connection = self.pool.take(self.lane).await?.detach();
         session::lengthen(&mut connection, long).await?;
         Ok(connection)
     }
 
-    /// The same database, for requests of callers: they share few connections, wait for one for a short time, and never hold
-    /// up what the program does by itself.
+    /// The same database, for callers' requests: they share a few connections, wait for one only briefly, and never
+    /// hold up the program's own work.
     #[must_use]
     pub fn for_callers(&self) -> Self {
         Self { lane: Lane::Callers, ..self.clone() }
     }
 
-    /// The same database, for what the program reads once for all callers.
+    /// The same database, for reads that the program makes once for all callers.
     #[must_use]
     pub fn for_watching(&self) -> Self {
         Self { lane: Lane::Watch, ..self.clone() }

@@ -1,4 +1,4 @@
-//! The connections of a pool: how they come, wait and go.
+//! The connections of a pool: how they are opened, kept and closed.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -17,22 +17,23 @@ use super::lane::Lane;
 use super::open::{GIVEN_UP_AFTER, Opener, Opening, UnderWay, may_take_one_soon};
 use super::settings::StoreSettings;
 
-/// How long the answer to a ping is waited for. A connection that carries nothing any more is best given up at once.
+/// How long a ping may take. A dead connection is best given up at once.
 const PING_LIMIT: Duration = Duration::from_millis(500);
 
-/// A connection that was idle for so long is closed, before the server does that, after `wait_timeout`.
+/// A connection that was idle for this long is closed, before the server closes it after `wait_timeout`.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
-/// A connection is closed at this age, however busy: the address may have come to mean another server, and sessions grow.
+/// A connection is closed at this age, however busy it is: the address may lead to another server by now, and sessions
+/// grow.
 const AGE_MAX: Duration = Duration::from_mins(30);
 
-/// Between two sweeps for such connections.
+/// How often such connections are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
-/// How long closing connections politely may take.
+/// How long it may take to close connections politely.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
 
-/// All connections of one pool: idle, in use and on their way.
+/// All connections of one pool: idle, in use and being opened.
 pub(super) struct Connections {
     pub(super) opener: Opener,
     pub(super) max: usize,
@@ -42,16 +43,16 @@ pub(super) struct Connections {
 }
 
 struct State {
-    /// The one used last is used next, so that no more stay open than are needed.
+    /// The most recently used one is taken first, so that no more stay open than are needed.
     idle: Vec<Pooled>,
     waiting: [VecDeque<oneshot::Sender<Arrival>>; Lane::COUNT],
     opening: Opening,
-    /// Connections of an earlier generation are closed when they come back.
+    /// Connections of an earlier generation are closed on their return.
     generation: u64,
     is_closed: bool,
 }
 
-/// A connection for a caller that waits, or why there is none.
+/// A connection for a waiting caller, or why there is none.
 type Arrival = Result<Pooled, Unconnected>;
 
 pub(super) enum Next {
@@ -59,7 +60,7 @@ pub(super) enum Next {
     Awaited(oneshot::Receiver<Arrival>),
 }
 
-/// A connection that nobody uses at the moment.
+/// A connection, with what decides how long it is kept.
 pub(super) struct Pooled {
     pub(super) connection: MySqlConnection,
     generation: u64,
@@ -85,7 +86,7 @@ impl Drop for Counted {
 }
 
 impl Connections {
-    /// Opens none yet.
+    /// Opens no connection yet.
     pub(super) fn new(settings: StoreSettings) -> Arc<Self> {
         let connections = Arc::new(Self {
             max: settings.connections_max(),
@@ -103,8 +104,8 @@ impl Connections {
         connections
     }
 
-    /// An idle connection, or else the next one, which it has opened. Fails at once where there is none at all, and openings
-    /// fail for a reason that does not pass by itself.
+    /// An idle connection, or else the next one that comes free or is opened for those who wait. Fails at once if there
+    /// is no connection at all and openings fail for a reason that does not pass by itself.
     pub(super) fn next(self: &Arc<Self>, lane: Lane) -> Result<Next, Unconnected> {
         let mut state = self.state();
         if state.is_closed {
@@ -122,7 +123,7 @@ impl Connections {
         Ok(Next::Awaited(arrival))
     }
 
-    /// No connection is open, so that none can come back.
+    /// No connection is open, so none can be given back.
     fn has_none(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
     }
@@ -135,7 +136,7 @@ impl Connections {
         }
     }
 
-    /// Gives it to a caller that waits, or keeps it until the next one.
+    /// Gives a connection to a waiting caller, or keeps it for the next one.
     pub(super) fn keep(self: &Arc<Self>, mut pooled: Pooled) {
         pooled.idle_since = Instant::now();
         let mut state = self.state();
@@ -152,7 +153,7 @@ impl Connections {
         for queue in &mut state.waiting {
             while let Some(sender) = queue.pop_front() {
                 match sender.send(Ok(pooled)) {
-                    // It has gone away: the next one may be there still.
+                    // This caller has gone away; the next one may still be there.
                     Err(Ok(back)) => pooled = back,
                     Ok(()) | Err(Err(_)) => return,
                 }
@@ -161,7 +162,7 @@ impl Connections {
         state.idle.push(pooled);
     }
 
-    /// Begins to open connections, where more wait for one than are being opened.
+    /// Begins to open connections if more callers wait for one than are being opened.
     fn open_for_those_who_wait(self: &Arc<Self>, state: &mut State) {
         let waiting = state.waiting();
         while let Some(under_way) = state.opening.begin(waiting) {
@@ -207,7 +208,7 @@ impl Connections {
                 () = sleep_until(began + hangs_after), if !under_way.hangs() => {
                     let mut state = self.state();
                     state.opening.hang(under_way, hangs_after);
-                    // It is not counted on any more: another one may begin.
+                    // Nobody counts on this one any more, so another one may begin.
                     self.open_for_those_who_wait(&mut state);
                 }
                 () = sleep_until(began + GIVEN_UP_AFTER) => return None,
@@ -229,7 +230,7 @@ impl Connections {
         }
     }
 
-    /// Closes all: those in use when they come back.
+    /// Closes all connections, those in use on their return.
     pub(super) fn renew(&self) {
         let mut state = self.state();
         state.generation += 1;
@@ -238,7 +239,7 @@ impl Connections {
         tokio::spawn(say_goodbye(idle));
     }
 
-    /// Closes all, and opens no more.
+    /// Closes all connections, and opens no more.
     pub(super) async fn close(&self) {
         let idle = {
             let mut state = self.state();
@@ -255,7 +256,7 @@ impl Connections {
 }
 
 impl State {
-    /// How many wait for a connection and are still there.
+    /// How many callers still wait for a connection.
     fn waiting(&mut self) -> usize {
         for queue in &mut self.waiting {
             queue.retain(|sender| !sender.is_closed());
@@ -279,7 +280,7 @@ pub(super) fn closed() -> Unconnected {
     Unconnected { kind: ErrorKind::Away, why: "this program is about to end".to_owned() }
 }
 
-/// Closes connections that are idle or old, for as long as there is the pool.
+/// Closes connections that are idle or old, as long as the pool exists.
 async fn close_unused(connections: Weak<Connections>) {
     loop {
         sleep(SWEEP_EVERY).await;
@@ -293,6 +294,6 @@ async fn close_unused(connections: Weak<Connections>) {
 
 async fn say_goodbye(connections: Vec<Pooled>) {
     let closing = connections.into_iter().map(|pooled| pooled.connection.close());
-    // One that is not told sees it by itself.
+    // A server that does not get the message notices by itself.
     let _ = timeout(GOODBYE_LIMIT, join_all(closing)).await;
 }

@@ -1,5 +1,5 @@
-//! What failures of the database mean. Every method of the store fails with a [`StoreError`] when the database is away; other
-//! reasons are named where they matter.
+//! What failures of the database mean. Every method of the store fails with a [`StoreError`] if the database is away;
+//! methods name other reasons where they matter.
 
 use std::{fmt, io};
 
@@ -7,7 +7,7 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::store::sql::Oversized;
 
-/// A database operation that did not succeed.
+/// A database operation that failed, or whose outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {doing}")]
 pub struct StoreError {
@@ -16,14 +16,14 @@ pub struct StoreError {
     cause: sqlx::Error,
 }
 
-/// What a failure means for those who handle it.
+/// What a failure means to its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The server cannot be reached, lets nobody in, or has not been set up yet.
+    /// The server cannot be reached, does not let us in, or has not been set up yet.
     Away,
-    /// The server, or our share of its connections, has as much to do as it can bear.
+    /// The server, or our share of its connections, has no capacity left.
     Busy,
-    /// Somebody else kept a row or a table locked for too long.
+    /// Somebody else held a lock on a row or a table for too long.
     Locked,
     /// A row with this primary key exists already.
     Duplicate,
@@ -31,9 +31,9 @@ pub enum ErrorKind {
     ReadOnly,
     /// The server has no room left to write to.
     Full,
-    /// The statement has more bytes than the server accepts at once. It never will succeed as it is.
+    /// The statement has more bytes than the server accepts at once. It cannot ever succeed as it is.
     TooLarge,
-    /// The server refused the statement for a reason of its own.
+    /// The server rejected the statement for another reason.
     Rejected,
 }
 
@@ -46,7 +46,7 @@ impl ErrorKind {
 }
 
 impl StoreError {
-    /// An error that says what was tried; made for `map_err`.
+    /// Makes an error that says what was tried; for `map_err`.
     pub(in crate::store) fn when(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |cause| Self { doing, cause }
     }
@@ -63,7 +63,8 @@ impl StoreError {
         self.kind().is_passing()
     }
 
-    /// Whether the server rejected the statement, so that it had no effect. Otherwise a commit may have taken effect.
+    /// True if the server rejected the statement or never got it, so that it had no effect. Otherwise a commit may have
+    /// taken effect.
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
         match &self.cause {
@@ -74,7 +75,7 @@ impl StoreError {
     }
 }
 
-/// No connection was to be had: nothing was sent.
+/// There was no connection: nothing was sent.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Unconnected {
     pub(in crate::store) kind: ErrorKind,
@@ -90,7 +91,7 @@ impl fmt::Display for Unconnected {
 impl std::error::Error for Unconnected {}
 
 impl Unconnected {
-    /// Why opening a connection failed, with what cures it where that is known.
+    /// Why a connection could not be opened, with the remedy if it is known.
     pub(in crate::store) fn by(error: &sqlx::Error) -> Self {
         let why = match cure_of(error) {
             Some(cure) => format!("{error} ({cure})"),
@@ -110,7 +111,7 @@ impl From<Unconnected> for sqlx::Error {
 pub(in crate::store) fn kind_of(error: &sqlx::Error) -> ErrorKind {
     match error {
         sqlx::Error::Io(error) => unconnected(error).map_or(ErrorKind::Away, |unconnected| unconnected.kind),
-        // A connection cut in the middle of an answer shows as a broken protocol.
+        // The driver reports a connection cut in the middle of an answer as a violation of the protocol.
         sqlx::Error::Tls(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
             ErrorKind::Away
         }
@@ -120,10 +121,10 @@ pub(in crate::store) fn kind_of(error: &sqlx::Error) -> ErrorKind {
     }
 }
 
-/// The number of every error of a storage engine; its text has the reason.
+/// The number of all errors of a storage engine; the text has the reason.
 const STORAGE_ENGINE: u16 = 1030;
 
-/// Whether the text of an error names the system's errors for a full disk (28) or a used-up quota (122).
+/// Whether the text of an error names the operating system's errors for a full disk (28) or a used-up quota (122).
 fn is_out_of_room(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| {
         let text = error.message();
@@ -135,7 +136,7 @@ fn unconnected(error: &io::Error) -> Option<&Unconnected> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The server's number of an error, where it comes from the server.
+/// The number of an error, if it comes from the server.
 pub(in crate::store) fn number_of(error: &sqlx::Error) -> Option<u16> {
     error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
@@ -143,9 +144,9 @@ pub(in crate::store) fn number_of(error: &sqlx::Error) -> Option<u16> {
 /// Whether a statement that failed in this way may have taken effect all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
-    /// It did not.
+    /// It has not.
     None,
-    /// The connection, the statement or the server was ended: a commit may have.
+    /// The connection, the statement or the server was cut off: a commit may have.
     Unknown,
 }
 
@@ -168,7 +169,7 @@ const fn ended(number: u16, kind: ErrorKind) -> Meaning {
     Meaning { number, kind, effect: Effect::Unknown }
 }
 
-/// Every error number that means more than "refused".
+/// Every error number that means more than "rejected".
 const MEANINGS: &[Meaning] = &[
     refused(1020, ErrorKind::Busy),      // the record has changed since it was read (MariaDB)
     refused(1037, ErrorKind::Busy),      // the server is out of memory
@@ -230,16 +231,16 @@ const MEANINGS: &[Meaning] = &[
     refused(4151, ErrorKind::Away),      // the account is locked (MariaDB)
 ];
 
-/// The server has as many connections as it may, or as this account may have.
+/// The server, or this account, has as many connections as it may have.
 pub(in crate::store) const TOO_MANY_CONNECTIONS: [u16; 3] = [1040, 1203, 1226];
 
-/// What cures a failure to connect, for the log.
+/// The remedy for a failure to connect, for the log.
 fn cure_of(error: &sqlx::Error) -> Option<&'static str> {
-    // The driver has no type of its own for this.
+    // The driver has no error type for this.
     if error.to_string().contains("RSA auth backend") {
         return Some(
-            "this account's plugin sends its password over TLS only: set ssl-mode=REQUIRED in DATABASE_URL, or have the \
-             account use another plugin",
+            "this account's plugin sends its password over TLS only: set ssl-mode=REQUIRED in DATABASE_URL, or \
+             have the account use another plugin",
         );
     }
     Some(match number_of(error)? {

@@ -1,4 +1,4 @@
-//! How the connections are shared out among the uses of them.
+//! How the connections are shared out among their uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,18 +8,18 @@ use tokio::sync::Semaphore;
 /// What a connection is for. Each lane has connections of its own, so that none holds another up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Lane {
-    /// The program's own work: the intake's commits; in a worker claims, outcomes and rescues.
+    /// The program's own work: the intake's commits, or a worker's claims, outcomes and rescues.
     Work,
-    /// What it reads once for all callers: readiness, counts, the queue, the orders that are waited for.
+    /// Reads that serve all callers at once: readiness, counts, the queue, the orders that callers wait for.
     Watch,
-    /// What each caller asks for.
+    /// Requests of single callers.
     Callers,
 }
 
 impl Lane {
     pub(super) const COUNT: usize = 3;
 
-    /// Of what each lane has one of, that of this lane.
+    /// The item of this lane, where each lane has one.
     pub(super) fn of<T>(self, [work, watch, callers]: [T; Self::COUNT]) -> T {
         match self {
             Self::Work => work,
@@ -28,7 +28,7 @@ impl Lane {
         }
     }
 
-    /// How long a call waits for a connection. Work has nothing better to do; a caller is better told soon to come again.
+    /// How long a call waits for a connection. Work can only wait; a caller is better told soon to try again later.
     pub(super) const fn wait_limit(self) -> Duration {
         match self {
             Self::Work => Duration::from_secs(3),
@@ -37,12 +37,12 @@ impl Lane {
     }
 }
 
-/// As many permits as each lane may have connections. Where there are few, some lanes share theirs.
+/// A permit for each connection that a lane may have. If there are few connections, some lanes share their permits.
 #[derive(Debug)]
 pub(super) struct Lanes([Arc<Semaphore>; Lane::COUNT]);
 
 impl Lanes {
-    /// Shares `max` connections out. Work has as many as it can use, but for what must be left to the others.
+    /// Shares `max` connections out. Work gets as many as it can use, as long as one is left for the others.
     pub(super) fn sharing(max: usize, work: usize) -> Self {
         let permits = |count| Arc::new(Semaphore::new(count));
         let work = work.min(max.saturating_sub(1)).max(1);
@@ -59,12 +59,12 @@ impl Lanes {
         })
     }
 
-    /// The permits of one.
+    /// The permits of one lane.
     pub(super) fn permits(&self, lane: Lane) -> &Arc<Semaphore> {
         lane.of(self.0.each_ref())
     }
 
-    /// From now on there are none.
+    /// Hands out no more permits.
     pub(super) fn close(&self) {
         for permits in &self.0 {
             permits.close();

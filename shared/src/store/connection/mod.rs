@@ -1,4 +1,4 @@
-//! The connections to the database: how they are opened, set and shared, and what their failures mean.
+//! The connections to the database: how they are opened, configured and shared, and what their failures mean.
 
 mod call;
 mod connections;

@@ -12,46 +12,46 @@ use super::error::{ErrorKind, TOO_MANY_CONNECTIONS, Unconnected, number_of};
 use super::session;
 use super::settings::{StoreSettings, Tls};
 
-/// Connections that are opened at once. More would only crowd a server that starts or is slow.
+/// Connections that are opened at the same time. More would only crowd a server that is starting or slow.
 const AT_ONCE: usize = 2;
 
-/// An opening that takes longer hangs: the server is frozen or gone. It goes on, and meanwhile another one is tried. The time
-/// doubles with each that hangs.
+/// An opening that takes longer is said to hang: the server is frozen or gone. It goes on, but another one begins
+/// beside it. The time doubles with each one that hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
 
 /// The longest such time. Longer would keep this program from a server that has moved, shorter would leave more
-/// handshakes behind.
+/// unfinished handshakes.
 const HANGS_AFTER_MAX: Duration = Duration::from_mins(1);
 
-/// When an opening is given up. To a frozen server that is a handshake broken off, once it goes on; before that some sixty
-/// hang, and each completes when it does.
+/// After this time an opening is given up. A frozen server that recovers later counts it as a broken handshake; if it
+/// recovers earlier, it completes all those that hang, some sixty at most.
 pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_hours(1);
 
-/// The wait before the next opening where the server refuses: it starts, has too many connections, or does not know us. It
-/// doubles each time.
+/// The wait before the next opening if the server refuses: it is starting, has too many connections, or does not know
+/// us. It doubles each time.
 const REFUSED_RETRY_AFTER: Duration = Duration::from_millis(20);
 const REFUSED_RETRY_AFTER_MAX: Duration = Duration::from_secs(1);
 
-/// The same where it is we who break the handshake off: the certificate is a wrong one, or the account has a plugin that the
-/// driver does not know. Each counts against this host.
+/// The same if we break the handshake off ourselves: the certificate is wrong, or the account uses a plugin that the
+/// driver does not know. The server counts each of them against this host.
 const BROKEN_RETRY_AFTER: Duration = Duration::from_secs(1);
 const BROKEN_RETRY_AFTER_MAX: Duration = Duration::from_mins(2);
 
-/// How long a failure explains a wait that is too long. An older one has nothing to do with it.
+/// For this long a failure is given as the reason for a long wait. An older one has nothing to do with it.
 const TROUBLE_LASTS: Duration = Duration::from_secs(10);
 
-/// What a server accepts as one message at least, until we know better.
+/// Bytes that every server accepts as one message: assumed until the first session has asked.
 const PACKET_BYTES_MIN: usize = 1 << 20;
 
-/// Opens connections of one database.
+/// Opens connections to one database.
 pub(super) struct Opener {
     options: MySqlConnectOptions,
     tls: Tls,
-    /// As the last session said.
+    /// As the latest session found it.
     packet_bytes_max: AtomicUsize,
 }
 
-/// The openings under way, and what became of the last ones.
+/// The openings under way, and the outcome of the latest ones.
 pub(super) struct Opening {
     counts: Arc<Counts>,
     hangs_after: Duration,
@@ -61,16 +61,16 @@ pub(super) struct Opening {
     trouble: Option<Trouble>,
 }
 
-/// How many openings there are. Not behind the lock of the pool: one that is spawned as the runtime ends is dropped at once,
-/// while that lock is held.
+/// How many openings there are. Not behind the lock of the pool: an opening that is spawned as the runtime shuts down
+/// is dropped at once, while that lock is held.
 #[derive(Default)]
 struct Counts {
     under_way: AtomicUsize,
-    /// Those that are not counted on any more, though they may succeed yet.
+    /// Those that nobody counts on any more, though they may still succeed.
     hanging: AtomicUsize,
 }
 
-/// One opening, counted for as long as it lasts, however it ends.
+/// One opening, counted until it ends, however it does.
 pub(super) struct UnderWay {
     counts: Arc<Counts>,
     hangs: bool,
@@ -80,7 +80,7 @@ pub(super) struct UnderWay {
 struct Trouble {
     why: Unconnected,
     at: Instant,
-    /// Whether those who wait may have a connection soon all the same.
+    /// Whether waiting callers may get a connection soon all the same.
     is_passing: bool,
 }
 
@@ -97,20 +97,20 @@ impl Default for Opening {
 }
 
 impl Opening {
-    /// Why there is no new connection, as far as that is known.
+    /// Why there is no new connection, if that is known.
     pub(super) fn trouble(&self) -> Option<Unconnected> {
         let is_slow = || Unconnected { kind: ErrorKind::Away, why: "the server has not let us in yet".to_owned() };
         let recent = self.trouble.as_ref().filter(|trouble| trouble.at.elapsed() < TROUBLE_LASTS);
         recent.map(|trouble| trouble.why.clone()).or_else(|| (self.counts.under_way.load(Relaxed) > 0).then(is_slow))
     }
 
-    /// Why no opening begins now, where it is no use to wait for one.
+    /// Why no opening begins now, if it is no use to wait for one.
     pub(super) fn paused_because(&self) -> Option<Unconnected> {
         let trouble = self.trouble.as_ref().filter(|trouble| !trouble.is_passing && self.is_paused())?;
         Some(trouble.why.clone())
     }
 
-    /// Counts another opening, where fewer are under way than wait for one, and another may begin.
+    /// Counts another opening if it may begin: fewer are under way than callers wait.
     pub(super) fn begin(&self, waiting: usize) -> Option<UnderWay> {
         let counts = Arc::clone(&self.counts);
         (counts.under_way.load(Relaxed) < waiting.min(self.at_once())).then(|| {
@@ -119,7 +119,7 @@ impl Opening {
         })
     }
 
-    /// When an opening hangs.
+    /// How long an opening takes until it is said to hang.
     pub(super) fn hangs_after(&self) -> Duration {
         self.hangs_after
     }
@@ -151,7 +151,7 @@ impl Opening {
         *self = Self { counts: Arc::clone(&self.counts), ..Self::default() };
     }
 
-    /// Notes a failure, and gives the wait before the next try.
+    /// Notes a failure, and returns the wait before the next try.
     pub(super) fn failed(&mut self, error: &sqlx::Error, why: &Unconnected) -> Duration {
         let (least, most) = if is_broken_by_us(error) {
             (BROKEN_RETRY_AFTER, BROKEN_RETRY_AFTER_MAX)
@@ -211,7 +211,7 @@ impl Opener {
     }
 }
 
-/// Whether the server says no to a connection because it is not there yet, or has too many.
+/// Whether the server refuses a connection because it is not up yet, or has too many.
 pub(super) fn may_take_one_soon(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
@@ -219,7 +219,7 @@ pub(super) fn may_take_one_soon(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the handshake was ended by us, and neither by the server nor for want of one.
+/// Whether we broke the handshake off, rather than the server or the network.
 fn is_broken_by_us(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::Configuration(_))
 }

@@ -1,8 +1,9 @@
 //! The connections of one process to its database.
 //!
-//! Connections are opened in tasks of their own, few at once, which outlive the callers that asked for them: a handshake that
-//! is broken off counts against this host, and after `max_connect_errors` of them in a row the server shuts it out until an
-//! administrator lets it in again. So a frozen server is waited out, and a caller that goes away ends no handshake.
+//! Connections are opened in tasks of their own, a few at a time, which outlive the callers that asked for them. The
+//! server counts each broken handshake against this host, and after `max_connect_errors` of them in a row shuts it out
+//! until an administrator lets it in again. So the pool waits for a frozen server, and a caller that goes away breaks
+//! no handshake.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::error::Unconnected;
 use super::lane::{Lane, Lanes};
 use super::settings::{StoreSettings, Tls};
 
-/// A connection that was idle for longer is pinged before it is used: the server may have closed it or been restarted.
+/// A connection that was idle for longer is pinged before use: the server may have closed it, or restarted.
 const PINGED_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// The connections of one process. Cheap to clone.
@@ -64,12 +65,12 @@ impl Pool {
         Err(too_late())
     }
 
-    /// Closes all connections: those in use when they come back.
+    /// Closes all connections, those in use on their return.
     pub(super) fn renew(&self) {
         self.connections.renew();
     }
 
-    /// Bytes that the server accepts as one message, as far as is known.
+    /// Bytes that the server accepts as one message, as far as we know.
     pub(in crate::store) fn packet_bytes_max(&self) -> usize {
         self.connections.opener.packet_bytes_max()
     }
@@ -79,14 +80,14 @@ impl Pool {
         self.connections.opener.tls()
     }
 
-    /// Closes every connection, and lets no more be taken.
+    /// Closes every connection, and hands out no more.
     pub(in crate::store) async fn close(&self) {
         self.lanes.close();
         self.connections.close().await;
     }
 }
 
-/// The options hold the password.
+/// By hand, since the options hold the password.
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("max_connections", &self.connections.max).finish_non_exhaustive()
@@ -94,7 +95,7 @@ impl fmt::Debug for Pool {
 }
 
 impl InUse {
-    /// Gives the connection back, fit for the next call.
+    /// Returns the connection to the pool, for the next call.
     pub(super) fn give_back(self) {
         let Self { pooled, connections, _permit } = self;
         connections.keep(pooled);

@@ -1,4 +1,4 @@
-//! The migrations, and how a database stands to them.
+//! The migrations, and whether a database has them.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,15 +12,15 @@ use crate::store::{Store, StoreError};
 /// Every migration, as it stood when this binary was built.
 static MIGRATIONS: Migrator = {
     let mut migrator = sqlx::migrate!("../migrations");
-    // The driver's own lock waits with GET_LOCK(…, -1), which MariaDB answers at once with NULL: no lock at all.
+    // The driver locks with GET_LOCK(…, -1), which MariaDB answers at once with NULL: it locks nothing.
     migrator.locking = false;
     migrator
 };
 
-/// The schema was written anew with it; nothing leads on from what was before.
+/// The schema was rewritten with this one; there is no migration from an earlier schema.
 const FIRST_MIGRATION: i64 = 20_261_130_100_000;
 
-/// How long one migrator waits for another; a migration of a large table takes its time.
+/// How long one migrator waits for another: migrating a large table takes time.
 const LOCK_WAIT_SECS: u32 = 3_600;
 
 /// The database's schema, seen from this binary.
@@ -32,7 +32,7 @@ pub enum SchemaState {
     Older,
     /// The database has this migration, and perhaps more, that this binary does not know.
     Newer(i64),
-    /// It was made by a build from before the first schema that migrations lead on from.
+    /// It was made by a build older than the first migration.
     Unreleased,
     /// A migration was cut short.
     Unfinished(i64),
@@ -45,12 +45,12 @@ impl fmt::Display for SchemaState {
             Self::Older => f.write_str("the schema is older than this binary: run `orders-api migrate`"),
             Self::Newer(version) => write!(
                 f,
-                "the schema is newer than this binary, which does not know migration {version}: run a newer release of it"
+                "the schema is newer than this binary, which does not know migration {version}: run a newer release"
             ),
             Self::Unreleased => f.write_str(
-                "this database was made by a build that was never released: delete it (`drop database`; of Docker Compose: \
-                 `docker compose down --volumes`; of `cargo xtask up`: the folder `.data` or the Docker volume `orders-up-…`), create it anew, and run \
-                 `orders-api migrate`",
+                "this database was made by a build that was never released: delete it (`drop database`; of Docker \
+                 Compose: `docker compose down --volumes`; of `cargo xtask up`: the folder `.data` or the Docker volume \
+                 `orders-up-…`), create it anew, and run `orders-api migrate`",
             ),
             Self::Unfinished(version) => write!(
                 f,
@@ -62,8 +62,8 @@ impl fmt::Display for SchemaState {
 }
 
 impl Store {
-    /// Brings the schema to what this binary knows, alone: several at once wait for one another. Gives the connection that
-    /// keeps the others waiting until it is closed.
+    /// Migrates the schema to the version of this binary, one process at a time. Returns the connection that keeps the
+    /// others waiting until it is closed.
     pub(in crate::store) async fn migrate_schema(&self) -> Result<MySqlConnection, StoreError> {
         let migrated = async {
             let mut connection = self.long_connection(Long::Migration).await?;
@@ -85,7 +85,7 @@ impl Store {
         })
     }
 
-    /// Compares the database's schema with what this binary knows.
+    /// Compares the database's schema with the migrations that this binary knows.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
         self.call("check the schema", async |connection| {
             let tables: i64 = sqlx::query_scalar(MIGRATIONS_TABLE).fetch_one(&mut *connection).await?;
@@ -105,7 +105,7 @@ const MIGRATIONS_TABLE: &str = r"
 
 const APPLIED: &str = "select version, success from _sqlx_migrations order by version";
 
-/// A lock's name ends at 64 characters, and names are the server's, not a database's.
+/// The name of a lock has at most 64 characters, and is shared by all databases of a server.
 const LOCK: &str = "select get_lock(concat('orders.migrate.', left(sha2(database(), 256), 40)), ?)";
 
 async fn lock(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {

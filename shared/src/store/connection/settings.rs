@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use crate::invalid_setting::InvalidSetting;
 
-/// Where the database is and how many connections to hold.
+/// Where the database is and how many connections to keep.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
     pub(super) options: MySqlConnectOptions,
@@ -23,20 +23,20 @@ pub struct StoreSettings {
 pub(in crate::store) enum Tls {
     /// The server proves who it is.
     Verified,
-    /// It does not, and the settings say that this is right, or the connection stays on this machine.
+    /// It does not, but the settings say that this is intended, or the connection stays on this machine.
     Accepted,
-    /// It does not, and the settings do not say that this is right.
+    /// It does not, and the settings do not say that this is intended.
     Unverified,
 }
 
-/// The parameters of the URL that mean something here.
+/// The parameters that the URL may have.
 const PARAMETERS: [&str; 5] = ["socket", "ssl-ca", "ssl-cert", "ssl-key", "ssl-mode"];
 
 impl StoreSettings {
     /// Checks a URL of the form `mysql://user:password@host:port/database`; `max_connections` is at least 2.
     ///
-    /// Fails when the text is no URL, is for another kind of database, names no database, or has a parameter that is unknown
-    /// or unreadable. The error never shows the URL, since that holds the password.
+    /// Fails if the text is not a URL, is for another kind of database, names no database, or has an unknown or
+    /// unreadable parameter. The error never shows the URL, since that holds the password.
     pub fn new(url: &str, max_connections: u32) -> Result<Self, InvalidSetting> {
         let url = parse(url)?;
         let mut options = MySqlConnectOptions::new().username(&decoded(url.username(), "user")?);
@@ -45,7 +45,7 @@ impl StoreSettings {
             options = options.password(&decoded(password, "password")?);
         }
         let host = match url.host() {
-            // The driver takes an address of version 6 without its brackets.
+            // The driver takes an IPv6 address without its brackets.
             Some(Host::Ipv4(address)) => address.to_string(),
             Some(Host::Ipv6(address)) => address.to_string(),
             Some(Host::Domain(name)) => decoded(name, "host")?,
@@ -66,17 +66,17 @@ impl StoreSettings {
             _ if is_spelled_out || is_near || options.get_socket().is_some() => Tls::Accepted,
             _ => Tls::Unverified,
         };
-        // Statements hold what callers wrote, which is in no log. Calls that are slow are logged (`super::call`).
+        // Statements hold callers' data, which must not get into a log. Slow calls are logged by `super::call`.
         Ok(Self { options: options.disable_statement_logging(), max_connections, work_connections: 1, tls })
     }
 
-    /// Keeps so many of the connections for the program's own work, so that callers cannot hold it up.
+    /// Reserves some of the connections for the program's own work, so that callers cannot hold it up.
     #[must_use]
     pub fn with_work_connections(self, work_connections: u32) -> Self {
         Self { work_connections, ..self }
     }
 
-    /// Connections of a process at most.
+    /// The most connections that a process opens.
     #[must_use]
     pub fn connections_max(&self) -> usize {
         self.max_connections as usize
@@ -88,7 +88,7 @@ impl StoreSettings {
         (self.options.get_host(), self.options.get_port())
     }
 
-    /// A warning for the log about the connection to the server; `None` where all is well.
+    /// A warning for the log about the security of the connection; `None` if all is well.
     #[must_use]
     pub fn tls_warning(&self) -> Option<&'static str> {
         (self.tls == Tls::Unverified).then_some(
@@ -101,7 +101,7 @@ impl StoreSettings {
         self.tls
     }
 
-    /// The same database, by one connection, for what must not wait behind other calls.
+    /// The same database by a connection of its own, for calls that must not wait behind others.
     #[must_use]
     pub fn single(&self) -> Self {
         Self { max_connections: 1, ..self.clone() }
@@ -119,7 +119,7 @@ fn parse(text: &str) -> Result<Url, InvalidSetting> {
         return Err(invalid("it does not start with mysql://"));
     }
     let url = Url::parse(text).map_err(|error| invalid(format_args!("{error}; {ENCODE}")))?;
-    // What stands behind a raw # or ? that was part of a password, the @ of the host included.
+    // A raw # or ? in a password hides all that follows it, the @ before the host included.
     let has_lost_its_host = text.contains('@') && url.username().is_empty() && url.password().is_none();
     if url.fragment().is_some() || has_lost_its_host || url.path().contains('@') {
         return Err(invalid(ENCODE));
@@ -159,7 +159,7 @@ fn with_parameter(
     })
 }
 
-/// A file that can be read now, so that a wrong path is told at the start and not at each connection.
+/// Checks that a file can be read, so that a wrong path is reported at the start and not at each connection.
 fn readable<'a>(name: &str, path: &'a str) -> Result<&'a Path, InvalidSetting> {
     let path = Path::new(path);
     std::fs::File::open(path).map_err(|error| invalid(format_args!("its {name} cannot be read: {error}")))?;

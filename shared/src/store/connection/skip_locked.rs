@@ -10,11 +10,12 @@ const TRY: &str = "select 1 from workers where worker_id = ? for update skip loc
 
 impl Store {
     /// Whether this database honours SKIP LOCKED: one connection locks the row of a registered worker, and a second one
-    /// must not get it. Some servers that speak MySQL's protocol parse the words and lock nothing, or lock on one node only.
+    /// must not get it. Some servers that speak MySQL's protocol parse the words and lock nothing, or lock on one node
+    /// only.
     ///
-    /// Fails too when the server does not know the words, or the worker has no row.
+    /// Also fails if the server does not know the words, or the worker has no row.
     pub async fn skips_locked_rows(&self, registered: WorkerId) -> Result<bool, StoreError> {
-        // Of the work's few connections it takes one alone.
+        // Of the few connections for work it takes only one.
         let others = self.for_callers();
         self.call("try SKIP LOCKED", async |holder| {
             let mut holding = holder.begin().await?;
@@ -25,7 +26,7 @@ impl Store {
                 trying.rollback().await?;
                 Ok(got)
             });
-            // A server that waits for the row instead gives up at last, with an error for a lock wait.
+            // A server that waits for the row instead gives up in the end, with a lock wait timeout.
             let skipped = match got.await {
                 Err(error) if kind_of(&error) == ErrorKind::Locked => false,
                 got => got?.is_empty(),

@@ -1,4 +1,4 @@
-//! Whether the server takes writes.
+//! Whether the server accepts writes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use tokio::time::Instant;
 use super::error::{ErrorKind, StoreError};
 use crate::store::Store;
 
-/// How long a write that failed speaks for the next. A process that is not ready is sent no writes, so that for longer it
-/// would never learn that there is room again.
+/// How long a failed write counts. A process that is not ready gets no writes, so with a longer time it would never
+/// learn that there is room again.
 const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
-/// Between two times that all connections are closed: a server that is read-only says so to each write.
+/// How often all connections are closed at most: a read-only server rejects every write.
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
-/// A write of no row: the server looks at its read-only mode, its locks and the user's privileges all the same.
+/// Writes no row, but the server checks its read-only mode, its locks and the user's privileges all the same.
 const WRITE_NOTHING: &str = "update orders set updated_at = now(6) where false";
 
-/// What became of the last writes.
+/// The failures of the latest writes.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Writes(Mutex<Noted>);
 
@@ -37,7 +37,7 @@ struct Failed {
 }
 
 impl Writes {
-    /// Notes how a call ended. True when it shows that our connections lead to a server that takes no writes.
+    /// Notes how a call ended. True if our connections should be renewed, as they lead to a read-only server.
     pub(super) fn note(&self, doing: &'static str, error: Option<&StoreError>) -> bool {
         let (mut noted, at) = (self.noted(), Instant::now());
         match error.map(StoreError::kind) {
@@ -52,7 +52,7 @@ impl Writes {
             }
             Some(_) => false,
             None => {
-                // Another call may read only: it tells nothing.
+                // Other calls may only read: they prove nothing.
                 noted.failed.take_if(|failed| failed.doing == doing);
                 false
             }
@@ -69,7 +69,7 @@ impl Writes {
 }
 
 impl Store {
-    /// Why the server would not take a write now; `None` where it would, as far as can be told without writing.
+    /// Why the server would not accept a write now; `None` if it would, as far as one can tell without writing.
     pub async fn write_obstacle(&self) -> Result<Option<&'static str>, StoreError> {
         let nothing = async |connection: &mut MySqlConnection| connection.execute(WRITE_NOTHING).await.map(drop);
         let tried = self.call("see whether writes go through", nothing).await;

@@ -15,15 +15,16 @@ use crate::store::orders::counts::CountDelta;
 use crate::store::sql::Script;
 use crate::store::{SchemaState, Store, StoreError};
 
-/// How long the row of the SKIP LOCKED check may stay if its deletion fails: ten times as long as the check takes.
+/// How long the worker of the SKIP LOCKED check lives if its row cannot be deleted: ten times as long as the check
+/// takes.
 const PROBE_LIFE: Duration = Duration::from_secs(30);
 
-/// What one check came to.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The check's name.
     pub check: &'static str,
-    /// How it ended.
+    /// How the check ended.
     pub severity: Severity,
     /// What was seen and, unless all is well, what to do.
     pub detail: String,
@@ -34,17 +35,17 @@ pub struct Finding {
 pub enum Severity {
     /// As it should be.
     Ok,
-    /// The programs work, but not all that is promised holds.
+    /// The programs work, but do not keep all their promises.
     Warning,
     /// The programs do not work, or not safely, on this database.
     Failed,
 }
 
 impl Store {
-    /// Checks the database, live. Changes nothing but for one row of `workers`, which it removes again.
+    /// Checks the live database. Changes nothing except one row of `workers`, which it removes again.
     ///
-    /// Ends early where the later checks would only repeat a failure: the database away, another schema, no privileges.
-    /// It takes two connections at once.
+    /// Ends early if later checks would only repeat a failure: the database is away, has another schema, or lacks
+    /// privileges. It needs two connections at once.
     pub async fn diagnose(&self) -> Vec<Finding> {
         let mut findings = vec![self.reachable().await];
         if findings.iter().all(|finding| finding.severity == Severity::Ok) {
@@ -98,14 +99,14 @@ impl Store {
             Ok(()) => self.skips_locked_rows(worker_id).await,
             Err(error) => Err(error),
         };
-        // Also after an error, which may have come after the insert. A row that stays expires as a dead worker's.
+        // Even after an error: the row may have been inserted. If it stays, it expires like that of a dead worker.
         let _ = self.unregister(worker_id).await;
         check.of(skips, |skips| {
             if skips {
-                check.ok("one connection locked a row, and another one passed over it")
+                check.ok("one connection locked a row, and another one skipped it")
             } else {
                 check.failed(
-                    "a locked row was not passed over, so several workers would get the same order or wait for one \
+                    "a locked row was not skipped, so several workers would get the same order or wait for one \
                      another: run on MySQL 8.0 or later, or MariaDB 10.6 or later, and on one writable node",
                 )
             }
@@ -120,7 +121,7 @@ impl Store {
         match answered.await {
             Ok(_) => check.ok("several statements travel in one message"),
             Err(error) => check.failed(format!(
-                "{}: without it no order is placed; a proxy in between must let them pass",
+                "{}: the programs need it to place orders; a proxy in between must let such messages pass",
                 Causes(&error)
             )),
         }
@@ -129,10 +130,10 @@ impl Store {
     async fn claims(&self) -> Finding {
         let check = Check("claims");
         check.of(self.unlisted().await, |unlisted| match unlisted {
-            0 => check.ok("every order in work stands in the row of its claim"),
+            0 => check.ok("every PROCESSING order is in the row of its claim"),
             _ => check.failed(format!(
-                "in no row of claims, so that nobody would rescue them: {unlisted} of the orders that are PROCESSING, as \
-                 after changes by SQL of one's own, or where the database lost what it had committed: run `orders-api migrate`"
+                "PROCESSING orders that are in no row of `claims`, so that nobody would rescue them: {unlisted}; \
+                 somebody changed the tables by hand, or the database lost commits: run `orders-api migrate`"
             )),
         })
     }
@@ -141,17 +142,17 @@ impl Store {
         let check = Check("counts");
         check.of(self.miscounted().await, |by| {
             if by == CountDelta::default() {
-                return check.ok("the counts that are kept equal a full count");
+                return check.ok("the stored counts equal a full count");
             }
             check.warning(format!(
-                "the counts that are kept are wrong, {by}, as after changes by SQL of one's own or beside a release that \
-                 kept none: run `orders-api migrate`"
+                "the stored counts are wrong, {by}; somebody changed the tables by hand, or a release that does not \
+                 count was running: run `orders-api migrate`"
             ))
         })
     }
 }
 
-/// The name of a check, to be completed to its finding.
+/// The name of a check, which makes its finding.
 #[derive(Clone, Copy)]
 struct Check(&'static str);
 
@@ -168,7 +169,7 @@ impl Check {
         Finding { severity: Severity::Failed, ..self.ok(detail) }
     }
 
-    /// The finding that an answer leads to; failed where there is none.
+    /// What `find` makes of an answer; failed if there is none.
     fn of<T>(self, answer: Result<T, StoreError>, find: impl FnOnce(T) -> Finding) -> Finding {
         answer.map_or_else(|error| self.failed(Causes(&error)), find)
     }
@@ -181,7 +182,7 @@ impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.0.to_string();
         for cause in successors(self.0.source(), |&cause| cause.source()).map(ToString::to_string) {
-            // The driver's errors often repeat their cause themselves.
+            // The driver's errors often repeat their own cause.
             if !text.ends_with(&cause) {
                 text = format!("{text}: {cause}");
             }

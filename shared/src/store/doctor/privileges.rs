@@ -1,4 +1,4 @@
-//! What the user may do, tried: grants come by way of roles, patterns and levels that only the server adds up.
+//! Tries what the user may do: only the server can add up grants by roles, patterns and levels.
 
 use sqlx::{AssertSqlSafe, Executor, MySqlConnection};
 
@@ -6,10 +6,10 @@ use super::{Check, Finding};
 use crate::store::connection::number_of;
 use crate::store::{Store, StoreError};
 
-/// What the programs do with a table; each of them is read and written to.
+/// What the programs do with a table, apart from reading and inserting.
 struct Table {
     name: &'static str,
-    /// Its columns that have no default, and values for them.
+    /// The columns that have no default, and values for them.
     columns: &'static str,
     values: &'static str,
     update: Option<&'static str>,
@@ -40,7 +40,7 @@ const TABLES: [Table; 9] = [
     ),
     table("leases", ["chore, worker_id", "'', ''"], Some("taken_at = now(6)"), false),
     table("claims", ["claim_token, worker_id, order_ids", "'', '', '[]'"], None, true),
-    table("order_events", ["order_id, event_id, event", "'', '', 'FAILED'"], None, false),
+    table("order_events", ["order_id, event_id, event", "'', '', 1"], None, false),
     table("queue_pauses", ["pause_id", "1"], Some("paused_at = now(6)"), true),
     table("idempotency_keys", ["key_hash, fingerprint, order_ids", "'', '', ''"], None, true),
     table(
@@ -52,7 +52,7 @@ const TABLES: [Table; 9] = [
     table("external_ids", ["external_id, order_id", "'', ''"], None, false),
 ];
 
-/// What `orders-api migrate` does, done to tables that are not there: the server looks at privileges first.
+/// What `orders-api migrate` does, tried on tables that do not exist: the server checks privileges first.
 const FOR_MIGRATIONS: [(&str, &str); 4] = [
     ("create", "create table orders_doctor_no_table like orders_doctor_neither"),
     ("alter", "alter table orders_doctor_no_table add column nothing int"),
@@ -60,14 +60,14 @@ const FOR_MIGRATIONS: [(&str, &str); 4] = [
     ("drop", "drop table orders_doctor_no_table"),
 ];
 
-/// The server's numbers for a table, a column and a database that the user may not use so.
+/// The server's error numbers if the user lacks a privilege on a table, a column or a database.
 const DENIED: [u16; 3] = [1142, 1143, 1044];
 
-/// The numbers for a table that is not there.
+/// The error numbers for a missing table.
 const NO_TABLE: [u16; 2] = [1146, 1051];
 
 impl Table {
-    /// Privileges on the table, each with a statement that needs it and touches no row.
+    /// Each privilege on the table, with a statement that needs it but touches no row.
     fn tries(&self) -> Vec<(String, String)> {
         let Self { name, columns, values, update, is_deleted_from } = self;
         let mut tries = vec![
@@ -88,8 +88,8 @@ impl Store {
                 check.failed(format!("the user has no {}: grant it", needed.join(", ")))
             } else if !for_migrations.is_empty() {
                 check.warning(format!(
-                    "the user may do all that the programs do, but has no {} on the database: run `orders-api migrate` as \
-                     another user",
+                    "the user may do all that the programs do, but has no {} on the database: run `orders-api migrate` \
+                     as another user",
                     for_migrations.join(", ")
                 ))
             } else {

@@ -1,4 +1,4 @@
-//! What the server is, and how it and our sessions are set.
+//! Checks what the server is, and the variables of it and of our sessions.
 
 use std::time::Duration;
 
@@ -9,24 +9,25 @@ use super::{Causes, Check, Finding};
 use crate::store::connection::{PINNED, Pinned, Tls, is_as_pinned};
 use crate::store::{Store, StoreError};
 
-/// Speak MySQL's protocol, and lock otherwise.
+/// Servers that speak MySQL's protocol, but lock in other ways.
 const OTHERS: [&str; 5] = ["tidb", "oceanbase", "vitess", "singlestore", "dolt"];
 
-/// Seconds between the clocks from which on people wonder at what they see.
+/// If the clocks differ by more, people are misled by the times that they see.
 const CLOCK_OFFSET_MAX: TimeDelta = TimeDelta::seconds(1);
 
-/// The largest order with the largest batch beside it fits such a packet, which is the servers' default.
+/// The servers' default, into which the largest order fits together with the largest batch.
 const PACKET_MIN: u64 = 16 << 20;
 
-/// The servers' default. Programs that open and drop connections, such as health checks by TCP, reach less in a minute.
+/// The servers' default. With less, programs that open and drop connections, such as TCP health checks, get this host
+/// shut out within a minute.
 const CONNECT_ERRORS_MIN: u64 = 100;
 
-/// What cures a session that is not as we set it.
+/// The remedy for a session that is not as we set it.
 const NO_PROXY: &str = "connect without a proxy that shares sessions or drops their settings";
 
 const CIPHER: &str = "show session status where variable_name = 'Ssl_cipher'";
 
-/// Read by name beside those of [`PINNED`], as no server knows all of them.
+/// Read by name, with those of [`PINNED`], as no server has all of them.
 const VARIABLES: [&str; 14] = [
     "binlog_format",
     "innodb_flush_log_at_trx_commit",
@@ -44,7 +45,7 @@ const VARIABLES: [&str; 14] = [
     "wsrep_on",
 ];
 
-/// What the server says of itself.
+/// What the server says about itself.
 struct Server {
     variables: Vec<(String, String)>,
     /// How far its clock is ahead of this machine's, give or take half of `answer_time`.
@@ -88,7 +89,7 @@ impl Store {
             Ok((variables, now - (asked + answer_time / 2), answer_time))
         });
         let (variables, ahead, answer_time) = asking.await?;
-        // Where there are no tables yet, nothing is behind them.
+        // Fails if there are no tables yet; then there is no newest order either.
         let behind_newest = self.read_clock().await.map(|(_, behind)| behind).unwrap_or_default();
         Ok(Server { variables, ahead, answer_time, behind_newest, tls: self.pool.tls() })
     }
@@ -152,7 +153,7 @@ impl Server {
         let check = Check("packet");
         match self.variable("max_allowed_packet").parse::<u64>() {
             Ok(bytes) if bytes < PACKET_MIN => check.warning(format!(
-                "max_allowed_packet is {bytes}, so that large orders and batches are refused: set it to {PACKET_MIN} or more"
+                "max_allowed_packet is {bytes}, too small for large orders and batches: set it to {PACKET_MIN} or more"
             )),
             Ok(bytes) => check.ok(format!("the server accepts {bytes} bytes at once")),
             Err(_) => check.warning("the server does not tell its max_allowed_packet"),
@@ -164,9 +165,9 @@ impl Server {
         match (self.variable("skip_name_resolve"), self.variable("max_connect_errors").parse::<u64>()) {
             ("ON", _) => check.ok("the server resolves no names, and shuts no host out"),
             (_, Ok(errors)) if errors < CONNECT_ERRORS_MIN => check.warning(format!(
-                "max_connect_errors is {errors}: after so many interrupted handshakes in a row the server shuts this host \
-                 out until somebody runs `truncate table performance_schema.host_cache`, on MariaDB `flush hosts`: set it \
-                 to {CONNECT_ERRORS_MIN} or more, or set skip_name_resolve"
+                "max_connect_errors is {errors}: after so many interrupted handshakes in a row the server shuts this \
+                 host out until somebody runs `truncate table performance_schema.host_cache`, on MariaDB `flush hosts`: \
+                 set it to {CONNECT_ERRORS_MIN} or more, or set skip_name_resolve"
             )),
             (_, Ok(errors)) => check.ok(format!("the server shuts a host out after {errors} interrupted handshakes")),
             (_, Err(_)) => check.ok("the server shuts no host out"),
@@ -217,8 +218,8 @@ impl Server {
         if !self.behind_newest.is_zero() {
             let behind = self.behind_newest.as_secs();
             return check.warning(format!(
-                "the server's clock went back: it is {behind} s behind the newest order; orders are processed all the same, \
-                 but times are misleading: set it by NTP"
+                "the server's clock went back: it is {behind} s behind the newest order; orders are processed all the \
+                 same, but times are misleading: set it by NTP"
             ));
         }
         let millis = self.ahead.num_milliseconds();

@@ -1,4 +1,4 @@
-//! How many orders stand where: kept in the transactions that move them, and summed up on demand.
+//! How many orders have which status: counted in the transactions that change it, and summed up on demand.
 //!
 //! One row that everybody counts in would make each transaction wait for the one before. So each connection counts in
 //! the row of `connection_id()` modulo 64, and only the sum of the rows means something: a single one may be negative.
@@ -16,7 +16,7 @@ use sqlx::MySqlConnection;
 
 use crate::domain::{OrderCounts, OrderStatus};
 use crate::store::connection::{ANSWER_LIMIT, FULL_COUNT_LIMIT};
-use crate::store::sql::Script;
+use crate::store::sql::{Script, status};
 use crate::store::{Store, StoreError};
 
 macro_rules! kept {
@@ -36,7 +36,7 @@ macro_rules! kept {
     };
 }
 
-/// One statement, hence one moment.
+/// A single statement, so that all counts are of the same moment.
 const ORDER_COUNTS: &str = concat!(
     r"
     select
@@ -50,7 +50,13 @@ const ORDER_COUNTS: &str = concat!(
     kept!()
 );
 
-/// Reads every row of both tables, at the same moment, as it is one statement.
+macro_rules! number {
+    ($status:ident) => {
+        concat!("count(case when status = ", status!($status), " then 1 end)")
+    };
+}
+
+/// Reads every row of both tables; a single statement, so that both are of the same moment.
 const MISCOUNTED: &str = concat!(
     r"
     select
@@ -62,14 +68,17 @@ const MISCOUNTED: &str = concat!(
         cast(found.processing_us - kept.processing_us as char)
     ",
     kept!(),
-    r"
-    cross join (
-        select
-            count(case when status = 'PENDING' then 1 end) as pending,
-            count(case when status = 'PROCESSING' then 1 end) as processing,
-            count(case when status = 'COMPLETED' then 1 end) as completed,
-            count(case when status = 'FAILED' then 1 end) as failed,
-            count(case when status = 'CANCELED' then 1 end) as canceled,
+    "cross join ( select ",
+    number!(Pending),
+    " as pending, ",
+    number!(Processing),
+    " as processing, ",
+    number!(Completed),
+    " as completed, ",
+    number!(Failed),
+    " as failed, ",
+    number!(Canceled),
+    r" as canceled,
             coalesce(sum(timestampdiff(microsecond, created_at, completed_at)), 0) as processing_us
         from orders
     ) as found
@@ -79,18 +88,19 @@ const MISCOUNTED: &str = concat!(
 type Row = (i64, i64, i64, i64, i64, String);
 
 impl Store {
-    /// How many orders stand where, all at the same moment. Costs the same however many there are.
+    /// How many orders have which status, all at the same moment. Costs the same however many there are.
     pub async fn order_counts(&self) -> Result<OrderCounts, StoreError> {
         self.call("count orders", async |connection| Ok(counted(connection, ORDER_COUNTS).await?.into())).await
     }
 
-    /// By what the counts that are kept are wrong, now that all orders were counted: whatever changes orders by SQL of its
-    /// own makes them so. Reads the whole table and locks nothing.
+    /// Counts all orders, and returns by how much the stored counts are wrong: they are if somebody changed orders by
+    /// other SQL than this store's. Reads the whole table and locks nothing.
     pub(in crate::store) async fn miscounted(&self) -> Result<CountDelta, StoreError> {
         self.full_count("count all orders", async |connection| counted(connection, MISCOUNTED).await).await
     }
 
-    /// Sets the counts right, while others go on counting. By one process at a time, as `connection` ensures.
+    /// Corrects the stored counts while others go on counting. One process at a time does so, as `connection` holds a
+    /// lock.
     pub(in crate::store) async fn correct_counts(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let counting = counted(&mut *connection, MISCOUNTED);
         let miscounted = self.long_call("count all orders", FULL_COUNT_LIMIT, counting).await?;
@@ -110,26 +120,26 @@ async fn counted(connection: &mut MySqlConnection, count: &'static str) -> Resul
     Ok(CountDelta { orders: [pending, processing, completed, failed, canceled], processing_us })
 }
 
-/// Orders that get to a status (more than zero) and that leave it (less), and their processing time.
+/// How the counts change: a positive number of orders gets a status, a negative one leaves it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::store) struct CountDelta {
-    /// By [`OrderStatus::ALL`].
+    /// In the order of [`OrderStatus::ALL`].
     orders: [i64; OrderStatus::ALL.len()],
     processing_us: i128,
 }
 
 impl CountDelta {
-    /// Orders that were not there before.
+    /// New orders.
     pub(in crate::store) fn placed(orders: u64) -> Self {
         Self::default().add(OrderStatus::Pending, signed(orders))
     }
 
-    /// Orders that go from one status to another; COMPLETED ones go by [`CountDelta::completed`].
+    /// Orders that change from one status to another; for COMPLETED there is [`CountDelta::completed`].
     pub(in crate::store) fn moved(self, from: OrderStatus, to: OrderStatus, orders: u64) -> Self {
         self.add(from, -signed(orders)).add(to, signed(orders))
     }
 
-    /// Orders that were claimed, and are completed at the same moment: since when each was there.
+    /// Claimed orders that are completed at the same moment; `placed` says when each was placed.
     pub(in crate::store) fn completed(placed: &[DateTime<Utc>], completed_at: DateTime<Utc>) -> Self {
         let time = |created_at: &DateTime<Utc>| (completed_at - created_at).num_microseconds().unwrap_or_default();
         Self {
@@ -145,16 +155,17 @@ impl CountDelta {
         self
     }
 
-    /// Counts them, in the transaction that moves them.
+    /// Stores the change, in the transaction that makes it.
     pub(in crate::store) async fn count(self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         Script::default().then(self.statement()).run(connection).await.map(drop)
     }
 
-    /// Counts them: the last statement of the transaction that moves them, so that no two can wait for one another here.
+    /// Stores the change: the last statement of the transaction that makes it, so that no two can wait for one another
+    /// here.
     ///
-    /// Each connection has a row to count in, which it shares with few others. The row is there from its first use on.
+    /// Each connection counts in a row that it shares with few others. The first use inserts the row.
     pub(in crate::store) fn statement(&self) -> String {
-        // On the way of every order, so at once: a list that is joined takes twenty allocations.
+        // Every order passes here, so it is formatted in one go: joining a list takes twenty allocations.
         let ([pending, processing, completed, failed, canceled], processing_us) = (self.orders, self.processing_us);
         format!(
             r"
@@ -185,7 +196,7 @@ impl fmt::Display for CountDelta {
 
 impl From<CountDelta> for OrderCounts {
     fn from(delta: CountDelta) -> Self {
-        // Fewer than none, if something else took orders away.
+        // Less than zero if somebody else deleted orders.
         let [pending, processing, completed, failed, canceled] =
             delta.orders.map(|orders| u64::try_from(orders).unwrap_or_default());
         let micros = delta.processing_us.max(0).unsigned_abs();

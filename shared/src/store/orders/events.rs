@@ -10,10 +10,12 @@ use super::row::unless_never;
 use crate::domain::{
     Course, Event, EventKind, OrderId, OrderStatus, StoredEvent, Story, StoryKey, StoryPage, WorkerId,
 };
+use crate::store::hot::{Hot, LIMIT};
+use crate::store::sql::Value;
 use crate::store::{Store, StoreError};
 
-/// In the order of the primary key, from one event on.
-pub(in crate::store) const EVENTS: &str = r"
+/// Events in the order of the primary key, beginning with a given one.
+const EVENTS: &str = r"
     select at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at
     from order_events
     where order_id = ? and (at > ? or at = ? and event_id >= ?)
@@ -27,15 +29,22 @@ const COURSE: &str = r"
     where order_id = ?
 ";
 
-/// Events that one statement asks for at most, so that the server sends few in vain where a page ends by its bytes; more than a
-/// page has by default.
+pub(in crate::store) fn hot_statements(sample: Uuid) -> Vec<Hot> {
+    let since = DateTime::UNIX_EPOCH.naive_utc();
+    let key = [Value::Time(since), Value::Time(since), Value::Id(Uuid::nil())];
+    let values = [Value::Id(sample)].into_iter().chain(key).chain([Value::Number(LIMIT.into())]).collect();
+    vec![Hot::new("read events", EVENTS, values, ("order_events", "PRIMARY", &["ref", "range"]))]
+}
+
+/// The most events that one statement asks for, so that the server sends few in vain if the bytes of a page run out
+/// first. It is more than a page has by default.
 const CHUNK: usize = 128;
 
 impl Store {
-    /// One page of the story of an order, oldest first: `limit` events at most, and few more bytes than
-    /// [`PAGE_BYTES_MAX`], going on behind `after`. `None` when there is no such order.
+    /// One page of the story of an order, oldest event first, beginning behind `after`: at most `limit` events, and few
+    /// more bytes than [`PAGE_BYTES_MAX`]. `None` if there is no such order.
     ///
-    /// Each event comes once, on whatever pages the story is told.
+    /// Each event comes once, however the story is divided into pages.
     pub async fn story(
         &self,
         order_id: OrderId,
@@ -43,7 +52,7 @@ impl Store {
         limit: u16,
     ) -> Result<Option<StoryPage>, StoreError> {
         self.call("read the events of an order", async |connection| {
-            // All reads at one moment: what happens between them would be told twice, or not at all.
+            // All reads see the same moment: an event between them would be told twice, or not at all.
             connection.execute("set transaction isolation level repeatable read").await?;
             let mut transaction = connection.begin().await?;
             let page = page(&mut transaction, order_id, after, limit).await?;
@@ -61,11 +70,11 @@ async fn page(
     limit: u16,
 ) -> Result<Option<StoryPage>, sqlx::Error> {
     let row: Option<CourseRow> = sqlx::query_as(COURSE).bind(order_id.uuid()).fetch_optional(&mut *connection).await?;
-    let Some(course) = row.map(CourseRow::course).transpose()? else { return Ok(None) };
+    let Some(course) = row.map(CourseRow::course) else { return Ok(None) };
     let mut story = Story::new(course, after, limit, PAGE_BYTES_MAX);
     let mut from = story.from();
     while let Some((at, event_id)) = from {
-        // The first one may be told already, and one more tells whether there is a next page.
+        // The first one may have been told already, and one more shows whether there is a next page.
         let asked = if story.is_full() { 2 } else { (usize::from(limit) + 2).min(CHUNK) };
         let query = sqlx::query_as(EVENTS).bind(order_id.uuid()).bind(at.naive_utc()).bind(at.naive_utc());
         let mut rows = query.bind(event_id).bind(u32::try_from(asked).unwrap_or(u32::MAX)).fetch(&mut *connection);
@@ -82,7 +91,8 @@ async fn page(
 
 #[derive(Debug, sqlx::FromRow)]
 struct CourseRow {
-    status: String,
+    #[sqlx(try_from = "String")]
+    status: OrderStatus,
     attempt: u16,
     worker_id: Uuid,
     created_at: DateTime<Utc>,
@@ -91,18 +101,10 @@ struct CourseRow {
 }
 
 impl CourseRow {
-    fn course(self) -> Result<Course, sqlx::Error> {
+    fn course(self) -> Course {
         let Self { status, attempt, worker_id, created_at, claimed_at, completed_at } = self;
-        let status = status.parse::<OrderStatus>();
-        Ok(Course {
-            status: status
-                .map_err(|why| sqlx::Error::ColumnDecode { index: "status".to_owned(), source: why.into() })?,
-            attempt,
-            worker_id: Some(worker_id).filter(|id| !id.is_nil()).map(WorkerId::from),
-            created_at,
-            claimed_at: unless_never(claimed_at),
-            completed_at,
-        })
+        let worker_id = Some(worker_id).filter(|id| !id.is_nil()).map(WorkerId::from);
+        Course { status, attempt, worker_id, created_at, claimed_at: unless_never(claimed_at), completed_at }
     }
 }
 
@@ -121,15 +123,7 @@ struct EventRow {
 
 impl EventRow {
     fn stored(self) -> StoredEvent {
-        let kind = match self.event.as_str() {
-            "ATTEMPT_FAILED" => Some(EventKind::AttemptFailed),
-            "FAILED" => Some(EventKind::Failed),
-            "RELEASED" => Some(EventKind::Released),
-            "RESCUED" => Some(EventKind::Rescued),
-            "RETRIED" => Some(EventKind::Retried),
-            "CANCELED" => Some(EventKind::Canceled),
-            _ => None,
-        };
+        let kind = EventKind::STORED.into_iter().find(|kind| kind.name() == self.event);
         let event = kind.map(|kind| Event {
             at: self.at,
             kind,

@@ -1,4 +1,4 @@
-//! External ids: written beside their orders, so that each is one order's for ever.
+//! External ids: stored in the transaction of their orders, so that each belongs to one order for ever.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,11 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{ExternalId, OrderId, PlaceConflict, Placement};
+use crate::store::hot::Hot;
 use crate::store::sql::insert_sorted;
 
-/// External ids travel in hexadecimal, so that their characters are the column's and its index serves.
-pub(in crate::store) const KNOWN_IDS: &str = r"
+/// External ids are sent in hexadecimal, so that they get the column's character set and its index serves.
+const KNOWN_IDS: &str = r"
     select external_ids.external_id, external_ids.order_id
     from (
         select convert(unhex(external_id) using utf8mb4) collate utf8mb4_bin as external_id
@@ -27,11 +28,15 @@ const INSERT: &str = r"
     )) as taken
 ";
 
-/// External ids in use, those of the batch at hand included.
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    vec![Hot::of_batch("find external ids", KNOWN_IDS, "external_ids")]
+}
+
+/// External ids in use, including those of this batch.
 pub(super) struct KnownIds(HashMap<String, OrderId>);
 
 impl KnownIds {
-    /// Adds all external ids of the placement, or none if one of them is another order's.
+    /// Adds all external ids of the placement. If one of them belongs to another order, adds none, and says so.
     pub(super) fn add(&mut self, placement: &Placement) -> Result<(), PlaceConflict> {
         for (index, order) in placement.orders.iter().enumerate() {
             let known = order.external_id.as_ref().and_then(|external_id| self.0.get(external_id.as_str()));
@@ -44,7 +49,7 @@ impl KnownIds {
     }
 }
 
-/// Those of the placements' external ids that are orders' already.
+/// The external ids of these placements that are in use already.
 pub(super) async fn known(connection: &mut MySqlConnection, placements: &[Placement]) -> Result<KnownIds, sqlx::Error> {
     let wanted: Vec<_> = wanted(placements).map(|(external_id, _)| hex::encode(external_id.as_str())).collect();
     if wanted.is_empty() {

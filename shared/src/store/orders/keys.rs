@@ -1,4 +1,4 @@
-//! Idempotency keys: written beside their orders, pruned when they are old.
+//! Idempotency keys: stored in the transaction of their orders, and pruned when they are old.
 //!
 //! A client that never saw its answer cannot know whether its orders stand, and sends the request again with its key.
 //! The answer comes from the key's row, with the orders as they were placed, whatever became of them.
@@ -13,14 +13,15 @@ use uuid::Uuid;
 use crate::domain::{
     Fingerprint, IdempotencyKey, KeyUse, OneOrMore, OrderId, PlaceConflict, PlaceOutcome, Placed, Placement, WorkerId,
 };
-use crate::store::sql::insert_sorted;
+use crate::store::hot::Hot;
+use crate::store::sql::{Value, insert_sorted};
 use crate::store::{Store, StoreError};
 
-/// Keys that one commit prunes at most: few enough to hold nobody up.
+/// The most keys that one commit prunes: few enough to hold nobody up.
 pub const PRUNE_MAX: u32 = 500;
 
-/// Reads the keys of a batch that were used before, and when their first orders were placed.
-pub(in crate::store) const KNOWN_KEYS: &str = r"
+/// Reads the keys of a batch that were used before, and when the orders of their first use were placed.
+const KNOWN_KEYS: &str = r"
     select
         idempotency_keys.key_hash,
         idempotency_keys.fingerprint,
@@ -44,27 +45,35 @@ const INSERT: &str = r"
     )) as used
 ";
 
-/// 24 hours is what callers are told; the hour more is for their clocks and for requests under way.
-pub(in crate::store) const PRUNE: &str = r"
+/// Callers are told 24 hours; the additional hour allows for their clocks and for requests under way.
+const PRUNE: &str = r"
     delete from idempotency_keys
     where created_at < now(6) - interval 25 hour
     order by created_at
     limit ?
 ";
 
-/// What becomes of a placement in its batch.
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    let by_age = ("idempotency_keys", "idempotency_keys_by_age", &["range"] as &[_]);
+    vec![
+        Hot::of_batch("find idempotency keys", KNOWN_KEYS, "idempotency_keys"),
+        Hot::new("prune idempotency keys", PRUNE, vec![Value::Number(PRUNE_MAX.into())], by_age),
+    ]
+}
+
+/// The result of a placement in its batch.
 pub(super) enum PlaceResult {
     /// The batch places it.
     New,
-    /// It equals a request of the same batch, which places these orders.
+    /// It repeats a request of the same batch, which places these orders.
     SameBatch(OneOrMore<OrderId>),
-    /// This was known before.
+    /// The result was known before.
     Known(PlaceOutcome),
 }
 
 impl Store {
-    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, the oldest first, and returns how many; `None` if another
-    /// worker does this.
+    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, oldest first, and returns how many; `None` if
+    /// another worker has this chore.
     pub async fn prune_idempotency_keys(&self, worker_id: WorkerId) -> Result<Option<u64>, StoreError> {
         self.under_lease("prune idempotency keys", worker_id, async |connection| {
             Ok(sqlx::query(PRUNE).bind(PRUNE_MAX).execute(connection).await?.rows_affected())
@@ -75,22 +84,22 @@ impl Store {
 
 type Hash = [u8; 32];
 
-/// Hash, fingerprint and order ids of a key, and since when it is used.
+/// Hash, fingerprint and order ids of a key, and when it was first used.
 type KeyRow = (Vec<u8>, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
-/// Keys in use, those of the batch at hand included.
+/// Keys in use, including those of this batch.
 pub(super) struct KnownKeys(HashMap<Hash, Known>);
 
 /// The request that a key was first sent with.
 struct Known {
     fingerprint: Fingerprint,
     order_ids: OneOrMore<OrderId>,
-    /// `None` for an order of the batch at hand.
+    /// `None` if it is in this batch.
     created_at: Option<DateTime<Utc>>,
 }
 
 impl KnownKeys {
-    /// What became of an earlier request with this key; `None` when there was none.
+    /// The result of an earlier request with this key, if there was one.
     pub(super) fn find(&self, key_use: &KeyUse, own: OrderId) -> Option<PlaceResult> {
         let Known { fingerprint, order_ids, created_at } = self.0.get(&hash(&key_use.key))?;
         Some(match *created_at {
@@ -119,7 +128,7 @@ pub(super) async fn known(
     }
     let rows: Vec<KeyRow> =
         sqlx::query_as(KNOWN_KEYS).bind(serde_json::json!(hashes).to_string()).fetch_all(connection).await?;
-    // A row that something else wrote may be no key.
+    // A row that this store did not write may not be a key.
     let parts = rows.into_iter().filter_map(|(hash, fingerprint, order_ids, created_at)| {
         let fingerprint = Fingerprint(fingerprint.try_into().ok()?);
         let order_ids = order_ids.chunks(16).map(|id| Uuid::from_slice(id).map(OrderId::from));

@@ -1,4 +1,4 @@
-//! Orders read: one by its id, or a page of a list. Each page costs what it holds, wherever it is.
+//! Reading orders: one by its id, or a page of a list.
 //!
 //! A list is cut by key, not by offset: a page starts right behind the last order of the page before, so that what is
 //! placed meanwhile neither repeats nor hides an order. With ten million orders stored, MySQL 9.7 reads 202 index
@@ -10,37 +10,42 @@
 //! order of placing. They look through all orders of the status if those are few, otherwise through a part of the
 //! user's orders, or of all.
 
-use chrono::{DateTime, Utc};
 use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use super::page::{ListRow, Span};
-use super::page_sql::{END_OF_USERS_WALK, END_OF_WALK};
+use super::list_plan::ListPlan;
 use super::row::{ListedRow, OrderRow, order_columns};
-use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey, UserId};
-use crate::store::sql::{json_of_ids, orders_by_id};
+use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey};
+use crate::store::hot::Hot;
+use crate::store::sql::{Value, json_of_ids, orders_by_id, status};
 use crate::store::{Store, StoreError};
 
-/// Orders that are read for one page at most, where no index knows all that the page asks for. More would make such a page
-/// dearer than another, fewer would make more pages come back short.
-const WALK_MAX: u32 = 5_000;
-
-pub(in crate::store) const COUNT_UP_TO: &str = r"
-    select count(*)
-    from (select 1 from orders force index (orders_by_status) where listed_as = ? limit ?) as counted
-";
-
-pub(in crate::store) const WITH_EXTERNAL_ID: &str = concat!(
+const WITH_EXTERNAL_ID: &str = concat!(
     "select ",
     order_columns!(),
     " from orders where order_id = (select order_id from external_ids where external_id = ?)"
 );
 
-/// Those of a list with which nothing more will happen by itself.
-pub(in crate::store) const FINAL_AMONG: &str =
-    concat!("select orders.order_id", orders_by_id!(), "where orders.status in ('COMPLETED', 'FAILED', 'CANCELED')");
+/// The orders of a list of ids that only a person can still change.
+const FINAL_AMONG: &str = concat!(
+    "select orders.order_id",
+    orders_by_id!(),
+    "where orders.status not in (",
+    status!(Pending),
+    ", ",
+    status!(Processing),
+    ")"
+);
 
-pub(in crate::store) const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
+const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
+
+pub(in crate::store) fn hot_statements(sample: Uuid) -> Vec<Hot> {
+    vec![
+        Hot::of_one("find an external id", WITH_EXTERNAL_ID, Value::Text(""), "external_ids"),
+        Hot::of_one("read an order", ONE, Value::Id(sample), "orders"),
+        Hot::of_batch("see which orders ended", FINAL_AMONG, "orders"),
+    ]
+}
 
 impl Store {
     /// The order with this id, if there is one.
@@ -48,7 +53,7 @@ impl Store {
         self.call("read an order", async |connection| read(connection, order_id).await).await
     }
 
-    /// Those of the orders with which nothing more will happen by itself: COMPLETED, FAILED or CANCELED.
+    /// Those of the orders that only a person can still change: COMPLETED, FAILED or CANCELED.
     pub async fn ended(&self, order_ids: &[OrderId]) -> Result<Vec<OrderId>, StoreError> {
         let json = json_of_ids(order_ids.iter().copied());
         self.call("see which orders ended", async |connection| {
@@ -58,20 +63,20 @@ impl Store {
         .await
     }
 
-    /// One page of the orders that match, newest first: `limit` of them at most, and few more bytes than
-    /// [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX), going on behind `after`.
+    /// One page of the orders that match, newest first, beginning behind `after`: at most `limit` of them, and few more
+    /// bytes than [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX).
     ///
-    /// Each page costs what it holds, wherever it is. Where no index knows all that is asked for, a bounded number of orders
-    /// is looked through, so that a page may come back short, or empty, with a next page all the same.
+    /// The cost of a page depends on what it holds, not on where in the list it is. If no index serves all the filters,
+    /// a page looks at a bounded number of orders, so it may be short or empty although there is a next page.
     pub async fn orders(&self, filter: &OrderFilter, after: Option<PageKey>, limit: u16) -> Result<Page, StoreError> {
         self.call("list orders", async |connection| match &filter.external_id {
             Some(external_id) => the_one(connection, filter, external_id, after).await,
-            None => page::<OrderRow>(connection, filter, after, limit).await,
+            None => ListPlan::of(filter, after).read::<OrderRow>(connection, limit).await,
         })
         .await
     }
 
-    /// The same, of the orders in a status, with what a short list shows of them.
+    /// The same, of the orders in a status, with only the fields that a short list shows.
     pub async fn listed_orders(
         &self,
         status: OrderStatus,
@@ -79,73 +84,12 @@ impl Store {
         limit: u16,
     ) -> Result<Page<ListedOrder>, StoreError> {
         let filter = OrderFilter { status: Some(status), ..OrderFilter::default() };
-        self.call("list orders in a status", async |connection| {
-            page::<ListedRow>(connection, &filter, after, limit).await
-        })
-        .await
+        let plan = ListPlan::of(&filter, after);
+        self.call("list orders in a status", async |connection| plan.read::<ListedRow>(connection, limit).await).await
     }
 }
 
-async fn page<R: ListRow>(
-    connection: &mut MySqlConnection,
-    filter: &OrderFilter,
-    after: Option<PageKey>,
-    limit: u16,
-) -> Result<Page<R::Order>, sqlx::Error> {
-    let (from, to) = filter.bounds(after);
-    let span = Span { from, to };
-    let user_id = filter.user_id.map(UserId::get);
-    let name = filter.status.map(OrderStatus::name);
-    match filter.status {
-        Some(OrderStatus::Pending) if are_few(connection, OrderStatus::Pending).await? => {
-            let query = || match user_id {
-                None => sqlx::query_as(R::QUERIES.waiting),
-                Some(user_id) => sqlx::query_as(R::QUERIES.users_waiting).bind(user_id),
-            };
-            return span.read::<R>(connection, limit, query).await;
-        }
-        Some(OrderStatus::Processing) => {
-            let query = || sqlx::query_as(R::QUERIES.in_work).bind(user_id).bind(user_id);
-            return span.read::<R>(connection, limit, query).await;
-        }
-        Some(status)
-            if status != OrderStatus::Pending && (user_id.is_none() || are_few(connection, status).await?) =>
-        {
-            let query = || sqlx::query_as(R::QUERIES.in_status).bind(user_id).bind(user_id).bind(name).bind(name);
-            return span.read::<R>(connection, limit, query).await;
-        }
-        _ => {}
-    }
-    let end = if filter.status.is_some() { end_of_walk(connection, user_id, span).await? } else { None };
-    let span = Span { to: end.unwrap_or(to), ..span };
-    let query = || match user_id {
-        None => sqlx::query_as(R::QUERIES.newest).bind(name).bind(name),
-        Some(user_id) => sqlx::query_as(R::QUERIES.of_user).bind(name).bind(name).bind(user_id),
-    };
-    let page = span.read::<R>(connection, limit, query).await?;
-    Ok(Page { next: page.next.or(end), ..page })
-}
-
-/// Whether there are few enough orders in a status to look through all of them.
-async fn are_few(connection: &mut MySqlConnection, status: OrderStatus) -> Result<bool, sqlx::Error> {
-    let count: i64 =
-        sqlx::query_scalar(COUNT_UP_TO).bind(status.name()).bind(WALK_MAX + 1).fetch_one(connection).await?;
-    Ok(count <= i64::from(WALK_MAX))
-}
-
-/// The last order that the page may look at; `None` when it may look at all that there are.
-async fn end_of_walk(
-    connection: &mut MySqlConnection,
-    user_id: Option<i64>,
-    span: Span,
-) -> Result<Option<PageKey>, sqlx::Error> {
-    let query = sqlx::query_as(if user_id.is_some() { END_OF_USERS_WALK } else { END_OF_WALK });
-    let query = if user_id.is_some() { query.bind(user_id) } else { query };
-    let end: Option<(DateTime<Utc>, Uuid)> = span.bind(query, WALK_MAX - 1).fetch_optional(connection).await?;
-    Ok(end.map(|(created_at, order_id)| PageKey { created_at, order_id: order_id.into() }))
-}
-
-/// The order with this external id as a page, if it matches all else.
+/// A page of the order with this external id, if it matches the other filters.
 async fn the_one(
     connection: &mut MySqlConnection,
     filter: &OrderFilter,
@@ -162,7 +106,7 @@ async fn the_one(
     Ok(Page { orders: order.into_iter().collect(), next: None })
 }
 
-/// One order, on a connection that its caller holds.
+/// One order, on the caller's connection.
 pub(in crate::store) async fn read(
     connection: &mut MySqlConnection,
     order_id: OrderId,

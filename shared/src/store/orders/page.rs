@@ -1,44 +1,53 @@
-//! How a page of orders is read, and where it ends.
+//! Reads a page of orders as planned, and decides where it ends.
 
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use sqlx::MySqlConnection;
-use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
-use sqlx::query::QueryAs;
+use sqlx::mysql::MySqlRow;
+use uuid::Uuid;
 
-use super::page_sql::{FULL, LISTED, Queries};
+use super::list_plan::{ListPlan, Span, Way};
+use super::page_sql;
 use super::row::{ListedRow, OrderRow, Unreadable};
-use crate::domain::{ListedOrder, Order, OrderId, Page, PageKey};
+use crate::domain::{ListedOrder, Order, OrderId, OrderStatus, Page, PageKey};
+use crate::store::sql::Value;
 
-/// Bytes of orders at which a page ends, whatever its limit: thousands of usual ones, some twenty of the largest. Lower, large
-/// orders would need many pages; higher, a dozen readers of the largest pages would need the memory of the whole process.
+/// A page ends at so many bytes of orders, whatever its limit: thousands of usual orders, or some twenty of the
+/// largest. Lower, large orders would need many pages; higher, a dozen readers of the largest pages would take all
+/// memory of the process.
 pub const PAGE_BYTES_MAX: usize = 1_536 << 10;
 
-/// Bytes of an order at most as a page counts them: all its items with many digits, the largest metadata and the longest error.
-/// Only what an earlier release took may be larger.
+/// The most bytes of an order, as a page counts them: all its items with many digits, the largest metadata and the
+/// longest error. Only orders that an earlier release accepted may be larger.
 pub const ORDER_BYTES_MAX: usize = 64 << 10;
+
+/// The most orders that one page looks at if no index serves all its filters. More would make such a page more
+/// expensive than others, fewer would make more pages short.
+const WALK_MAX: u32 = 5_000;
 
 /// A view of orders that pages show.
 pub(in crate::store) trait ListRow: for<'r> sqlx::FromRow<'r, MySqlRow> + Send + Unpin {
-    /// What it is read as.
+    /// What a row is turned into.
     type Order: TryFrom<Self, Error = Unreadable> + Send;
 
-    const QUERIES: Queries;
-
-    /// Rows that one statement asks for at most, so that the server sends few in vain where a page ends by its bytes; more than a
-    /// page has by default.
+    /// The most rows that one statement asks for, so that the server sends few in vain if the bytes of a page run out
+    /// first. It is more than a page has by default.
     const CHUNK: u32;
+
+    /// The statement that reads a page in some way.
+    const STATEMENT: fn(Way) -> &'static str;
 
     fn key(&self) -> PageKey;
 
-    /// Bytes of the order in memory, and in an answer, roughly. A number takes more room than its digits where it has few.
+    /// Bytes of the order in memory and in an answer, roughly. A number of few digits takes more room than they do.
     fn bytes(&self) -> usize;
 }
 
 impl ListRow for OrderRow {
     type Order = Order;
 
-    const QUERIES: Queries = FULL;
     const CHUNK: u32 = 64;
+    const STATEMENT: fn(Way) -> &'static str = page_sql::full;
 
     fn key(&self) -> PageKey {
         PageKey { created_at: self.created_at, order_id: OrderId::from(self.order_id) }
@@ -54,8 +63,8 @@ impl ListRow for OrderRow {
 impl ListRow for ListedRow {
     type Order = ListedOrder;
 
-    const QUERIES: Queries = LISTED;
     const CHUNK: u32 = 128;
+    const STATEMENT: fn(Way) -> &'static str = page_sql::listed;
 
     fn key(&self) -> PageKey {
         PageKey { created_at: self.created_at, order_id: OrderId::from(self.order_id) }
@@ -67,49 +76,53 @@ impl ListRow for ListedRow {
     }
 }
 
-/// The part of an index that a page is read from: `from` is exclusive, `to` inclusive.
-#[derive(Clone, Copy)]
-pub(in crate::store) struct Span {
-    pub(in crate::store) from: PageKey,
-    pub(in crate::store) to: PageKey,
-}
-
-pub(in crate::store) type PageQuery<T> = QueryAs<'static, MySql, T, MySqlArguments>;
-
-impl Span {
-    /// The query with the ends of the span, and `limit`, as its last values.
-    pub(in crate::store) fn bind<T>(self, query: PageQuery<T>, limit: u32) -> PageQuery<T> {
-        let Self { from, to } = self;
-        // As DATETIMEs: bound as TIMESTAMPs, which end in 2038, the far ends of a list would be no times.
-        let (latest, earliest) = (from.created_at.naive_utc(), to.created_at.naive_utc());
-        let query = query.bind(latest).bind(latest).bind(from.order_id.uuid());
-        query.bind(earliest).bind(earliest).bind(to.order_id.uuid()).bind(limit)
-    }
-
-    /// Reads a page, statement by statement, row by row: of a row that the page has no room for, only that it is there stays in
-    /// memory.
-    pub(in crate::store) async fn read<R: ListRow>(
-        mut self,
+impl ListPlan {
+    /// Reads the page, at most `limit` orders, statement by statement and row by row. Of a row that the page has no
+    /// room for, only its existence is remembered.
+    pub(super) async fn read<R: ListRow>(
+        self,
         connection: &mut MySqlConnection,
         limit: u16,
-        query: impl Fn() -> PageQuery<R> + Send,
     ) -> Result<Page<R::Order>, sqlx::Error> {
+        let Self { mut span, way, if_many } = self;
+        let way = match if_many {
+            Some((status, walk)) if !are_few(connection, status).await? => walk,
+            _ => way,
+        };
+        let end = if way.is_walk() { end_of_walk(connection, way, span).await? } else { None };
+        span.to = end.unwrap_or(span.to);
         let mut filling = Filling::<R>::new(limit);
         loop {
             let asked = filling.next_chunk();
             let mut got = 0;
-            let mut rows = self.bind(query(), asked).fetch(&mut *connection);
+            let values = Value::bind(&page_sql::values(way, span, asked))?;
+            let mut rows = sqlx::query_as_with((R::STATEMENT)(way), values).fetch(&mut *connection);
             while let Some(row) = rows.try_next().await? {
                 got += 1;
                 filling.push(row);
             }
             drop(rows);
             match filling.last {
-                Some(last) if got == asked && !filling.has_next => self.from = last,
-                _ => return Ok(filling.page()),
+                Some(last) if got == asked && !filling.has_next => span.from = last,
+                _ => return Ok(filling.page(end)),
             }
         }
     }
+}
+
+/// Whether a status has few enough orders to look at all of them.
+async fn are_few(connection: &mut MySqlConnection, status: OrderStatus) -> Result<bool, sqlx::Error> {
+    let query = sqlx::query_scalar(page_sql::COUNT_UP_TO).bind(status.name()).bind(WALK_MAX + 1);
+    let count: i64 = query.fetch_one(connection).await?;
+    Ok(count <= i64::from(WALK_MAX))
+}
+
+/// The last order that a page may look at; `None` if it may look at all of them.
+async fn end_of_walk(connection: &mut MySqlConnection, way: Way, span: Span) -> Result<Option<PageKey>, sqlx::Error> {
+    let (sql, values) = page_sql::end_of_walk(way, span, WALK_MAX - 1);
+    let query = sqlx::query_as_with(sql, Value::bind(&values)?);
+    let end: Option<(DateTime<Utc>, Uuid)> = query.fetch_optional(connection).await?;
+    Ok(end.map(|(created_at, order_id)| PageKey { created_at, order_id: order_id.into() }))
 }
 
 /// A page that is being read.
@@ -132,12 +145,13 @@ impl<R: ListRow> Filling<R> {
         self.rows >= self.limit || self.bytes >= PAGE_BYTES_MAX
     }
 
-    /// Rows to ask for: those that are still wanted, and one that tells whether there is a next page.
+    /// Rows to ask for: those that are missing, and one that shows whether there is a next page.
     fn next_chunk(&self) -> u32 {
         if self.is_full() { 1 } else { (self.limit - self.rows + 1).min(R::CHUNK) }
     }
 
-    /// Takes a row, unless the page is full. One that is no order is left out, and logged: those beside it are still listed.
+    /// Takes a row, unless the page is full. An unreadable row is logged and left out, so that its neighbours are still
+    /// listed.
     fn push(&mut self, row: R) {
         if self.is_full() {
             self.has_next = true;
@@ -152,7 +166,8 @@ impl<R: ListRow> Filling<R> {
         }
     }
 
-    fn page(self) -> Page<R::Order> {
-        Page { orders: self.orders, next: self.last.filter(|_| self.has_next) }
+    /// The page. If it is not full but stopped at `end`, the next one goes on from there.
+    fn page(self, end: Option<PageKey>) -> Page<R::Order> {
+        Page { orders: self.orders, next: self.last.filter(|_| self.has_next).or(end) }
     }
 }

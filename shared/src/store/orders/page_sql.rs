@@ -1,9 +1,12 @@
-//! The statements that read a page of orders.
+//! The statements that read a page of orders, and their values.
 
+use super::list_plan::{Span, Way};
 use super::row::{listed_columns, order_columns};
-use crate::store::sql::never;
+use crate::domain::{OrderStatus, UserId};
+use crate::store::hot::{Hot, LIMIT};
+use crate::store::sql::{Value, never, status};
 
-/// A page of the index `$index`, read backwards from one place to another: the first is exclusive, the second inclusive.
+/// A page of the index `$index`, read backwards from one place, exclusive, to another, inclusive.
 macro_rules! page {
     ($columns:expr, $index:literal, $conditions:expr, $limit:literal) => {
         concat!(
@@ -23,31 +26,21 @@ macro_rules! page {
     };
 }
 
-/// The statements that read a page, for one view of orders.
-pub(in crate::store) struct Queries {
-    /// All orders, or those of them in one status.
-    pub(in crate::store) newest: &'static str,
-    /// A user's orders, or those of them in one status.
-    pub(in crate::store) of_user: &'static str,
-    /// The orders with which nothing more will happen by itself, in one such status, or those of them that are a user's. Those
-    /// that are claimed are listed beside the COMPLETED ones, and passed over.
-    pub(in crate::store) in_status: &'static str,
-    /// The orders that are claimed, or those of them that are a user's. No index leads to them, so that none changes when they are
-    /// completed: all orders of all `claims` are looked at.
-    pub(in crate::store) in_work: &'static str,
-    /// The orders that wait, for a few of them only: their index has them in the order of claiming, so that all are sorted, by
-    /// what stands in the index itself.
-    pub(in crate::store) waiting: &'static str,
-    /// The orders of a user that wait, where few orders wait at all: all of those are looked at.
-    pub(in crate::store) users_waiting: &'static str,
+macro_rules! waiting {
+    () => {
+        concat!("listed_as = ", status!(Pending), " and ")
+    };
 }
 
-macro_rules! queries {
-    ($columns:expr) => {
-        Queries {
-            newest: page!($columns, "orders_by_time", "(? is null or status = ?) and ", "limit ?"),
-            of_user: page!($columns, "orders_by_user", "(? is null or status = ?) and user_id = ? and ", "limit ?"),
-            in_status: page!(
+/// The statement of a way, for a view of orders.
+macro_rules! statement {
+    ($way:expr, $columns:expr) => {
+        match $way {
+            Way::Newest { .. } => page!($columns, "orders_by_time", "(? is null or status = ?) and ", "limit ?"),
+            Way::OfUser { .. } => {
+                page!($columns, "orders_by_user", "(? is null or status = ?) and user_id = ? and ", "limit ?")
+            }
+            Way::InStatus { .. } => page!(
                 $columns,
                 "orders_by_status",
                 concat!(
@@ -57,7 +50,7 @@ macro_rules! queries {
                 ),
                 "limit ?"
             ),
-            in_work: concat!(
+            Way::InWork { .. } => concat!(
                 "select ",
                 $columns,
                 r"
@@ -67,7 +60,9 @@ macro_rules! queries {
                     join json_table(claims.order_ids, '$[*]' columns (order_id char(32) path '$')) as ids
                 ) as listed
                 straight_join orders force index (primary) on orders.order_id = listed.listed_id
-                where status = 'PROCESSING' and claim_token = listed_by
+                where claim_token = listed_by and status = ",
+                status!(Processing),
+                r"
                     and (? is null or user_id = ?)
                     and (created_at < ? or created_at = ? and order_id < ?)
                     and (created_at > ? or created_at = ? and order_id >= ?)
@@ -75,29 +70,91 @@ macro_rules! queries {
                 limit ?
                 "
             ),
-            waiting: concat!(
+            Way::Waiting => concat!(
                 "select ",
                 $columns,
                 " from (",
-                page!("order_id as waiting_id", "orders_by_status", "listed_as = 'PENDING' and ", "limit ?"),
+                page!("order_id as waiting_id", "orders_by_status", waiting!(), "limit ?"),
                 r"
                 ) as waiting
                 straight_join orders force index (primary) on orders.order_id = waiting.waiting_id
                 order by created_at desc, order_id desc
                 "
             ),
-            users_waiting: page!($columns, "orders_by_status", "user_id = ? and listed_as = 'PENDING' and ", "limit ?"),
+            Way::UsersWaiting { .. } => {
+                page!($columns, "orders_by_status", concat!("user_id = ? and ", waiting!()), "limit ?")
+            }
         }
     };
 }
 
-/// Orders whole.
-pub(in crate::store) const FULL: Queries = queries!(order_columns!());
+/// For whole orders.
+pub(super) fn full(way: Way) -> &'static str {
+    statement!(way, order_columns!())
+}
 
-/// Orders without what a short list does not show, their metadata above all.
-pub(in crate::store) const LISTED: Queries = queries!(listed_columns!());
+/// For the fields that a short list shows, which leave out the metadata above all.
+pub(super) fn listed(way: Way) -> &'static str {
+    statement!(way, listed_columns!())
+}
 
-/// Where a walk of so many orders ends.
-pub(in crate::store) const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
-pub(in crate::store) const END_OF_USERS_WALK: &str =
-    page!("created_at, order_id", "orders_by_user", "user_id = ? and ", "limit 1 offset ?");
+const END_OF_WALK: &str = page!("created_at, order_id", "orders_by_time", "", "limit 1 offset ?");
+const END_OF_USERS_WALK: &str = page!("created_at, order_id", "orders_by_user", "user_id = ? and ", "limit 1 offset ?");
+
+pub(super) const COUNT_UP_TO: &str = r"
+    select count(*)
+    from (select 1 from orders force index (orders_by_status) where listed_as = ? limit ?) as counted
+";
+
+/// The values of a way's statement.
+pub(super) fn values(way: Way, span: Span, limit: u32) -> Vec<Value> {
+    let number = |user_id: UserId| Value::Number(user_id.get());
+    let user = |user_id: Option<UserId>| user_id.map_or(Value::Null, number);
+    let name = |status: Option<OrderStatus>| status.map_or(Value::Null, |status| Value::Text(status.name()));
+    let values = match way {
+        Way::Newest { status } => vec![name(status), name(status)],
+        Way::OfUser { status, user_id } => vec![name(status), name(status), number(user_id)],
+        Way::InStatus { status, user_id } => vec![user(user_id), user(user_id), name(Some(status)), name(Some(status))],
+        Way::InWork { user_id } => vec![user(user_id), user(user_id)],
+        Way::Waiting => vec![],
+        Way::UsersWaiting { user_id } => vec![number(user_id)],
+    };
+    with_span(values, span, limit)
+}
+
+/// The statement that finds the order of a walk behind so many others, and its values.
+pub(super) fn end_of_walk(way: Way, span: Span, offset: u32) -> (&'static str, Vec<Value>) {
+    match way {
+        Way::OfUser { user_id, .. } => (END_OF_USERS_WALK, with_span(vec![Value::Number(user_id.get())], span, offset)),
+        _ => (END_OF_WALK, with_span(vec![], span, offset)),
+    }
+}
+
+fn with_span(mut values: Vec<Value>, Span { from, to }: Span, last: u32) -> Vec<Value> {
+    for key in [from, to] {
+        let at = key.created_at.naive_utc();
+        values.extend([Value::Time(at), Value::Time(at), Value::Id(key.order_id.uuid())]);
+    }
+    values.push(Value::Number(last.into()));
+    values
+}
+
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    let completed = OrderStatus::Completed;
+    let in_status = Way::InStatus { status: completed, user_id: None };
+    let (all, of_user) = (Way::Newest { status: None }, Way::OfUser { status: None, user_id: UserId::FIRST });
+    let page = |name, way, key| Hot::listing(name, full(way), values(way, Span::WHOLE, LIMIT), key);
+    let walk = |name, way, key| {
+        let (sql, values) = end_of_walk(way, Span::WHOLE, LIMIT);
+        Hot::listing(name, sql, values, key)
+    };
+    let few = vec![Value::Text(completed.name()), Value::Number(LIMIT.into())];
+    vec![
+        page("list a status", in_status, "orders_by_status"),
+        page("list all", all, "orders_by_time"),
+        page("list a user's", of_user, "orders_by_user"),
+        Hot::listing("count a few", COUNT_UP_TO, few, "orders_by_status"),
+        walk("end a walk", all, "orders_by_time"),
+        walk("end a walk of a user's", of_user, "orders_by_user"),
+    ]
+}

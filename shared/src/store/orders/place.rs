@@ -1,4 +1,4 @@
-//! Orders placed: many in one commit, with their keys and external ids, each exactly once.
+//! Placing orders: many in one commit, with their keys and external ids, each exactly once.
 //!
 //! A key's row is written in the transaction of its orders: at no moment, and after no crash, does one exist without
 //! the other. A batch with keys or external ids is sorted out in one transaction, which looks up the keys, then the
@@ -22,24 +22,30 @@ use super::external_ids;
 use super::keys;
 use super::keys::PlaceResult;
 use crate::domain::{Currency, ExternalId, NewOrder, OrderId, PlaceOutcome, Placed, Placement};
+use crate::store::hot::Hot;
 use crate::store::sql::{Id, Script, Text, Time, json_of_ids, orders_by_id};
 use crate::store::{ErrorKind, Store, StoreError};
 
-/// How often a batch is tried in which somebody else wrote the same key or external id at the same moment. Each try ends one
-/// such race, so that more are needed only while others keep on winning them.
+/// How often a batch is tried if others write the same key or external id at the same moment. Each try settles one such
+/// race, so more are needed only as long as others keep winning.
 const RACES_MAX: usize = 5;
 
-pub(in crate::store) const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
+const PLACED_ALREADY: &str = concat!("select orders.order_id, orders.created_at", orders_by_id!());
+
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    vec![Hot::of_batch("find orders placed already", PLACED_ALREADY, "orders")]
+}
 
 impl Store {
-    /// Places the orders of all `placements` in one commit, those apart whose key or external id is in use already. They
-    /// are on disk when this returns, and due at their own time or at once. Each placement has one answer, in their order.
+    /// Places the orders of all `placements` in one commit, except those whose key or external id is in use already.
+    /// When this returns, they are on disk, and due at their own time or at once. Returns one result for each
+    /// placement, in their order.
     ///
-    /// Placing the same again is harmless, so a caller that does not know whether a lost connection cut the commit or only
-    /// its answer tries again.
+    /// Placing the same orders again is harmless, so a caller tries again if it does not know whether a lost connection
+    /// cost it the commit or only the answer.
     ///
-    /// After an error nothing is placed, unless the server was silent or the connection was lost: then the orders may have been
-    /// placed all the same, or may be yet, once the server comes to what was sent.
+    /// After an error nothing is placed, unless the server was silent or the connection was lost: then the orders may
+    /// be placed all the same, or will be once the server executes what it received.
     pub async fn place(&self, placements: &[Placement]) -> Result<Vec<PlaceOutcome>, StoreError> {
         let mut placed = self.try_place(placements, false).await;
         for _ in 1..RACES_MAX {
@@ -51,7 +57,7 @@ impl Store {
         placed
     }
 
-    /// `again`: whether some of the orders may be on disk, by an earlier try whose answer was lost.
+    /// `again`: whether some of the orders may be on disk already, by an earlier try whose answer was lost.
     async fn try_place(&self, placements: &[Placement], again: bool) -> Result<Vec<PlaceOutcome>, StoreError> {
         if again || placements.iter().any(Placement::needs_lookup) {
             let doing = "place orders";
@@ -60,7 +66,7 @@ impl Store {
                 .await;
         }
         self.call("place orders", async |connection| {
-            // Known once the process has had a connection, so not before there is this one.
+            // Not earlier: the first connection of the process finds it out.
             let bytes_max = self.statement_bytes_max();
             let script = insert(Script::begin(), placements.iter()).commit().within(bytes_max)?;
             let created_at = script.run(connection).await?.time()?;
@@ -70,7 +76,7 @@ impl Store {
     }
 }
 
-/// Places what is new, and finds what is not.
+/// Places what is new, and finds what was placed before.
 async fn sort_out(
     connection: &mut MySqlConnection,
     placements: &[Placement],
@@ -113,14 +119,14 @@ async fn sort_out(
     Ok(results.into_iter().filter_map(placed).collect())
 }
 
-/// Inserts the orders, reads when that was, and counts them.
+/// Inserts the orders, reads the time of that, and counts them.
 fn insert<'a>(script: Script, placements: impl Iterator<Item = &'a Placement> + Clone) -> Script {
     let orders = placements.clone().flat_map(|placement| &placement.orders);
     let first = Id(placements.clone().next().map_or(OrderId::FIRST, first_id).uuid());
     let count = placements.map(|placement| placement.orders.count()).sum();
     script
         .then(place(orders, count))
-        // All orders of a statement are placed at the same moment, so that one of them tells it.
+        // One statement places all its orders at the same moment, so one of them tells it.
         .then(format_args!("select created_at from orders where order_id = {first}"))
         .then(CountDelta::placed(count as u64).statement())
 }
@@ -129,7 +135,7 @@ fn first_id(placement: &Placement) -> OrderId {
     placement.orders.first().order_id
 }
 
-/// Those of the placements' first orders that are on disk, and since when.
+/// Which of the placements' first orders are on disk, and since when.
 async fn placed_already(
     connection: &mut MySqlConnection,
     placements: &[Placement],
@@ -139,8 +145,8 @@ async fn placed_already(
     Ok(rows.into_iter().map(|(order_id, created_at)| (order_id.into(), created_at)).collect())
 }
 
-/// Places the orders, each due at its own time or at once. Most have nothing but what an order must have: a batch of such
-/// leaves the other columns to their defaults.
+/// Places the orders, each due at its own time or at once. A batch of orders that have only what every order must have,
+/// as most do, leaves the other columns to their defaults.
 fn place<'a>(orders: impl Iterator<Item = &'a NewOrder> + Clone, count: usize) -> String {
     let is_plain = orders.clone().all(NewOrder::is_plain);
     let mut sql = String::with_capacity(256 + count * 80);
@@ -177,13 +183,13 @@ fn write_row(sql: &mut String, separator: &str, order: &NewOrder, is_plain: bool
     Ok(())
 }
 
-/// How many bytes an order takes on its way to the database at most: 256 and 21 for each item, and twice the external id and
-/// [`Metadata::BYTES_MAX`](crate::domain::Metadata::BYTES_MAX), some 55 kB in all.
+/// The most bytes that an order takes on its way to the database: 256, 21 for each item, and two for each byte of the
+/// external id and the metadata ([`Metadata::BYTES_MAX`](crate::domain::Metadata::BYTES_MAX)), some 55 kB in all.
 #[must_use]
 pub fn weight_bytes(order: &NewOrder) -> usize {
     const FIXED: usize = 256;
     const ITEM: usize = 21;
-    // What callers wrote travels in hexadecimal.
+    // Callers' texts are sent in hexadecimal.
     const DIGITS: usize = 2;
     let external_id = order.external_id.as_ref().map_or(0, |external_id| external_id.as_str().len());
     FIXED + ITEM * order.item_ids.as_slice().len() + DIGITS * (external_id + order.metadata.json_bytes())
@@ -241,13 +247,13 @@ mod tests {
         assert!(second.ends_with(",99999999999999.9999,null,null,null,null,now(6))"));
     }
 
-    /// What shares a commit must fit one packet, whatever the escapes of JSON make of it.
+    /// The orders of a commit must fit into one packet, however much the escapes of JSON lengthen them.
     #[test]
     fn an_order_weighs_no_less_than_what_travels() {
         for text in ["a", "ä", "\u{1f600}", "\"", "\\", "\n", "\u{1}", "\u{7f}", "\u{85}"] {
             let mut metadata = Metadata::default();
             for pair in 0..50 {
-                // As many as there is room for.
+                // As many as fit.
                 let _ = metadata.insert(format!("{}{pair}", text.repeat(38)), text.repeat(500));
             }
             let order = NewOrder {

@@ -9,8 +9,8 @@ use crate::domain::{
 macro_rules! order_columns {
     () => {
         "order_id, user_id, cast(item_ids as char) as item_ids, cast(total_amount as char) as total_amount, currency, \
-         external_id, cast(metadata as char) as metadata, status, process_after, attempt, rescues, last_error, worker_id, \
-         available_at, claimed_at, completed_at, created_at, updated_at"
+         external_id, cast(metadata as char) as metadata, status, process_after, attempt, rescues, last_error, \
+         worker_id, available_at, claimed_at, completed_at, created_at, updated_at"
     };
 }
 pub(in crate::store) use order_columns;
@@ -24,7 +24,7 @@ macro_rules! listed_columns {
 }
 pub(in crate::store) use listed_columns;
 
-/// One row of `orders` as the driver reads it: whatever is in the columns, even what is no order.
+/// One row of `orders` as the driver reads it: any content of the columns, even if it is not a valid order.
 #[derive(Debug, sqlx::FromRow)]
 pub(in crate::store) struct OrderRow {
     pub(in crate::store) order_id: Uuid,
@@ -47,7 +47,7 @@ pub(in crate::store) struct OrderRow {
     updated_at: DateTime<Utc>,
 }
 
-/// What a short list reads of a row of `orders`.
+/// The columns of a row of `orders` that a short list shows.
 #[derive(Debug, sqlx::FromRow)]
 pub(in crate::store) struct ListedRow {
     pub(in crate::store) order_id: Uuid,
@@ -59,7 +59,7 @@ pub(in crate::store) struct ListedRow {
     updated_at: DateTime<Utc>,
 }
 
-/// A row that is no order: something else than this store wrote it.
+/// A row that is not a valid order, since this store did not write it.
 #[derive(Debug, thiserror::Error)]
 #[error("{column} of order {order_id} is not readable: {why}")]
 pub(in crate::store) struct Unreadable {
@@ -74,7 +74,7 @@ impl From<Unreadable> for sqlx::Error {
     }
 }
 
-/// What every order has, and every view of one shows.
+/// The fields that every view of an order shows.
 struct Core {
     user_id: UserId,
     item_ids: ItemIds,
@@ -91,7 +91,7 @@ impl Core {
         status: &str,
     ) -> Result<Self, Unreadable> {
         let unreadable = |column, why: &dyn std::fmt::Display| Unreadable { order_id, column, why: why.to_string() };
-        // The parser's own words would repeat what is in the column, of any length.
+        // The parser's own message would repeat the column's content, which may be long.
         let item_ids = serde_json::from_str(item_ids);
         let item_ids = item_ids.map_err(|_| unreadable("item_ids", &"it is no array of integers"))?;
         Ok(Self {
@@ -155,7 +155,7 @@ pub(in crate::store) fn unless_never(at: DateTime<Utc>) -> Option<DateTime<Utc>>
     Some(at).filter(|at| at.year() < 9999)
 }
 
-/// The column's meaning, where it has a value.
+/// The meaning of the column's value, if it has one.
 fn optional<T>(text: Option<String>, read: impl FnOnce(String) -> Option<T>) -> Result<Option<T>, &'static str> {
     text.map(|text| read(text).ok_or("it breaks the column's rules")).transpose()
 }

@@ -1,6 +1,6 @@
-//! The table `claims`: which orders a worker may hold. A claim writes the row of its batch; the worker's next claim
-//! deletes it after the last of the orders has left its hands, and the rescue does so for a dead worker. Whether a
-//! claim still holds, the order itself says.
+//! The table `claims`: which orders a worker may hold. A claim writes a row for its batch. When the worker has no order
+//! of the batch left, its next claim deletes the row; for a dead worker, the rescue does. Whether a claim still holds
+//! is up to the order's own row.
 //!
 //! No index leads to the orders in work: it would have to be written when they are claimed and again when they are
 //! completed. A row goes too late if anything, never too early, and an idle worker leaves those of its last batches
@@ -14,26 +14,27 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::{Executor, MySqlConnection};
+use sqlx::MySqlConnection;
 use uuid::Uuid;
 
-use crate::domain::{ClaimToken, OrderId, WorkerId};
+use crate::domain::{ClaimToken, OrderId, OrderStatus, WorkerId};
 use crate::store::connection::FULL_COUNT_LIMIT;
-use crate::store::sql::{Id, Script, json_of_ids};
+use crate::store::hot::{Hot, LIMIT};
+use crate::store::sql::{Id, Script, Value, json_of_ids};
 use crate::store::{Store, StoreError};
 
-/// Batches that are read at once in search of orders to rescue.
+/// How many batches a search for orders to rescue reads at once.
 const READ_MAX: u32 = 100;
 
-/// Rows that one claim deletes at most.
+/// The most rows that one claim deletes.
 const ENDED_MAX: usize = 100;
 
-/// Counts the orders in work that stand in no row: none, unless somebody has changed the tables by hand, or the database forgot
-/// what it had committed. Reads every order.
+/// Counts PROCESSING orders that no row names. There are none unless somebody has changed the tables by hand, or the
+/// database lost a commit. Reads every order.
 const UNLISTED: &str = r"
     select count(*)
     from orders
-    where status = 'PROCESSING' and not exists (
+    where status = ? and not exists (
         select 1
         from claims
         where claims.claim_token = orders.claim_token
@@ -41,18 +42,19 @@ const UNLISTED: &str = r"
     )
 ";
 
-/// The rows of all orders in work, as they should be, in the order in which claims take rows away. Reads every order.
+/// Writes the rows of all PROCESSING orders as they should be, in the order in which claims delete rows. Reads every
+/// order.
 const RESTORE: &str = r"
     replace into claims (claim_token, worker_id, order_ids)
     select claim_token, max(worker_id), json_arrayagg(lower(hex(order_id)))
     from orders
-    where status = 'PROCESSING'
+    where status = ?
     group by claim_token
     order by claim_token
 ";
 
-/// Batches of workers that are not alive, behind one that was seen before. The table has a row for each batch under way.
-pub(in crate::store) const ORPHANED: &str = r"
+/// The next batches of dead workers, behind a given one. The table has a row for each batch under way.
+const ORPHANED: &str = r"
     select claims.claim_token, cast(claims.order_ids as char)
     from claims force index (primary)
     left join workers on workers.worker_id = claims.worker_id
@@ -61,25 +63,30 @@ pub(in crate::store) const ORPHANED: &str = r"
     limit ?
 ";
 
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    let values = vec![Value::Id(Uuid::nil()), Value::Number(LIMIT.into())];
+    vec![Hot::new("find orphans", ORPHANED, values, ("claims", "PRIMARY", &["range", "index"]))]
+}
+
 /// The batches whose orders this process holds.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Batches(Mutex<InHand>);
 
 #[derive(Debug, Default)]
 struct InHand {
-    /// Of each batch, how many orders.
+    /// How many orders of each batch.
     orders: HashMap<ClaimToken, usize>,
     /// Batches that have no order left.
     ended: Vec<ClaimToken>,
 }
 
 impl Batches {
-    /// So many orders of a batch are in this process's hands.
+    /// This process holds so many orders of a batch.
     pub(in crate::store) fn begin(&self, token: ClaimToken, orders: usize) {
         self.with(|in_hand| in_hand.orders.insert(token, orders));
     }
 
-    /// One order of each of these batches has left them: its outcome is stored, or it is somebody else's.
+    /// For each of these tokens, one order of the batch has left: its outcome is stored, or it is somebody else's.
     pub(in crate::store) fn let_go(&self, tokens: impl Iterator<Item = ClaimToken>) {
         self.with(|in_hand| {
             for token in tokens {
@@ -93,12 +100,12 @@ impl Batches {
         });
     }
 
-    /// Some of those whose rows are to be deleted.
+    /// Some of the batches whose rows are to be deleted.
     pub(in crate::store) fn take_ended(&self) -> Vec<ClaimToken> {
         self.with(|in_hand| in_hand.ended.split_off(in_hand.ended.len().saturating_sub(ENDED_MAX)))
     }
 
-    /// Their rows may be there still.
+    /// The rows of these may still be there.
     pub(in crate::store) fn put_back(&self, mut ended: Vec<ClaimToken>) {
         self.with(|in_hand| in_hand.ended.append(&mut ended));
     }
@@ -118,8 +125,8 @@ pub(in crate::store) fn insert(token: ClaimToken, worker_id: WorkerId, order_ids
     )
 }
 
-/// Deletes one row a statement: with an IN list MySQL may scan the table and lock other workers' rows. In the order of tokens,
-/// so that no two wait for one another.
+/// Deletes one row per statement: with an IN list MySQL may scan the table and lock other workers' rows. Everybody
+/// deletes in the order of tokens, so that no two wait for one another.
 pub(in crate::store) fn delete(script: Script, tokens: &[ClaimToken]) -> Script {
     let mut tokens: Vec<_> = tokens.iter().map(|token| token.uuid()).collect();
     tokens.sort_unstable();
@@ -128,10 +135,10 @@ pub(in crate::store) fn delete(script: Script, tokens: &[ClaimToken]) -> Script 
         .fold(script, |script, token| script.then(format_args!("delete from claims where claim_token = {}", Id(token))))
 }
 
-/// A batch of a worker that is not alive.
+/// A batch of a dead worker.
 pub(in crate::store) struct OrphanedBatch {
     pub(in crate::store) token: ClaimToken,
-    /// `None` where something else wrote the row, which names no orders.
+    /// `None` if the row names no orders, since this store did not write it.
     pub(in crate::store) order_ids: Option<Vec<OrderId>>,
 }
 
@@ -154,18 +161,18 @@ pub(in crate::store) async fn orphaned(
 }
 
 impl Store {
-    /// How many orders in work stand in no row. Reads the whole table and locks nothing.
+    /// How many PROCESSING orders no row names. Reads the whole table and locks nothing.
     pub(in crate::store) async fn unlisted(&self) -> Result<i64, StoreError> {
         self.full_count("look for orders that nobody would rescue", async |connection| {
-            sqlx::query_scalar(UNLISTED).fetch_one(connection).await
+            sqlx::query_scalar(UNLISTED).bind(OrderStatus::Processing.name()).fetch_one(connection).await
         })
         .await
     }
 
-    /// Writes the rows that are missing, or name other orders, while others go on claiming.
+    /// Writes rows that are missing or wrong, while others go on claiming.
     pub(in crate::store) async fn restore_claims(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
-        let restoring = async { connection.execute(RESTORE).await.map(drop) };
-        self.long_call("restore the claims of orders in work", FULL_COUNT_LIMIT, restoring).await
+        let restoring = sqlx::query(RESTORE).bind(OrderStatus::Processing.name()).execute(connection);
+        self.long_call("restore the claims of orders in work", FULL_COUNT_LIMIT, restoring).await.map(drop)
     }
 }
 

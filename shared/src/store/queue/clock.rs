@@ -1,4 +1,5 @@
-//! A database's clock that goes back, as after a virtual machine was restored or a wrong time was set right.
+//! What happens if the database's clock goes back, for instance when a virtual machine is restored or a wrong time is
+//! corrected.
 //!
 //! What was due before must not wait until the clock is there again. So each worker checks every few seconds whether it
 //! went back, and meanwhile claims what only the clock's new time puts into the future: orders whose clients did not
@@ -13,23 +14,23 @@ use tokio::time::Instant;
 use crate::store::sql::micros;
 use crate::store::{Store, StoreError};
 
-/// The clock, and how far it is behind the newest order: read by the last entry of an index.
+/// The clock, and how far it is behind the newest order, which the last entry of an index tells.
 const CLOCK: &str = r"
     select now(6), coalesce(timestampdiff(microsecond, now(6), max(created_at)), 0)
     from orders
 ";
 
-/// Less is the work of a clock that is kept right step by step, and passes by itself.
+/// A smaller step is a usual correction of a clock, and passes by itself.
 const BEHIND_MIN: Duration = Duration::from_secs(1);
 
-/// An answer that took longer does not say when its clock was read.
+/// If an answer takes longer, one cannot say when the clock was read.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 
-/// The newest order says no more than this. One that was placed by a clock which was years ahead would otherwise make every
-/// claim look through all orders of years.
+/// A newest order in the future counts for no more than this. One that was placed while the clock was years ahead would
+/// otherwise make every claim look through the orders of years.
 const NEWEST_SAYS_MAX: Duration = Duration::from_hours(24);
 
-/// How far ahead of a change an order may be due: the longest pause between two attempts.
+/// The longest pause between two attempts: no change makes an order due later.
 const PAUSE_MAX: Duration = Duration::from_mins(10);
 
 /// What a process knows of the database's clock.
@@ -38,9 +39,9 @@ pub(in crate::store) struct Clock(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The last time that was read, and when that was.
+    /// The latest reading, and when it was taken.
     read: Option<(DateTime<Utc>, Instant)>,
-    /// Until the clock is there again from where it went back.
+    /// When the clock will have caught up, after it went back.
     behind_until: Option<Instant>,
 }
 
@@ -50,21 +51,21 @@ impl Known {
     }
 }
 
-/// The times of availability that a claim, and a question for due orders, look through (see `is_due!` in `claim.rs`).
+/// The range of `available_at` in which due orders are looked for (see `is_due!` in `claim.rs`).
 pub(super) struct Scan {
     pub(super) from: NaiveDateTime,
-    /// How far into the future of the clock: there lies what was due before the clock went back.
+    /// How far into the clock's future: there are the orders that were due before it went back.
     pub(super) ahead_us: u64,
 }
 
-/// The earliest time that there is for the database: in front of every order.
+/// The earliest time that the database knows: before every order.
 pub(in crate::store) fn earliest() -> NaiveDateTime {
     DateTime::from_timestamp(-30_610_224_000, 0).unwrap_or(DateTime::<Utc>::MIN_UTC).naive_utc()
 }
 
 impl Clock {
-    /// What to look through from `cursor` on, or from the earliest time: also where the clock went back, as what came before
-    /// that is behind what was found since.
+    /// The range from `cursor` on. It begins at the earliest time if there is no cursor, or while the clock is behind:
+    /// then orders placed since it went back lie before the cursor.
     pub(super) fn scan(&self, cursor: Option<DateTime<Utc>>) -> Scan {
         let ahead = self.scan_ahead();
         let cursor = cursor.filter(|_| ahead.is_zero());
@@ -76,7 +77,7 @@ impl Clock {
         if behind.is_zero() { Duration::ZERO } else { behind + PAUSE_MAX }
     }
 
-    /// Notes a reading that was asked for at `asked` and answered `now`, and gives how far the clock is behind.
+    /// Notes a reading that was asked for at `asked` and answered `now`, and returns how far the clock is behind.
     fn read(&self, clock: DateTime<Utc>, behind_newest: Duration, asked: Instant, now: Instant) -> Duration {
         let mut known = self.known();
         let mut went_back = TimeDelta::zero();
@@ -84,7 +85,7 @@ impl Clock {
             went_back = known.read.map_or(went_back, |(before, at)| before + (now - at) - clock);
             known.read = Some((clock, now));
         }
-        // A step back adds to what is left of an earlier one, and a step forward takes from it.
+        // A step back adds to the rest of an earlier one, and a step forward reduces it.
         let is_step = went_back.abs().to_std().is_ok_and(|step| step >= BEHIND_MIN);
         let left = TimeDelta::from_std(known.behind(now)).unwrap_or_default()
             + if is_step { went_back } else { TimeDelta::zero() };
@@ -99,7 +100,8 @@ impl Clock {
 }
 
 impl Store {
-    /// Reads the database's clock, so that claims know of it, and gives how far it is behind where it was once.
+    /// Reads the database's clock, so that claims allow for it, and returns how far it is behind an earlier time of its
+    /// own.
     pub async fn check_clock(&self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
         let (clock, behind_newest) = self.read_clock().await?;

@@ -1,4 +1,4 @@
-//! The way of almost every order out of PROCESSING: many at once, in place, without an event.
+//! Completion, by which almost every order leaves PROCESSING: many at once, in place, without an event.
 //!
 //! What a claim and a completion set has the same size before and after, and an order in work is listed where it will
 //! be listed once it is completed (`listed_as`). `orders_by_status` is the only index that a change of status writes,
@@ -13,15 +13,16 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::locked::{self, ClaimedOrder, claimed_order};
-use super::outcome::{Finished, Partly};
+use super::outcome::{BatchError, Settled};
 use crate::domain::{Claim, OrderId};
+use crate::store::hot::Hot;
 use crate::store::orders::counts::CountDelta;
-use crate::store::sql::{Id, Script, ids};
+use crate::store::sql::{Id, Script, ids, status};
 use crate::store::{ErrorKind, Store, StoreError};
 
-/// Completes those of the orders whose claims hold, at the same moment. One statement for all claims, so that it takes its
-/// locks in the order of ids.
-pub(in crate::store) fn complete(claims: impl IntoIterator<Item = ClaimedOrder>) -> String {
+/// Completes the orders whose claims hold, at the same moment. A single statement for all claims, so that it locks rows
+/// in the order of ids.
+fn complete(claims: impl IntoIterator<Item = ClaimedOrder>) -> String {
     let mut claimed_by: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     for (order_id, token) in claims {
         claimed_by.entry(token.uuid()).or_default().push(order_id.uuid());
@@ -33,18 +34,25 @@ pub(in crate::store) fn complete(claims: impl IntoIterator<Item = ClaimedOrder>)
     format!(
         r"
         update orders force index (primary)
-        set status = 'COMPLETED', updated_at = now(6)
-        where status = 'PROCESSING' and ({hold})
-        "
+        set status = {completed}, updated_at = now(6)
+        where status = {processing} and ({hold})
+        ",
+        completed = status!(Completed),
+        processing = status!(Processing),
     )
 }
 
+pub(in crate::store) fn hot_statements(sample: Uuid) -> Vec<Hot> {
+    let claims = [sample, Uuid::nil()].map(|order_id| (order_id.into(), Uuid::nil().into()));
+    vec![Hot::of_ids("complete orders", complete(claims))]
+}
+
 impl Store {
-    /// Completes every claimed order whose claim still holds, in one commit, but for those that somebody else keeps
+    /// Completes every claimed order whose claim still holds, in one commit, except those that somebody else has
     /// locked.
     ///
-    /// An error gives the claims back. Trying again is safe: an order that was completed after all counts as stale then.
-    pub async fn complete(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+    /// Trying again what is left after an error is safe: an order that was completed after all counts as stale then.
+    pub async fn complete(&self, claims: Vec<Claim>) -> Result<Settled, BatchError<Claim>> {
         let all = self.call("complete orders", async |connection| {
             let counts = complete_all(connection, Script::begin(), &claims.iter().collect::<Vec<_>>()).await?;
             let end = match &counts {
@@ -54,34 +62,39 @@ impl Store {
             end.run(connection).await?;
             Ok(counts.is_some())
         });
-        let stored = match all.await {
-            Ok(true) => Ok((claims.len() as u64, HashSet::new())),
+        let outcome = match all.await {
+            Ok(true) => Ok((completed(claims.len()), HashSet::new())),
             Ok(false) => self.complete_lockable(&claims).await,
             Err(error) if error.kind() == ErrorKind::Locked => self.complete_lockable(&claims).await,
             Err(error) => Err(error),
         };
-        self.finished(claims, stored)
+        self.let_go(claims, |claim| claim, outcome)
     }
 
-    /// Completes those whose claim holds and that nobody else has locked. Gives how many, and the locked ones.
-    async fn complete_lockable(&self, claims: &[Claim]) -> Result<(u64, HashSet<OrderId>), StoreError> {
+    /// Completes the orders whose claims hold and that nobody else has locked. Returns the locked ones too.
+    async fn complete_lockable(&self, claims: &[Claim]) -> Result<(Settled, HashSet<OrderId>), StoreError> {
         self.transaction("complete orders", async |connection| {
             let pairs: Vec<_> = claims.iter().map(claimed_order).collect();
-            let (locked, busy) = locked::lock(connection, &pairs).await?;
-            let locked: HashSet<OrderId> = locked.into_iter().map(|locked| locked.order_id.into()).collect();
-            let claimed: Vec<&Claim> = claims.iter().filter(|claim| locked.contains(&claim.order_id())).collect();
+            let (lockable, locked) = locked::lock(connection, &pairs).await?;
+            let lockable: HashSet<OrderId> = lockable.into_iter().map(|order| order.order_id.into()).collect();
+            let claimed: Vec<&Claim> = claims.iter().filter(|claim| lockable.contains(&claim.order_id())).collect();
             if !claimed.is_empty() {
                 let counts = complete_all(connection, Script::default(), &claimed).await?;
-                // If not all could be, two claims of one order are among them: apart, each is told.
+                // If not all were completed, the batch has two claims of one order: one by one, each gets its own
+                // answer.
                 counts.ok_or(sqlx::Error::RowNotFound)?.count(connection).await?;
             }
-            Ok((claimed.len() as u64, busy))
+            Ok((completed(claimed.len()), locked))
         })
         .await
     }
 }
 
-/// Completes these claims, at least one, and gives what is to be counted; `None` where not all of them hold.
+fn completed(orders: usize) -> Settled {
+    Settled { completed: orders as u64, ..Settled::default() }
+}
+
+/// Completes these claims, at least one, and returns what is to be counted; `None` if not all of them hold.
 async fn complete_all(
     connection: &mut MySqlConnection,
     script: Script,

@@ -1,4 +1,4 @@
-//! Claimed orders, found by their claims and locked.
+//! Finding claimed orders by their claims, and locking them.
 
 use std::collections::HashSet;
 
@@ -6,12 +6,14 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{Claim, ClaimToken, OrderId};
+use crate::store::hot::Hot;
+use crate::store::sql::status;
 
 /// An order, and the batch that it was claimed in.
 pub(super) type ClaimedOrder = (OrderId, ClaimToken);
 
 macro_rules! claimed_orders {
-    ($columns:literal) => {
+    ($columns:expr) => {
         concat!(
             "select ",
             $columns,
@@ -26,22 +28,30 @@ macro_rules! claimed_orders {
     };
 }
 
-/// Locks the orders of a batch, but for those that somebody else has locked: one that is locked for long must not hold up
-/// its neighbours. MySQL refuses a locking clause over a `json_table`, but not over a query of one.
-pub(in crate::store) const LOCK_CLAIMED: &str = concat!(
-    claimed_orders!(
-        "orders.order_id, orders.attempt, orders.rescues,
-        cast(orders.status = 'PROCESSING' and orders.claim_token = listed.token as signed) as claim_holds"
-    ),
+macro_rules! claim_holds {
+    () => {
+        concat!("orders.status = ", status!(Processing), " and orders.claim_token = listed.token")
+    };
+}
+
+/// Locks the orders of a batch, except those that somebody else has locked: an order that is locked for long must not
+/// hold up its neighbours. MySQL rejects a locking clause on a `json_table`, but not on a subquery of one.
+const LOCK_CLAIMED: &str = concat!(
+    claimed_orders!(concat!(
+        "orders.order_id, orders.attempt, orders.rescues, cast(",
+        claim_holds!(),
+        " as signed) as claim_holds"
+    )),
     "for update skip locked"
 );
 
 const EXISTING: &str = claimed_orders!("orders.order_id");
 
-const STILL_CLAIMED: &str = concat!(
-    claimed_orders!("orders.order_id, listed.token"),
-    "where orders.status = 'PROCESSING' and orders.claim_token = listed.token"
-);
+const STILL_CLAIMED: &str = concat!(claimed_orders!("orders.order_id, listed.token"), "where ", claim_holds!());
+
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    vec![Hot::of_batch("lock claimed orders", LOCK_CLAIMED, "orders")]
+}
 
 /// A claim that holds, and whose order is locked.
 #[derive(Debug, sqlx::FromRow)]
@@ -52,8 +62,9 @@ pub(super) struct LockedClaim {
     claim_holds: i64,
 }
 
-/// Locks those of the orders whose claim holds, and gives besides those that somebody else has locked: whether their claims
-/// hold will show when that is over. A claim may even be made then, by a commit that nobody waits for any more.
+/// Locks the orders, and returns those whose claim holds, and those that somebody else has locked. Of the latter one
+/// cannot say yet whether their claims hold: the lock may even be that of the claim itself, whose commit nobody waits
+/// for any more.
 pub(super) async fn lock(
     connection: &mut MySqlConnection,
     claims: &[ClaimedOrder],
@@ -71,7 +82,7 @@ pub(super) async fn lock(
     Ok((locked.into_iter().filter(|order| order.claim_holds == 1).collect(), busy))
 }
 
-/// Those of the claims that hold. Locks nothing.
+/// The claims that hold. Locks nothing.
 pub(super) async fn still_claimed(
     connection: &mut MySqlConnection,
     claims: &[ClaimedOrder],
@@ -84,7 +95,7 @@ pub(super) fn claimed_order(claim: &Claim) -> ClaimedOrder {
     (claim.order_id(), claim.token())
 }
 
-/// An array of pairs, in the order of the ids, in which every writer takes its row locks.
+/// An array of pairs in the order of ids, in which every writer locks rows.
 fn to_json(claims: &[ClaimedOrder]) -> String {
     let mut claims = claims.to_vec();
     claims.sort_unstable_by_key(|(order_id, _)| *order_id);

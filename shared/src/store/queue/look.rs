@@ -1,5 +1,6 @@
-//! What is seen of the queue without a claim: whether anything is due, the queue as a whole, and why an order is not done.
+//! Looking at the queue without a claim: whether any order is due, the queue as a whole, and why an order is not done.
 
+use std::iter;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -7,35 +8,39 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::claim::is_due;
-use crate::domain::{Order, OrderId, Queue, Situation};
+use super::clock::earliest;
+use crate::domain::{Order, OrderId, OrderStatus, Queue, Situation};
+use crate::store::hot::{Hot, LIMIT};
 use crate::store::orders::list;
+use crate::store::sql::{Value, status};
 use crate::store::{Store, StoreError};
 
 const PAUSED: &str = "select paused_at from queue_pauses";
 
-/// The first of all that wait, if it is due: by one value of the index, and not by a range of it, for which MySQL may take
-/// the index as a whole (see [`ANY_DUE`]).
-pub(in crate::store) const OLDEST_DUE: &str = r"
+/// The first of the waiting orders, if it is due. It is read by one value of the index: for a range MySQL may read the
+/// whole index (see [`ANY_DUE`]).
+const OLDEST_DUE: &str = r"
     select order_id, available_at, timestampdiff(microsecond, available_at, now(6))
     from (
         select order_id, available_at
         from orders force index (orders_by_status)
-        where listed_as = 'PENDING'
+        where listed_as = ?
         order by available_at, created_at, order_id
         limit 1
     ) as oldest
     where available_at <= now(6)
 ";
 
-/// Asks for columns that `orders_by_status` does not have. Of a table that it believes to be empty, as its statistics say
-/// of one that has just been loaded from a dump, MySQL reads an index that has all columns from end to end.
-pub(in crate::store) const ANY_DUE: &str = concat!(
+/// Asks for columns that `orders_by_status` does not have. If MySQL takes a table for empty, as statistics say of one
+/// that was just loaded from a dump, it reads an index that has all columns from end to end.
+const ANY_DUE: &str = concat!(
     r"
     select exists (
         select 1
         from orders force index (orders_by_status)
-        where listed_as = 'PENDING' and available_at between ? and now(6) + interval ? microsecond
-            and ",
+        where listed_as = ",
+    status!(Pending),
+    " and available_at between ? and now(6) + interval ? microsecond and ",
     is_due!(),
     r"
             and not exists (select 1 from queue_pauses)
@@ -43,21 +48,34 @@ pub(in crate::store) const ANY_DUE: &str = concat!(
     "
 );
 
-/// Reads the index entries in front of the order, up to the limit.
-pub(in crate::store) const AHEAD: &str = r"
+/// Reads the index entries before the order, up to the limit.
+const AHEAD: &str = r"
     select count(*)
     from (
         select 1
         from orders force index (orders_by_status)
-        where listed_as = 'PENDING' and available_at <= ?
+        where listed_as = ? and available_at <= ?
             and (available_at < ? or created_at < ? or (created_at = ? and order_id < ?))
         limit ?
     ) as ahead
 ";
 
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    let pending = Value::Text(OrderStatus::Pending.name());
+    let times = iter::repeat_n(Value::Time(Utc::now().naive_utc()), 4);
+    let place = times.chain([Value::Id(Uuid::nil()), Value::Number(LIMIT.into())]);
+    let ahead = iter::once(pending.clone()).chain(place).collect();
+    let scanned = vec![Value::Time(earliest()), Value::Number(0)];
+    vec![
+        Hot::listing("count orders ahead", AHEAD, ahead, "orders_by_status"),
+        Hot::listing("find the oldest due", OLDEST_DUE, vec![pending], "orders_by_status").up_to(1),
+        Hot::listing("see whether any is due", ANY_DUE, scanned, "orders_by_status").up_to(1),
+    ]
+}
+
 impl Store {
-    /// Whether any order is due, be it locked or not, and the queue not paused; of those only that are due since
-    /// `cursor`, if that is given, as for [`Store::claim`]. Locks nothing.
+    /// Whether any order is due, locked or not, and the queue is not paused. `cursor` is as for [`Store::claim`]. Locks
+    /// nothing.
     pub async fn is_any_due(&self, cursor: Option<DateTime<Utc>>) -> Result<bool, StoreError> {
         self.call("see whether orders are due", async |connection| {
             let scan = self.clock.scan(cursor);
@@ -66,7 +84,7 @@ impl Store {
         .await
     }
 
-    /// The queue now. Its parts are read one right after the other.
+    /// The queue now. Its parts are read one after the other.
     pub async fn queue(&self) -> Result<Queue, StoreError> {
         let counts = self.order_counts().await?;
         let workers = self.live_workers().await?;
@@ -74,7 +92,7 @@ impl Store {
         self.call("read the queue", async |connection| {
             let paused_at = sqlx::query_scalar(PAUSED).fetch_optional(&mut *connection).await?;
             let oldest: Option<(Uuid, DateTime<Utc>, i64)> =
-                sqlx::query_as(OLDEST_DUE).fetch_optional(&mut *connection).await?;
+                sqlx::query_as(OLDEST_DUE).bind(OrderStatus::Pending.name()).fetch_optional(&mut *connection).await?;
             let oldest_due = oldest.map(|(order_id, since, late_us)| {
                 (OrderId::from(order_id), since, Duration::from_micros(u64::try_from(late_us).unwrap_or_default()))
             });
@@ -83,7 +101,7 @@ impl Store {
         .await
     }
 
-    /// An order and what surrounds it; `None` when there is no such order.
+    /// An order and its situation; `None` if there is no such order.
     pub async fn situation(&self, order_id: OrderId) -> Result<Option<(Order, Situation)>, StoreError> {
         let workers = self.live_workers().await?;
         let (now, clock_behind) = self.read_clock().await?;
@@ -108,6 +126,7 @@ async fn ahead(connection: &mut MySqlConnection, order: &Order) -> Result<u64, s
     let Some(available_at) = order.available_at.map(|at| at.naive_utc()) else { return Ok(0) };
     let created_at = order.created_at.naive_utc();
     let counted: i64 = sqlx::query_scalar(AHEAD)
+        .bind(OrderStatus::Pending.name())
         .bind(available_at)
         .bind(available_at)
         .bind(created_at)

@@ -1,4 +1,5 @@
-//! The table of orders as a queue: claims and every way out of them, the workers that hold claims, and what people do to it.
+//! The table of orders as a queue: claims and every way out of them, the workers that hold claims, and what people can
+//! do.
 
 pub(super) mod claim;
 pub(super) mod claims;

@@ -1,74 +1,60 @@
-//! What came of claims: all that a batch of outcomes can end in, and what of it stays in this process's hands.
+//! The outcome of a batch of claims, and which of its orders this process still holds.
 
 use std::collections::HashSet;
 
 use crate::domain::{Claim, OrderId};
 use crate::store::{Store, StoreError};
 
-/// What became of a batch of claims that ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Finished {
-    /// Orders that changed.
-    pub changed: u64,
-    /// Orders that somebody else holds or has finished by now: nothing was changed.
-    pub stale: u64,
-}
-
-/// What became of a batch of failed attempts.
+/// What became of the orders of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Settled {
-    /// Orders that wait for another attempt.
-    pub retried: u64,
-    /// Orders that are FAILED.
+    /// Orders that are COMPLETED now.
+    pub completed: u64,
+    /// Orders that are back in the queue.
+    pub pending: u64,
+    /// Orders that are FAILED now.
     pub failed: u64,
     /// Orders that somebody else holds or has finished by now: nothing was changed.
     pub stale: u64,
 }
 
-/// What rescuing a batch came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Rescued {
-    /// Orders that wait again.
-    pub rescued: u64,
-    /// Orders that had been rescued too often and are FAILED now.
-    pub poisonous: u64,
-}
-
-/// A batch of which some could not be stored.
+/// A batch that was done in part, or not at all, or whose outcome is unknown.
 #[derive(Debug)]
 #[must_use]
-pub struct Partly<T, Done> {
-    /// What became of the others.
-    pub done: Done,
-    /// Somebody else has locked these: they are to be tried again.
-    pub busy: Vec<T>,
+pub struct BatchError<T> {
+    /// Why the call failed; `None` if only `left` was not done, as somebody else has these orders locked.
+    pub error: Option<StoreError>,
+    /// The part that was not done, or may not have been: all of it if the call failed.
+    pub left: Vec<T>,
+    /// What became of the other part.
+    pub settled: Settled,
+}
+
+impl<T> BatchError<T> {
+    /// The call failed: all of the batch is left.
+    pub fn new(error: StoreError, left: Vec<T>) -> Self {
+        Self { error: Some(error), left, settled: Settled::default() }
+    }
 }
 
 impl Store {
-    /// The result of claims of which so many changed and those were busy; the claims come back with an error.
-    pub(super) fn finished(
+    /// Lets go of the orders of a batch, as their outcomes are stored, or are somebody else's. This process still holds
+    /// those that somebody else has locked, and after a failure all of them.
+    pub(super) fn let_go<T>(
         &self,
-        claims: Vec<Claim>,
-        stored: Result<(u64, HashSet<OrderId>), StoreError>,
-    ) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
-        let (changed, busy) = match stored {
-            Ok(stored) => stored,
-            Err(error) => return Err((claims, error)),
+        batch: Vec<T>,
+        claim: fn(&T) -> &Claim,
+        outcome: Result<(Settled, HashSet<OrderId>), StoreError>,
+    ) -> Result<Settled, BatchError<T>> {
+        let (settled, locked) = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Err(BatchError::new(error, batch)),
         };
-        let asked = claims.len() as u64;
-        let busy = self.let_go(claims, &busy, |claim| claim);
-        let stale = asked.saturating_sub(changed + busy.len() as u64);
-        Ok(Partly { done: Finished { changed, stale }, busy })
-    }
-
-    /// Lets all of these go but those that are busy, which it gives back: the others' outcomes are stored, or they are
-    /// somebody else's.
-    pub(super) fn let_go<T>(&self, all: Vec<T>, busy: &HashSet<OrderId>, claim: fn(&T) -> &Claim) -> Vec<T> {
-        let (busy, gone): (Vec<_>, Vec<_>) = all.into_iter().partition(|one| busy.contains(&claim(one).order_id()));
+        let (left, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| locked.contains(&claim(one).order_id()));
         self.batches.let_go(gone.iter().map(|one| claim(one).token()));
-        busy
+        let changed = settled.completed + settled.pending + settled.failed;
+        let settled = Settled { stale: (gone.len() as u64).saturating_sub(changed), ..settled };
+        if left.is_empty() { Ok(settled) } else { Err(BatchError { error: None, left, settled }) }
     }
 }

@@ -1,4 +1,4 @@
-//! What dead workers held goes back to the queue.
+//! Puts the orders of dead workers back into the queue.
 //!
 //! An order that is PROCESSING by a claim whose worker has no row is an orphan, and `claims` leads to it. Two rescuers
 //! do no harm: the token lets one of them win.
@@ -8,22 +8,22 @@ use std::error::Error;
 
 use super::claims::{self, OrphanedBatch};
 use super::locked::{ClaimedOrder, still_claimed};
-use super::outcome::Rescued;
+use super::outcome::Settled;
 use crate::domain::{ClaimToken, OrderId};
 use crate::store::sql::Script;
 use crate::store::{Store, StoreError};
 
-/// Orders that one commit rescues at most.
+/// The most orders that one commit rescues.
 const RESCUE_MAX: usize = 500;
 
 impl Store {
-    /// Takes orders back from dead workers, some of the batches that they claimed after `after`. Returns the last batch that
-    /// was looked at, unless there are no more. What the database does not take as a whole is rescued order by order.
+    /// Takes some batches of orders back from dead workers, those behind `after`. Returns the last batch that it looked
+    /// at, unless there are no more. If the database rejects the batches together, they are rescued order by order.
     ///
-    /// After an error, nothing of this may have been rescued.
-    pub async fn rescue_orphans(&self, after: Option<ClaimToken>) -> Result<(Rescued, Option<ClaimToken>), StoreError> {
+    /// After an error, perhaps nothing was rescued.
+    pub async fn rescue_orphans(&self, after: Option<ClaimToken>) -> Result<(Settled, Option<ClaimToken>), StoreError> {
         let (batches, orphans) = self.orphans(after).await?;
-        let Some(last) = batches.last().map(|batch| batch.token) else { return Ok((Rescued::default(), None)) };
+        let Some(last) = batches.last().map(|batch| batch.token) else { return Ok((Settled::default(), None)) };
         let (rescued, left) = if orphans.is_empty() {
             Default::default()
         } else {
@@ -39,20 +39,20 @@ impl Store {
             claims::delete(Script::begin(), &tokens).commit().run(connection).await.map(drop)
         });
         if let Err(error) = forgotten.await {
-            // They are found again, and nothing is left to be rescued.
+            // They will be found again, with nothing left to rescue.
             tracing::warn!(error = &error as &dyn Error, "claims of dead workers stay on the list");
         }
         Ok((rescued, Some(last)))
     }
 
-    /// Rescues what can be rescued, and gives what is left.
-    async fn rescue_one_by_one(&self, orphans: Vec<ClaimedOrder>) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
-        let (mut total, mut left) = (Rescued::default(), HashSet::new());
+    /// Rescues the orders that it can, and returns the others.
+    async fn rescue_one_by_one(&self, orphans: Vec<ClaimedOrder>) -> Result<(Settled, HashSet<OrderId>), StoreError> {
+        let (mut total, mut left) = (Settled::default(), HashSet::new());
         for orphan in orphans {
             match self.take_back(vec![orphan]).await {
                 Ok((one, busy)) => {
-                    total.rescued += one.rescued;
-                    total.poisonous += one.poisonous;
+                    total.pending += one.pending;
+                    total.failed += one.failed;
                     left.extend(busy);
                 }
                 Err(error) if error.is_passing() => return Err(error),
@@ -66,7 +66,7 @@ impl Store {
         Ok((total, left))
     }
 
-    /// As many batches of dead workers as one commit takes back, and those of their orders that are still in work.
+    /// As many batches of dead workers as one commit takes back, and those of their orders that are still PROCESSING.
     async fn orphans(&self, after: Option<ClaimToken>) -> Result<(Vec<OrphanedBatch>, Vec<ClaimedOrder>), StoreError> {
         self.call("look for orders of dead workers", async |connection| {
             let mut batches = claims::orphaned(connection, after).await?;

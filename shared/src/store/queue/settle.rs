@@ -1,4 +1,4 @@
-//! Every way out of PROCESSING but completion: rare, and each leaves an event behind.
+//! Every way out of PROCESSING except completion: they are rare, and each stores an event.
 //!
 //! One transaction takes three steps. It locks the orders whose claim still holds, by id and token, and skips those
 //! that somebody else has locked, which are tried again later: a lock that is kept for long holds up no other order. It
@@ -15,10 +15,11 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::locked::{self, ClaimedOrder, LockedClaim, claimed_order};
-use super::outcome::{Finished, Partly, Rescued, Settled};
-use crate::domain::{Claim, FailedAttempt, NextStep, OrderId, OrderStatus, RESCUES_MAX};
+use super::outcome::{BatchError, Settled};
+use crate::domain::{Claim, EventKind, FailedAttempt, NextStep, OrderId, OrderStatus, RESCUES_MAX};
+use crate::store::hot::Hot;
 use crate::store::orders::counts::CountDelta;
-use crate::store::sql::{Oversized, micros, never, short};
+use crate::store::sql::{Oversized, micros, never, short, status};
 use crate::store::{Store, StoreError};
 
 macro_rules! settlements {
@@ -41,9 +42,9 @@ macro_rules! settlements {
     };
 }
 
-/// An order that comes back without a delay is as old as it ever was, and takes its old place in the queue. It keeps its
-/// token, which says nothing of an order that is not PROCESSING.
-pub(in crate::store) const SETTLE: &str = concat!(
+/// An order that comes back without a delay takes its old place in the queue. It keeps its token, which means nothing
+/// while an order is not PROCESSING.
+const SETTLE: &str = concat!(
     "update ",
     settlements!(),
     r"
@@ -52,29 +53,36 @@ pub(in crate::store) const SETTLE: &str = concat!(
         orders.rescues = settled.rescues,
         orders.last_error = coalesce(settled.error, orders.last_error),
         orders.available_at = case
-            when settled.status <> 'PENDING' then ",
+            when settled.status <> ",
+    status!(Pending),
+    " then ",
     never!(),
     r"
             when settled.delay_us = 0 then coalesce(orders.process_after, orders.created_at)
             else now(6) + interval settled.delay_us microsecond
         end,
         orders.updated_at = now(6)
-    where orders.status = 'PROCESSING'
-    "
+    where orders.status = ",
+    status!(Processing)
 );
 
-/// After [`SETTLE`], whose time it takes over; that leaves the columns that tell of the claim as they were.
-pub(in crate::store) const NOTE_SETTLED: &str = concat!(
+/// Runs after [`SETTLE`], whose time it copies, and which leaves the columns of the claim as they were.
+const NOTE_SETTLED: &str = concat!(
     r"
     insert into order_events
         (order_id, at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at)
     select orders.order_id, orders.updated_at, unhex(settled.event_id), settled.event, settled.ended, orders.worker_id,
-        orders.claimed_at, settled.duration_us, settled.error, if(orders.status = 'PENDING', orders.available_at, null)
-    from ",
+        orders.claimed_at, settled.duration_us, settled.error, if(orders.status = ",
+    status!(Pending),
+    ", orders.available_at, null) from ",
     settlements!()
 );
 
-/// What becomes of an order that leaves PROCESSING, as it travels to the server.
+pub(in crate::store) fn hot_statements() -> Vec<Hot> {
+    vec![Hot::of_batch("note events", NOTE_SETTLED, "orders"), Hot::of_batch("settle orders", SETTLE, "orders")]
+}
+
+/// How an order leaves PROCESSING, as the server reads it.
 #[derive(Serialize)]
 struct Settlement {
     order_id: String,
@@ -83,7 +91,7 @@ struct Settlement {
     status: &'static str,
     /// The attempt that ended.
     ended_attempt: u16,
-    /// The attempts that are used up.
+    /// Attempts that are used up.
     attempt: u16,
     rescues: u8,
     delay_us: Option<u64>,
@@ -91,64 +99,47 @@ struct Settlement {
     error: Option<String>,
 }
 
-/// How many orders a batch of settlements made PENDING and FAILED, and those that somebody else has locked.
-struct Batch {
-    pending: u64,
-    failed: u64,
-    busy: HashSet<OrderId>,
-}
-
 impl Store {
-    /// Hands claimed orders back to the queue, at their old place, in one commit. The attempt does not count.
+    /// Hands claimed orders back to the queue, at their old places, in one commit. The attempt does not count.
     ///
-    /// An error gives the claims back. Trying again is safe.
-    pub async fn release(&self, claims: Vec<Claim>) -> Result<Partly<Claim, Finished>, (Vec<Claim>, StoreError)> {
+    /// Trying again what is left after an error is safe.
+    pub async fn release(&self, claims: Vec<Claim>) -> Result<Settled, BatchError<Claim>> {
         let pairs = claims.iter().map(claimed_order).collect();
-        let settled = self.settle("release orders", pairs, LockedClaim::released).await;
-        self.finished(claims, settled.map(|batch| (batch.pending, batch.busy)))
+        let outcome = self.settle("release orders", pairs, LockedClaim::released).await;
+        self.let_go(claims, |claim| claim, outcome)
     }
 
     /// Stores failed attempts and what follows each, in one commit.
     ///
-    /// An error gives the attempts back. Trying again is safe.
-    pub async fn fail(
-        &self,
-        attempts: Vec<FailedAttempt>,
-    ) -> Result<Partly<FailedAttempt, Settled>, (Vec<FailedAttempt>, StoreError)> {
+    /// Trying again what is left after an error is safe.
+    pub async fn fail(&self, attempts: Vec<FailedAttempt>) -> Result<Settled, BatchError<FailedAttempt>> {
         let pairs = attempts.iter().map(|failed| claimed_order(&failed.claim)).collect();
         let of: HashMap<OrderId, &FailedAttempt> =
             attempts.iter().map(|failed| (failed.claim.order_id(), failed)).collect();
         let decide = |locked: &LockedClaim| {
             of.get(&locked.order_id.into()).map_or_else(|| locked.released(), |it| locked.failed(it))
         };
-        match self.settle("store failed attempts", pairs, decide).await {
-            Ok(Batch { pending: retried, failed, busy }) => {
-                let asked = attempts.len() as u64;
-                let busy = self.let_go(attempts, &busy, |failed| &failed.claim);
-                let stale = asked.saturating_sub(retried + failed + busy.len() as u64);
-                Ok(Partly { done: Settled { retried, failed, stale }, busy })
-            }
-            Err(error) => Err((attempts, error)),
-        }
+        let outcome = self.settle("store failed attempts", pairs, decide).await;
+        self.let_go(attempts, |failed| &failed.claim, outcome)
     }
 
-    /// Takes orders back from a dead worker, in one commit, and gives those that somebody else has locked.
-    pub(super) async fn take_back(&self, claims: Vec<ClaimedOrder>) -> Result<(Rescued, HashSet<OrderId>), StoreError> {
-        let Batch { pending, failed, busy } = self.settle("rescue orders", claims, LockedClaim::rescued).await?;
-        Ok((Rescued { rescued: pending, poisonous: failed }, busy))
+    /// Takes orders back from dead workers, in one commit. Returns the locked ones too.
+    pub(super) async fn take_back(&self, claims: Vec<ClaimedOrder>) -> Result<(Settled, HashSet<OrderId>), StoreError> {
+        self.settle("rescue orders", claims, LockedClaim::rescued).await
     }
 
-    /// Lets those whose claim still holds leave PROCESSING as `decide` says.
+    /// Lets orders whose claims still hold leave PROCESSING as `decide` says.
     async fn settle(
         &self,
         doing: &'static str,
         claims: Vec<ClaimedOrder>,
         decide: impl Fn(&LockedClaim) -> Settlement,
-    ) -> Result<Batch, StoreError> {
+    ) -> Result<(Settled, HashSet<OrderId>), StoreError> {
         self.transaction(doing, async |connection| {
-            let (locked, busy) = locked::lock(connection, &claims).await?;
-            let settlements: Vec<Settlement> = locked.iter().map(decide).collect();
-            let failed = settlements.iter().filter(|settlement| settlement.status == "FAILED").count() as u64;
+            let (lockable, locked) = locked::lock(connection, &claims).await?;
+            let settlements: Vec<Settlement> = lockable.iter().map(decide).collect();
+            let is_failed = |settlement: &&Settlement| settlement.status == OrderStatus::Failed.name();
+            let failed = settlements.iter().filter(is_failed).count() as u64;
             let pending = settlements.len() as u64 - failed;
             if !settlements.is_empty() {
                 store(connection, &settlements, self.statement_bytes_max()).await?;
@@ -159,7 +150,7 @@ impl Store {
                 );
                 counts.count(connection).await?;
             }
-            Ok(Batch { pending, failed, busy })
+            Ok((Settled { pending, failed, ..Settled::default() }, locked))
         })
         .await
     }
@@ -180,12 +171,12 @@ async fn store(
 }
 
 impl LockedClaim {
-    fn settlement(&self, event: &'static str, status: &'static str) -> Settlement {
+    fn settlement(&self, event: EventKind, status: OrderStatus) -> Settlement {
         Settlement {
             order_id: self.order_id.simple().to_string(),
             event_id: Uuid::now_v7().simple().to_string(),
-            event,
-            status,
+            event: event.name(),
+            status: status.name(),
             ended_attempt: self.attempt,
             attempt: self.attempt,
             rescues: self.rescues,
@@ -197,17 +188,17 @@ impl LockedClaim {
 
     fn released(&self) -> Settlement {
         let attempt = self.attempt.saturating_sub(1);
-        Settlement { attempt, delay_us: Some(0), ..self.settlement("RELEASED", "PENDING") }
+        Settlement { attempt, delay_us: Some(0), ..self.settlement(EventKind::Released, OrderStatus::Pending) }
     }
 
     fn failed(&self, failed: &FailedAttempt) -> Settlement {
         let settlement = match failed.next_step {
             NextStep::RetryAfter(pause) => {
-                // No pause would put the order back at its old place.
+                // Zero would put the order back at its old place.
                 let delay_us = Some(micros(pause).max(1));
-                Settlement { delay_us, ..self.settlement("ATTEMPT_FAILED", "PENDING") }
+                Settlement { delay_us, ..self.settlement(EventKind::AttemptFailed, OrderStatus::Pending) }
             }
-            NextStep::Fail => self.settlement("FAILED", "FAILED"),
+            NextStep::Fail => self.settlement(EventKind::Failed, OrderStatus::Failed),
         };
         Settlement { duration_us: Some(micros(failed.duration)), error: Some(short(&failed.error)), ..settlement }
     }
@@ -216,8 +207,8 @@ impl LockedClaim {
         let (attempt, rescues) = (self.attempt.saturating_sub(1), self.rescues.saturating_add(1));
         if rescues >= RESCUES_MAX {
             let error = Some(format!("poison: {rescues} workers were lost while they worked on it"));
-            return Settlement { rescues, error, ..self.settlement("FAILED", "FAILED") };
+            return Settlement { rescues, error, ..self.settlement(EventKind::Failed, OrderStatus::Failed) };
         }
-        Settlement { attempt, rescues, delay_us: Some(0), ..self.settlement("RESCUED", "PENDING") }
+        Settlement { attempt, rescues, delay_us: Some(0), ..self.settlement(EventKind::Rescued, OrderStatus::Pending) }
     }
 }

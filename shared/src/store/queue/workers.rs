@@ -1,4 +1,4 @@
-//! The workers' rows: who lives, who is dead, and where a worker hears of new orders.
+//! The workers' rows: who is alive, who is dead, and the address at which a worker is notified of new orders.
 //!
 //! Death is the deletion of the row; no column says "dead". After an outage of the database, a pause of the machine or
 //! a step of the clock, every row may have expired although all workers live. What made the others late made the
@@ -17,7 +17,7 @@ use crate::domain::{Heartbeat, LiveWorker, Registration, WorkerId};
 use crate::store::sql::micros;
 use crate::store::{Store, StoreError};
 
-/// Addresses that a caller keeps in mind at most. Of more workers these are enough to find one that is idle.
+/// The most addresses that are read. Among so many workers some will be idle.
 const ADDRESSES_MAX: u32 = 1_000;
 
 const REGISTER: &str = r"
@@ -25,8 +25,8 @@ const REGISTER: &str = r"
     values (?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
-/// The server assigns from the first to the last, so that `steady_since` goes by the heartbeat before this one. A heartbeat of
-/// the future was made before the clock went back, as `steady_since` was.
+/// The server assigns columns in this order, so that `steady_since` still sees the previous heartbeat. A heartbeat in
+/// the future comes from before the clock went back, and so does `steady_since`.
 const BEAT: &str = r"
     update workers
     set steady_since = if(
@@ -42,15 +42,15 @@ const BEAT: &str = r"
 
 const ELDEST: &str = "select worker_id from workers where expires_at > now(6) order by worker_id limit 1";
 
-/// How far in the future a heartbeat lies that was made before the clock went back: more than any that was committed while
-/// a statement waited for its lock.
+/// A heartbeat so far in the future comes from before the clock went back. One that was committed while a statement
+/// waited for its lock is not that far ahead.
 const CLOCK_WENT_BACK: Duration = Duration::from_secs(5);
 
-/// Workers whose lease has run out, or is further ahead than one life, since the clock went back. Locks nothing: every
-/// worker asks every few seconds, and mostly nobody is dead.
+/// Workers whose time has expired, or whose heartbeat lies in the future since the clock went back. Locks nothing:
+/// every worker asks every few seconds, and usually nobody is dead.
 ///
-/// The observer must not be late itself, nor have been so until a moment ago. After the clock went back, which begins its
-/// steadiness anew, every other worker has a whole life to send a heartbeat by the new time.
+/// The observer must not be late itself, and must have been on time for a while. When the clock goes back, its
+/// steadiness starts anew, and every other worker has its full time to send a heartbeat by the new clock.
 const EXPIRED: &str = r"
     select dead.worker_id
     from workers as observer
@@ -64,7 +64,8 @@ const EXPIRED: &str = r"
     order by dead.worker_id
 ";
 
-/// A worker is declared dead by this alone: its next heartbeat finds no row. One that has sent a heartbeat meanwhile lives.
+/// Only this declares a worker dead: its next heartbeat finds no row. A worker that has sent a heartbeat in the
+/// meantime lives.
 const EXPIRE: &str = r"
     delete from workers
     where worker_id = ? and (expires_at <= now(6) or heartbeat_at > now(6) + interval ? microsecond)
@@ -77,7 +78,7 @@ const LIVE: &str = r"
     order by started_at, worker_id
 ";
 
-/// Reads the whole table, which has a row for each worker.
+/// Reads the whole table, which has one row per worker.
 const WAKEUP_ADDRESSES: &str = r"
     select wakeup_address
     from workers
@@ -87,7 +88,7 @@ const WAKEUP_ADDRESSES: &str = r"
 ";
 
 impl Store {
-    /// Makes a worker known. From now on it must send a heartbeat within `dead_after`.
+    /// Registers a worker. From now on it must send heartbeats, each within `dead_after`.
     pub async fn register(&self, worker: &Registration) -> Result<(), StoreError> {
         self.call("register this worker", async |connection| {
             sqlx::query(REGISTER)
@@ -105,7 +106,7 @@ impl Store {
         .await
     }
 
-    /// One heartbeat.
+    /// Sends a heartbeat.
     pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<Heartbeat, StoreError> {
         self.call("send a heartbeat", async |connection| {
             let beat = sqlx::query(BEAT)
@@ -122,7 +123,8 @@ impl Store {
         .await
     }
 
-    /// Takes a worker that ends off the list: others rescue at once what it still holds. After an error its heartbeat runs out.
+    /// Removes a worker that stops: others at once rescue the orders that it still holds. After an error, its row
+    /// expires.
     pub async fn unregister(&self, worker_id: WorkerId) -> Result<(), StoreError> {
         self.call("unregister this worker", async |connection| {
             sqlx::query("delete from workers where worker_id = ?")
@@ -134,8 +136,8 @@ impl Store {
         .await
     }
 
-    /// Declares every worker dead whose lease has run out, and returns how many. None, unless the heartbeats of the
-    /// `observer` have been on time for a third of the time that it may be silent.
+    /// Declares every worker dead whose time has expired, and returns how many. Does nothing unless the heartbeats of
+    /// the `observer` have been on time for a third of the time that it may be silent.
     pub async fn expire_workers(&self, observer: &Registration) -> Result<u64, StoreError> {
         self.call("look for dead workers", async |connection| {
             let expired: Vec<Uuid> = sqlx::query_scalar(EXPIRED)
@@ -165,7 +167,7 @@ impl Store {
         .await
     }
 
-    /// Where live workers hear that orders are there. What is no address is left out.
+    /// The addresses at which live workers are notified of new orders. Unreadable ones are left out.
     pub async fn wakeup_addresses(&self) -> Result<Vec<SocketAddr>, StoreError> {
         self.call("list the wakeup addresses of the workers", async |connection| {
             let query = sqlx::query_scalar(WAKEUP_ADDRESSES).bind(ADDRESSES_MAX);
@@ -183,7 +185,7 @@ fn live_worker(row: WorkerRow) -> LiveWorker {
     LiveWorker { worker_id: worker_id.into(), host, pid, version, slots, busy, started_at, heartbeat_at }
 }
 
-/// A heartbeat is late when half of the time has passed that its worker may be silent: two were missed, not one.
+/// A heartbeat is late after half of the time that its worker may be silent: by then it has missed two, not just one.
 fn late_after(worker: &Registration) -> Duration {
     worker.dead_after / 2
 }

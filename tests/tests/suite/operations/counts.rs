@@ -91,7 +91,8 @@ async fn an_order_in_work_that_stands_in_no_claim_is_told_by_the_doctor_and_can_
     let restored = doctor().await;
 
     let text = String::from_utf8_lossy(&lost.stdout);
-    assert!(text.contains("\nFAIL  claims: in no row of claims, so that nobody would rescue them: 1 of "), "{text}");
+    assert!(text.contains("\nFAIL  claims: PROCESSING orders that are in no row of `claims`"), "{text}");
+    assert!(text.contains("rescue them: 1; "), "{text}");
     assert!(!lost.status.success() && restored.status.success(), "{restored:?}");
     assert_counts_are_exact(&database.pool).await;
     worker.kill();
