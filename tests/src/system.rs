@@ -10,10 +10,9 @@ use crate::own_server::OwnServer;
 use crate::program::{Api, Program, Worker};
 use crate::proxy::Proxy;
 
-/// A running system. It stands for its API, as for its clients, so that `system.get("/orders")` asks that.
+/// A running system. To its clients it is its API: `system.get("/orders")` asks that.
 ///
-/// A test must end it, since what every test has to leave behind is checked there; a system that is dropped otherwise
-/// fails its test.
+/// Its end checks what every test must leave behind, so a test that drops it without ending it fails.
 #[derive(Debug)]
 pub struct System<D = Database> {
     /// The API that the clients ask.
