@@ -1,7 +1,7 @@
 use sqlx::MySqlPool;
 
-/// By status, and the microseconds of processing: what is stored less what is counted. Then how many orders in work stand in
-/// no claim.
+/// The stored orders minus the counted ones, for each status and for the microseconds of processing; then the number of
+/// orders in work that no claim lists.
 const DIFFERENCE: &str = "
     select cast(concat_ws(' ',
         (select count(*) from orders where status = 'PENDING') - coalesce(sum(pending), 0),
@@ -20,8 +20,8 @@ const DIFFERENCE: &str = "
     from order_counts
 ";
 
-/// Proves that the counts that are kept equal a full count at this moment, whatever is under way, and that the claims lead to
-/// all orders in work.
+/// Proves that the stored counts equal a full count at this moment, whatever is under way, and that claims list all
+/// orders in work.
 pub async fn assert_counts_are_exact(pool: &MySqlPool) {
     let difference: String = sqlx::query_scalar(DIFFERENCE).fetch_one(pool).await.expect("the orders can be counted");
     assert_eq!(difference, "0 0 0 0 0 0 0", "orders that are not counted, or in work and in no claim");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use reqwest::Url;
 use sqlx::mysql::MySqlPoolOptions;
-use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, MySqlPool};
+use sqlx::{AssertSqlSafe, Connection, Decode, Executor, MySql, MySqlConnection, MySqlPool, Type};
 use uuid::Uuid;
 
+use crate::eventually::{SOON, eventually, wait_until};
 use crate::{program, server};
 
 /// Dropping a small database takes milliseconds; a leftover is better than a test that hangs.
@@ -63,27 +64,62 @@ impl Database {
         migrate(&self.url).await;
     }
 
+    /// Runs statements without their results.
+    pub async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// The only value that a statement gives.
+    pub async fn scalar<T>(&self, sql: &str) -> T
+    where
+        T: for<'r> Decode<'r, MySql> + Type<MySql> + Send + Unpin,
+    {
+        let value = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.pool).await;
+        value.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    }
+
     /// How many orders there are.
     pub async fn orders(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from orders").fetch_one(&self.pool).await.expect("the table can be read")
+        self.scalar("select count(*) from orders").await
     }
 
     /// How many orders are in `status`.
     pub async fn orders_in(&self, status: &str) -> i64 {
-        sqlx::query_scalar("select count(*) from orders where status = ?")
-            .bind(status)
-            .fetch_one(&self.pool)
-            .await
-            .expect("the table can be read")
+        self.scalar(&format!("select count(*) from orders where status = '{status}'")).await
     }
 
     /// How many orders have not reached an end. They are counted at one moment: an order that goes from one status to
     /// another and back between two counts would be in neither.
     pub async fn open_orders(&self) -> i64 {
-        sqlx::query_scalar("select count(*) from orders where status in ('PENDING', 'PROCESSING')")
-            .fetch_one(&self.pool)
-            .await
-            .expect("the table can be read")
+        self.scalar("select count(*) from orders where status in ('PENDING', 'PROCESSING')").await
+    }
+
+    /// Waits until so many orders are in `status`.
+    pub async fn wait_for_orders_in(&self, status: &str, orders: i64) {
+        wait_until(&format!("{orders} orders are {status}"), async || self.orders_in(status).await == orders).await;
+    }
+
+    /// Waits until an order is stored as `status`.
+    pub async fn wait_for_status(&self, order_id: Uuid, status: &str) {
+        wait_until(&format!("the order is {status}"), async || self.state(order_id).await.0 == status).await;
+    }
+
+    /// Waits until more orders are completed than now: the system works.
+    pub async fn wait_until_more_are_completed(&self) {
+        let before = self.orders_in("COMPLETED").await;
+        wait_until("orders are completed", async || self.orders_in("COMPLETED").await > before + 20).await;
+    }
+
+    /// Waits until every order has reached an end, for as long as the number of open orders goes down.
+    pub async fn wait_until_none_is_open(&self) {
+        let mut least = i64::MAX;
+        while least > 0 {
+            least = eventually(&format!("fewer than {least} orders are open"), SOON, || async {
+                let open = self.open_orders().await;
+                (open < least).then_some(open)
+            })
+            .await;
+        }
     }
 
     /// How many sessions in this database wait because somebody locked a table.
@@ -96,13 +132,28 @@ impl Database {
             "select count(*) from performance_schema.threads
              where processlist_db = database() and processlist_state like 'Waiting for table%'"
         };
-        sqlx::query_scalar(waiting).fetch_one(&self.pool).await.expect("the sessions can be listed")
+        self.scalar(waiting).await
     }
 
-    async fn is_mariadb(&self) -> bool {
-        let version: String =
-            sqlx::query_scalar("select version()").fetch_one(&self.pool).await.expect("a server has a version");
-        version.contains("MariaDB")
+    /// Whether the server is a MariaDB.
+    pub async fn is_mariadb(&self) -> bool {
+        self.scalar::<String>("select version()").await.contains("MariaDB")
+    }
+
+    /// A column of an order.
+    pub async fn column<T>(&self, order_id: Uuid, column: &str) -> T
+    where
+        T: for<'r> Decode<'r, MySql> + Type<MySql> + Send + Unpin,
+    {
+        let sql = format!("select {column} from orders where order_id = ?");
+        sqlx::query_scalar(AssertSqlSafe(sql)).bind(order_id).fetch_one(&self.pool).await.expect("the order exists")
+    }
+
+    /// Sets columns of an order, such as `rescues = 2`, past the programs.
+    pub async fn set(&self, order_id: Uuid, columns: &str) {
+        let sql = format!("update orders set {columns} where order_id = ?");
+        let changed = sqlx::query(AssertSqlSafe(sql)).bind(order_id).execute(&self.pool).await;
+        assert_eq!(changed.expect("the columns can be set").rows_affected(), 1, "{columns}");
     }
 
     /// An order's status and attempt.
@@ -115,8 +166,14 @@ impl Database {
     }
 }
 
+impl AsRef<Database> for Database {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Drop for Leftover {
-    /// On a thread of its own: a test's runtime cannot be waited for from within.
+    /// Uses a thread of its own, since a drop cannot wait for the test's runtime.
     fn drop(&mut self) {
         let sql = format!("drop database if exists {}", self.name);
         let server = self.server.clone();
@@ -134,8 +191,8 @@ impl Drop for Leftover {
     }
 }
 
-/// A test may set the server's variables against the programs. Its own sessions must not inherit them: without autocommit
-/// they would look at one snapshot for ever.
+/// A test may set variables of the server that get in the programs' way. Its own sessions must not inherit them:
+/// without autocommit they would see one snapshot for ever.
 fn pool(url: &Url) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(2)

@@ -7,6 +7,7 @@ mod rules;
 mod tests;
 
 use sqlx::MySqlPool;
+use uuid::Uuid;
 
 pub use self::change::{Change, Status};
 pub use self::check::check;
@@ -72,5 +73,11 @@ impl History {
     /// All that was written down.
     pub async fn read(pool: &MySqlPool) -> Vec<Change> {
         sqlx::query_as(READ).fetch_all(pool).await.expect("the history can be read")
+    }
+
+    /// What happened, if no rule is broken; `accepted` and `unanswered` are those of [`check`].
+    pub async fn assert_is_sound(pool: &MySqlPool, accepted: &[Uuid], unanswered: usize) -> Summary {
+        check(&Self::read(pool).await, accepted, unanswered)
+            .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()))
     }
 }

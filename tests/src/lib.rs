@@ -1,5 +1,5 @@
-//! What the integration tests stand on: databases and servers of their own, the real programs as processes, a proxy
-//! to the database that can be cut, and waiting with a deadline.
+//! What the integration tests stand on: the [`System`] that most of them start, and its parts: databases and servers of
+//! their own, the real programs as processes, a proxy to the database that misbehaves, and waiting with a deadline.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -8,6 +8,7 @@
     reason = "it serves tests only, which fail by panicking"
 )]
 
+mod client;
 mod counts;
 mod database;
 mod eventually;
@@ -19,10 +20,11 @@ mod proxy;
 mod release;
 mod reply;
 mod server;
+mod system;
 
 pub use counts::assert_counts_are_exact;
 pub use database::{Database, database, empty_database};
-pub use eventually::eventually;
+pub use eventually::{SOON, eventually, wait_until};
 pub use folder::Folder;
 pub use history::{Change, History, Rule, Status, Summary, Violation, check};
 pub use own_server::OwnServer;
@@ -30,3 +32,4 @@ pub use program::{Api, Program, Worker, run, run_release};
 pub use proxy::Proxy;
 pub use release::Release;
 pub use reply::Reply;
+pub use system::System;

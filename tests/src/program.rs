@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{PipeReader, Read, pipe};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -10,17 +11,12 @@ use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, redirect};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-use uuid::Uuid;
 use xtask::addresses::{free_port, loopback};
 use xtask::process::freeze;
 
-use crate::eventually::eventually;
+use crate::eventually::{SOON, eventually};
 use crate::release::Release;
 use crate::reply::Reply;
-
-/// A second on a quiet machine.
-const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// Longer than a program may take to see that its database is away.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
@@ -29,12 +25,40 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 const ENDED_WITHIN: Duration = Duration::from_secs(40);
 
 /// A running `orders-api`.
-#[derive(Debug)]
-pub struct Api(Program);
+pub type Api = Running<OrdersApi>;
 
 /// A running `orders-worker`.
-#[derive(Debug)]
-pub struct Worker(Program);
+pub type Worker = Running<OrdersWorker>;
+
+/// A running program of one kind, until it is ended or its last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Running<K>(Arc<Program>, PhantomData<K>);
+
+/// What tells one of the programs from the other.
+pub trait Kind {
+    /// The name of its file.
+    const NAME: &'static str;
+    /// The setting of its address.
+    const LISTEN: &'static str;
+}
+
+/// The kind of [`Api`].
+#[derive(Clone, Debug)]
+pub enum OrdersApi {}
+
+/// The kind of [`Worker`].
+#[derive(Clone, Debug)]
+pub enum OrdersWorker {}
+
+impl Kind for OrdersApi {
+    const NAME: &'static str = "orders-api";
+    const LISTEN: &'static str = "API_LISTEN";
+}
+
+impl Kind for OrdersWorker {
+    const NAME: &'static str = "orders-worker";
+    const LISTEN: &'static str = "WORKER_LISTEN";
+}
 
 /// A running program with an HTTP address. Dropping it kills it.
 #[derive(Debug)]
@@ -46,122 +70,62 @@ pub struct Program {
     client: Client,
 }
 
-impl Api {
-    /// Starts the API on a database and waits until it is ready.
+impl<K: Kind> Running<K> {
+    /// Starts the program on a database and waits until it is ready.
     pub async fn start(database_url: &str, env: &[(&str, &str)]) -> Self {
-        let api = Self::start_unready(database_url, env).await;
-        api.wait_until_ready().await;
-        api
+        let program = Self::start_unready(database_url, env).await;
+        program.wait_until_ready().await;
+        program
     }
 
-    /// Starts the API and waits until it answers at all.
+    /// Starts the program and waits until it answers at all.
     pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
         Self::start_release(Release::This, database_url, env).await
     }
 
-    /// Starts the API of a release and waits until it answers at all.
+    /// Starts the program of a release and waits until it answers at all.
     pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
-        let program = Program::start("orders-api", command(release, "orders-api", env), "API_LISTEN", database_url);
+        let program = Self::launch(release, database_url, env);
         program.wait_until_alive().await;
-        Self(program)
+        program
     }
 
-    /// Starts the API with both of its outputs on one pipe, which only the caller reads, if anybody, and waits until it is
-    /// ready.
-    pub async fn start_unread(database_url: &str, env: &[(&str, &str)]) -> (Self, PipeReader) {
-        let (program, reader) = Program::start_unread("orders-api", "API_LISTEN", database_url, env).await;
-        (Self(program), reader)
-    }
-
-    /// Starts the API with so many descriptors at most. Nothing is waited for: it may refuse to run.
-    #[must_use]
-    pub fn launch_with_descriptors(descriptors: u32, database_url: &str) -> Self {
-        let command = with_descriptors(descriptors, "orders-api");
-        Self(Program::start("orders-api", command, "API_LISTEN", database_url))
-    }
-
-    /// Places an order and returns its id.
-    pub async fn place(&self, order: &Value) -> Uuid {
-        self.place_text(&order.to_string()).await
-    }
-
-    /// Places an order given as JSON text and returns its id.
-    pub async fn place_text(&self, order: &str) -> Uuid {
-        let reply = self.post("/order/create-order", order).await;
-        assert_eq!(reply.status, 201, "{reply:?}");
-        order_id(&reply)
-    }
-
-    /// Ends the API by SIGTERM and waits for its end.
-    pub async fn terminate(self) -> ExitStatus {
-        self.0.end_by(Signal::TERM).await
-    }
-
-    /// Ends the API by SIGHUP, as a terminal does that goes away, and waits for its end.
-    pub async fn hang_up(self) -> ExitStatus {
-        self.0.end_by(Signal::HUP).await
-    }
-}
-
-impl Worker {
-    /// Starts a worker on a database and waits until it is ready.
-    pub async fn start(database_url: &str, env: &[(&str, &str)]) -> Self {
-        let worker = Self::start_unready(database_url, env).await;
-        worker.wait_until_ready().await;
-        worker
-    }
-
-    /// Starts a worker and waits until it answers at all.
-    pub async fn start_unready(database_url: &str, env: &[(&str, &str)]) -> Self {
-        Self::start_release(Release::This, database_url, env).await
-    }
-
-    /// Starts a worker of a release and waits until it answers at all.
-    pub async fn start_release(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
-        let worker = Self::launch(release, database_url, env);
-        worker.wait_until_alive().await;
-        worker
-    }
-
-    /// Starts a worker of a release that may end at any moment, so that nothing is waited for.
+    /// Starts the program of a release, and does not wait: it may end at any moment.
     #[must_use]
     pub fn launch(release: Release, database_url: &str, env: &[(&str, &str)]) -> Self {
-        Self(Program::start("orders-worker", command(release, "orders-worker", env), "WORKER_LISTEN", database_url))
+        Self::spawn(command(release, K::NAME, env).stdout(Stdio::piped()).stderr(Stdio::piped()), database_url)
     }
 
-    /// Starts a worker with so many descriptors at most. Nothing is waited for: it may refuse to run.
+    /// Starts the program with at most so many descriptors, and does not wait: it may refuse to run.
     #[must_use]
     pub fn launch_with_descriptors(descriptors: u32, database_url: &str) -> Self {
-        let command = with_descriptors(descriptors, "orders-worker");
-        Self(Program::start("orders-worker", command, "WORKER_LISTEN", database_url))
+        let mut command = with_descriptors(descriptors, K::NAME);
+        Self::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()), database_url)
     }
 
-    /// Starts a worker as [`Api::start_unread`] does the API.
+    /// Starts the program with both of its outputs on one pipe, which nobody but the caller reads, and waits until it is
+    /// ready.
     pub async fn start_unread(database_url: &str, env: &[(&str, &str)]) -> (Self, PipeReader) {
-        let (program, reader) = Program::start_unread("orders-worker", "WORKER_LISTEN", database_url, env).await;
-        (Self(program), reader)
+        let (reader, writer) = pipe().expect("a pipe can be made");
+        let mut command = command(Release::This, K::NAME, env);
+        command.stdout(writer.try_clone().expect("a pipe can be shared")).stderr(writer);
+        let program = Self::spawn(&mut command, database_url);
+        // The reader sees the end of the pipe only when nobody here could write to it any more.
+        drop(command);
+        program.wait_until_up().await;
+        (program, reader)
     }
 
-    /// Ends the worker by SIGTERM and waits for its end.
-    pub async fn terminate(self) -> ExitStatus {
-        self.0.end_by(Signal::TERM).await
+    fn spawn(command: &mut Command, database_url: &str) -> Self {
+        Self(Arc::new(Program::spawn(K::NAME, command, K::LISTEN, database_url)), PhantomData)
     }
 
-    /// Ends the worker by SIGHUP, as a terminal does that goes away, and waits for its end.
-    pub async fn hang_up(self) -> ExitStatus {
-        self.0.end_by(Signal::HUP).await
-    }
-}
-
-impl Deref for Api {
-    type Target = Program;
-
-    fn deref(&self) -> &Program {
-        &self.0
+    pub(crate) fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.0)
     }
 }
 
-impl Deref for Worker {
+impl<K> Deref for Running<K> {
     type Target = Program;
 
     fn deref(&self) -> &Program {
@@ -170,27 +134,7 @@ impl Deref for Worker {
 }
 
 impl Program {
-    fn start(name: &'static str, mut command: Command, listen: &str, database_url: &str) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self::spawn(name, command, listen, database_url)
-    }
-
-    async fn start_unread(
-        name: &'static str,
-        listen: &str,
-        database_url: &str,
-        env: &[(&str, &str)],
-    ) -> (Self, PipeReader) {
-        let (reader, writer) = pipe().expect("a pipe can be made");
-        let mut command = command(Release::This, name, env);
-        command.stdout(writer.try_clone().expect("a pipe can be shared")).stderr(writer);
-        let program = Self::spawn(name, command, listen, database_url);
-        program.wait_until_alive().await;
-        program.wait_until_ready().await;
-        (program, reader)
-    }
-
-    fn spawn(name: &'static str, mut command: Command, listen: &str, database_url: &str) -> Self {
+    fn spawn(name: &'static str, command: &mut Command, listen: &str, database_url: &str) -> Self {
         let address = loopback(free_port().expect("a port is free"));
         let mut child = command
             .env("DATABASE_URL", database_url)
@@ -244,6 +188,12 @@ impl Program {
         self.send(request.body(json.to_owned())).await
     }
 
+    /// Waits until a program that was just launched is ready; the first sign that it has ended fails the test.
+    pub async fn wait_until_up(&self) {
+        self.wait_until_alive().await;
+        self.wait_until_ready().await;
+    }
+
     /// Waits until the program says that it is ready.
     pub async fn wait_until_ready(&self) {
         self.wait_for_readiness(200).await;
@@ -252,7 +202,7 @@ impl Program {
     /// Waits until `/readyz` answers with `status`, and returns the answer.
     pub async fn wait_for_readiness(&self, status: u16) -> Reply {
         let what = format!("{} answers /readyz with {status}", self.name);
-        eventually(&what, READY_WITHIN, || async {
+        eventually(&what, SOON, || async {
             let reply = self.get("/readyz").await;
             (reply.status == status).then_some(reply)
         })
@@ -306,7 +256,7 @@ impl Program {
         self.child().try_wait().expect("a child can be waited for")
     }
 
-    /// What the program has said so far.
+    /// What the program has printed so far.
     #[must_use]
     pub fn logs(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
@@ -318,12 +268,22 @@ impl Program {
         child.kill().and_then(|()| child.wait()).expect("a child can be killed");
     }
 
+    /// Ends the program by SIGTERM and waits for its end.
+    pub async fn terminate(&self) -> ExitStatus {
+        self.end_by(Signal::TERM).await
+    }
+
+    /// Ends the program by SIGHUP, as a closed terminal does, and waits for its end.
+    pub async fn hang_up(&self) -> ExitStatus {
+        self.end_by(Signal::HUP).await
+    }
+
     /// Asks the program to end, by SIGTERM, and does not wait.
     pub fn ask_to_end(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Stops the program by SIGSTOP: it does nothing, and does not know. Returns when the last of its threads has stopped.
+    /// Stops the program by SIGSTOP, which it does not notice. Returns when the last of its threads has stopped.
     pub fn pause(&self) {
         freeze(Pid::from_child(&self.child())).expect("the program runs");
     }
@@ -337,7 +297,7 @@ impl Program {
     async fn wait_until_alive(&self) {
         let livez = self.url("/livez");
         let what = format!("{} answers /livez", self.name);
-        eventually(&what, READY_WITHIN, || {
+        eventually(&what, SOON, || {
             if let Some(status) = self.ended() {
                 panic!("{} has ended: {status}", self.name);
             }
@@ -347,7 +307,7 @@ impl Program {
         .await;
     }
 
-    async fn end_by(self, signal: Signal) -> ExitStatus {
+    async fn end_by(&self, signal: Signal) -> ExitStatus {
         self.signal(signal);
         let what = format!("{} ends after {signal:?}", self.name);
         eventually(&what, ENDED_WITHIN, || async { self.ended() }).await
@@ -393,19 +353,12 @@ pub(crate) fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
 
-/// The order id in the answer to a placed order.
-fn order_id(reply: &Reply) -> Uuid {
-    let body = reply.json();
-    let id = body["data"]["order_id"].as_str().unwrap_or_else(|| panic!("no order id in {reply:?}"));
-    id.parse().expect("an order id is a UUID")
-}
-
-/// A program with nothing of the tests' own environment but what it cannot do without.
+/// A program with only those variables of the tests' environment that it cannot do without.
 fn command(release: Release, name: &str, env: &[(&str, &str)]) -> Command {
     bare(Command::new(release.binary(name)), env)
 }
 
-/// The same, of this release, with so many descriptors at most, which it cannot raise.
+/// The same of this release with at most so many descriptors, a limit that it cannot raise.
 fn with_descriptors(descriptors: u32, name: &str) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", r#"ulimit -n "$0" && exec "$1""#, &descriptors.to_string()]).arg(Release::This.binary(name));
@@ -422,7 +375,7 @@ fn bare(mut command: Command, env: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Reads on its own thread what a program says, so that a full pipe never stops the program.
+/// Reads a program's output on a thread of its own, so that a full pipe never stops the program.
 fn collect(source: Option<impl Read + Send + 'static>, output: &Arc<Mutex<Vec<u8>>>) {
     let Some(mut source) = source else { return };
     let output = Arc::clone(output);

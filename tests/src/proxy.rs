@@ -12,13 +12,13 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-/// How a message ends that commits, in any case.
+/// The end of a message that commits, in upper or lower case.
 const COMMIT: &[u8] = b"commit";
 
 /// The bit of an answer's status that says that another one follows (`SERVER_MORE_RESULTS_EXISTS`).
 const MORE_FOLLOWS: u8 = 8;
 
-/// A busy program says something within a second.
+/// A busy program sends something within a second.
 const SPRUNG_WITHIN: Duration = Duration::from_mins(1);
 
 /// A database that does not know these words waits for locked rows.
@@ -27,11 +27,12 @@ const SKIP_LOCKED: &[u8] = b" skip locked";
 /// Larger than what the programs send at once, so that it comes in one piece.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Passes TCP connections on to the database. Dropping it cuts them.
+/// Passes TCP connections on to the database; dropping it cuts them.
 #[derive(Debug)]
 pub struct Proxy {
     /// The database's URL by way of the proxy, without TLS: it looks into what it passes on.
     pub url: String,
+    address: SocketAddr,
     state: Arc<watch::Sender<State>>,
     accepting: AbortHandle,
 }
@@ -49,7 +50,7 @@ struct State {
     /// What a connection must ask for to be ended before its answer.
     trap: Option<Trap>,
     is_sprung: bool,
-    /// Whether what sprang the trap reaches the database only once this is over.
+    /// While this is true, the message that sprang the trap does not reach the database.
     is_held_back: bool,
     /// Whether the words SKIP LOCKED do not reach the database.
     hides_skip_locked: bool,
@@ -83,25 +84,36 @@ enum Flow {
 impl Proxy {
     /// Starts passing on to the database of `url`, whose user MySQL must have met before.
     pub async fn start(url: &str) -> Self {
-        Self::start_with(url, State::default()).await
+        Self::start_with(url, listener().await, State::default())
+    }
+
+    /// The same at an address of the test's choice.
+    #[must_use]
+    pub fn start_at(listener: TcpListener, url: &str) -> Self {
+        Self::start_with(url, listener, State::default())
     }
 
     /// The same without the words SKIP LOCKED, for which the server waits for locked rows.
     pub async fn start_without_skip_locked(url: &str) -> Self {
-        Self::start_with(url, State { hides_skip_locked: true, ..State::default() }).await
+        Self::start_with(url, listener().await, State { hides_skip_locked: true, ..State::default() })
     }
 
-    async fn start_with(url: &str, state: State) -> Self {
+    fn start_with(url: &str, listener: TcpListener, state: State) -> Self {
         let mut url = Url::parse(url).expect("the database's URL is sound");
         let target = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(3306));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address: SocketAddr = listener.local_addr().expect("a bound listener has an address");
-        url.set_host(Some("127.0.0.1")).expect("an address is a host");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        url.set_ip_host(address.ip()).expect("an address is a host");
         url.set_port(Some(address.port())).expect("the URL takes a port");
         url.set_query(Some("ssl-mode=DISABLED"));
         let state = Arc::new(watch::Sender::new(state));
         let accepting = tokio::spawn(accept(listener, target, Arc::clone(&state))).abort_handle();
-        Self { url: url.into(), state, accepting }
+        Self { url: url.into(), address, state, accepting }
+    }
+
+    /// Where the proxy listens; what comes there with TLS passes too.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The database is away from now on: connections end, new ones at once.
@@ -158,8 +170,8 @@ impl Proxy {
         });
     }
 
-    /// Ends the connection that sends the next COMMIT at once, and holds that back until [`Self::let_go`]: the commit takes
-    /// effect long after the program has given it up.
+    /// Ends the connection that sends the next COMMIT at once, and holds that back until [`Self::let_go`]: the commit
+    /// takes effect long after the program has given it up.
     pub fn hold_back_commit(&self) {
         self.state.send_modify(|state| state.is_held_back = true);
         self.cut_at_commit();
@@ -183,6 +195,10 @@ impl Drop for Proxy {
         self.accepting.abort();
         self.cut();
     }
+}
+
+async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
 }
 
 async fn accept(listener: TcpListener, target: String, state: Arc<watch::Sender<State>>) {
@@ -248,9 +264,9 @@ fn hide_skip_locked(chunk: &mut [u8]) {
     }
 }
 
-/// Reads what the database answers to the statements of one message, until it says that no more follows. Of a packet of the
-/// MySQL protocol the first four bytes are its length and its number. An OK begins with 0, two numbers and the status; an
-/// error, behind which nothing follows, with 255.
+/// Reads what the database answers to the statements of one message, until it says that no more follows. Of a packet of
+/// the MySQL protocol the first four bytes are its length and its number. An OK begins with 0, two numbers and the
+/// status; an error, behind which nothing follows, with 255.
 async fn read_last_answer(database: &mut TcpStream) -> io::Result<()> {
     loop {
         let length = database.read_u32_le().await? & 0x00ff_ffff;
@@ -269,7 +285,7 @@ async fn read_last_answer(database: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// Bytes of the number at the beginning, whose length is in its first byte (`int<lenenc>`).
+/// How many bytes the number at the beginning takes; its first byte tells (`int<lenenc>`).
 fn digits(bytes: &[u8]) -> usize {
     match bytes.first() {
         Some(252) => 3,

@@ -11,7 +11,7 @@ const PREVIOUS: &str = "ORDERS_TEST_PREVIOUS_RELEASE";
 pub enum Release {
     /// What this checkout builds.
     This,
-    /// What ran before it, and may still run beside it.
+    /// The release before, which may still run beside it.
     Previous,
 }
 

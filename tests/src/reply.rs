@@ -48,7 +48,7 @@ impl Reply {
         problem
     }
 
-    /// Where and what the faults of a problem are: pointers and codes, in the order of the answer.
+    /// The pointers and codes of a problem's faults, in the order of the answer.
     #[must_use]
     pub fn faults(&self, status: u16) -> Vec<(String, String)> {
         let problem = self.assert_problem(status);

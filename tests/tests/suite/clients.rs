@@ -37,11 +37,11 @@ pub(crate) struct Orders {
     pub(crate) accepted: Vec<Uuid>,
     /// Not answered, or with a failure of the server, after which the order may or may not be there.
     pub(crate) unanswered: usize,
-    /// Each order, and its id if it was accepted.
+    /// Every order that was sent, and its id if it was accepted.
     pub(crate) asked_for: Vec<(SentOrder, Option<Uuid>)>,
 }
 
-/// An order unlike all others, so that its row tells whether it is what was sent.
+/// An order unlike any other, so that its row shows whether it was stored as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SentOrder {
     pub(crate) user_id: u32,

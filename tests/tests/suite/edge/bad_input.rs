@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orders_tests::{Api, Reply, database};
+use orders_tests::{Reply, System};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,66 +10,65 @@ use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_field_is_refused_by_its_name_and_nothing_is_stored() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for (field, value, pointer) in wrong_values() {
         let body = with(field, &value);
 
-        let reply = api.post("/order/create-order", &body).await;
+        let reply = system.post("/order/create-order", &body).await;
 
         assert_eq!(pointers(&reply, 422), [pointer.to_owned()].into(), "{body:.200}");
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_missing_field_is_named() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for field in ["user_id", "item_ids", "total_amount"] {
         let mut order = sample::order();
         order.as_object_mut().unwrap().remove(field);
 
-        let reply = api.post("/order/create-order", &order.to_string()).await;
+        let reply = system.post("/order/create-order", &order.to_string()).await;
 
         assert_eq!(pointers(&reply, 422), [format!("/{field}")].into());
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_faults_of_a_body_come_in_one_answer() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let body = r#"{"user_id": 0, "item_ids": [1, 0, "x"], "total_amount": -1, "note": "extra"}"#;
 
-    let reply = api.post("/order/create-order", body).await;
+    let reply = system.post("/order/create-order", body).await;
 
     let expected = ["/user_id", "/item_ids/1", "/item_ids/2", "/total_amount", "/note"].map(str::to_owned);
     assert_eq!(pointers(&reply, 422), expected.into());
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_json_is_malformed() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let not_a_number = with("total_amount", "NaN");
 
     for body in ["", "{", r#"{"user_id": 1,"#, "order", "{} {}", &not_a_number] {
-        let reply = api.post("/order/create-order", body).await;
+        let reply = system.post("/order/create-order", body).await;
 
         let _ = reply.assert_problem(400);
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_in_another_encoding_than_utf_8_is_told_which_it_is() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let order = sample::order().to_string();
     let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let marked = format!("\u{feff}{order}");
@@ -81,68 +80,68 @@ async fn a_body_in_another_encoding_than_utf_8_is_told_which_it_is() {
         (b"{\"external_id\": \"Jos\xe9\"}".to_vec(), "byte 21 "),
     ] {
         for path in ["/order/create-order", "/orders", "/orders/batch"] {
-            let request = api.client().post(api.url(path)).header("content-type", "application/json");
+            let request = system.client().post(system.url(path)).header("content-type", "application/json");
 
-            let problem = api.send(request.body(body.clone())).await.assert_problem(400);
+            let problem = system.send(request.body(body.clone())).await.assert_problem(400);
 
             assert_eq!(problem["type"], "/problems/malformed-body", "{path}: {problem}");
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains(words) && detail.contains("RFC 8259"), "{path}: {problem}");
         }
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_object_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for body in ["[]", "null", "1", r#""order""#] {
-        let reply = api.post("/order/create-order", body).await;
+        let reply = system.post("/order/create-order", body).await;
 
         let _ = reply.assert_problem(422);
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_64_kib_is_accepted_and_one_byte_more_is_not() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let order = sample::order().to_string();
     let padded = |bytes: usize| order.clone() + &" ".repeat(bytes - order.len());
 
-    let largest = api.post("/order/create-order", &padded(64 * 1024)).await;
-    let too_large = api.post("/order/create-order", &padded(64 * 1024 + 1)).await;
+    let largest = system.post("/order/create-order", &padded(64 * 1024)).await;
+    let too_large = system.post("/order/create-order", &padded(64 * 1024 + 1)).await;
 
     assert_eq!(largest.status, 201, "{largest:?}");
     let _ = too_large.assert_problem(413);
-    assert_eq!(database.orders().await, 1);
+    assert_eq!(system.database.orders().await, 1);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_content_type_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for content_type in [None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("nonsense")] {
-        let mut request = api.client().post(api.url("/order/create-order")).body(sample::order().to_string());
+        let mut request = system.client().post(system.url("/order/create-order")).body(sample::order().to_string());
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }
 
-        let reply = api.send(request).await;
+        let reply = system.send(request).await;
 
         let _ = reply.assert_problem(415);
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let nobody = format!("/orders/{}", Uuid::now_v7());
 
     for (path, status) in [
@@ -156,24 +155,25 @@ async fn what_cannot_be_asked_for_is_a_problem_of_its_own_kind() {
         (&nobody, 404),
         ("/nowhere", 404),
     ] {
-        let reply = api.get(path).await;
+        let reply = system.get(path).await;
 
         let _ = reply.assert_problem(status);
     }
-    let no_id = api.post("/orders/17/cancel", "").await.assert_problem(400);
+    let no_id = system.post("/orders/17/cancel", "").await.assert_problem(400);
     assert!(no_id["detail"].as_str().is_some_and(|detail| detail.contains("`order_id`")), "{no_id}");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_method_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for path in ["/order/create-order", "/order/create-order/", "/metrics"] {
-        let reply = api.send(api.client().delete(api.url(path))).await;
+        let reply = system.send(system.client().delete(system.url(path))).await;
 
         let _ = reply.assert_problem(405);
     }
+    system.end().await;
 }
 
 /// Field, JSON text of its value, and the pointer that must name the fault.
@@ -222,7 +222,7 @@ fn with(field: &str, value: impl AsRef<str>) -> String {
     format!("{{{}}}", fields.join(", "))
 }
 
-/// The pointers of a problem's errors, each of which must have a code and a detail.
+/// The pointers of a problem's errors; each error must have a code and a detail.
 fn pointers(reply: &Reply, status: u16) -> BTreeSet<String> {
     let problem = reply.assert_problem(status);
     let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("no errors in {problem}"));

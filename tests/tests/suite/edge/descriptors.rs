@@ -1,17 +1,16 @@
 //! Programs that may have few open files.
 
 use futures_util::future::join_all;
-use orders_tests::{Api, Worker, database, eventually};
+use orders_tests::{Api, SOON, Worker, database, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::sample;
 use crate::socket::{connect, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_256_descriptors_a_hundred_clients_are_served_at_once() {
     let database = database().await;
     let api = Api::launch_with_descriptors(256, &database.url);
-    sample::wait_until_up(&api).await;
+    api.wait_until_up().await;
 
     let asked = request("GET", "/queue");
     let mut clients = join_all((0..100).map(|_| connect(&api, asked.as_bytes()))).await;
@@ -34,10 +33,10 @@ async fn with_fewer_descriptors_than_they_need_both_programs_refuse_to_run_and_s
     let worker = Worker::launch_with_descriptors(127, &database.url);
 
     for program in [&*api, &*worker] {
-        let status = eventually("it has ended", sample::SOON, || async { program.ended() }).await;
+        let status = eventually("it has ended", SOON, || async { program.ended() }).await;
 
         assert_eq!(status.code(), Some(1));
-        let said = eventually("it says why", sample::SOON, || async {
+        let said = eventually("it says why", SOON, || async {
             program.logs().lines().find(|line| line.contains("ulimit -n")).map(str::to_owned)
         })
         .await;
@@ -45,6 +44,6 @@ async fn with_fewer_descriptors_than_they_need_both_programs_refuse_to_run_and_s
     }
     let (api, worker) =
         (Api::launch_with_descriptors(128, &database.url), Worker::launch_with_descriptors(128, &database.url));
-    sample::wait_until_up(&api).await;
-    sample::wait_until_up(&worker).await;
+    api.wait_until_up().await;
+    worker.wait_until_up().await;
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use orders_tests::{Api, Database, Proxy, Worker, database, eventually};
+use orders_tests::{Api, Database, Proxy, System, wait_until};
 
 use crate::sample;
 use crate::socket::{Leave, ask_and_close, connect, leave, post, read_all, request};
@@ -14,24 +14,23 @@ const DELAY: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_that_closes_its_side_after_its_request_is_answered() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let order = post("/order/create-order", &sample::order().to_string());
 
-    let answers = join_all((0..20).map(|_| ask_and_close(&api, &order))).await;
+    let answers = join_all((0..20).map(|_| ask_and_close(&system, &order))).await;
 
     for answer in answers {
         assert!(answer.starts_with("HTTP/1.1 201 Created\r\n") && answer.ends_with("}}"), "{answer}");
     }
-    assert_eq!(database.orders().await, 20);
+    assert_eq!(system.database.orders().await, 20);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_it_asks_a_client_that_closes_its_side_is_answered_in_full() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[("WORKER_CONCURRENCY", "1")]).await;
-    let order = format!("/orders/{}", api.place(&sample::order()).await);
+    let system = System::start().await;
+    let worker = system.start_worker(&[("WORKER_CONCURRENCY", "1")]).await;
+    let order = format!("/orders/{}", system.place(&sample::order()).await);
 
     for (method, path) in [
         ("GET", order.as_str()),
@@ -43,74 +42,72 @@ async fn whatever_it_asks_a_client_that_closes_its_side_is_answered_in_full() {
         ("POST", "/queue/pause"),
         ("POST", "/queue/resume"),
     ] {
-        let answer = ask_and_close(&api, &request(method, path)).await;
+        let answer = ask_and_close(&system, &request(method, path)).await;
 
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{path}: {answer}"));
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
         assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{path}: {answer}");
     }
-    let two = ask_and_close(&api, &request("GET", "/livez").repeat(2)).await;
+    let two = ask_and_close(&system, &request("GET", "/livez").repeat(2)).await;
     assert_eq!(two.matches("\r\n\r\nlive\n").count(), 2, "{two}");
     let ready = ask_and_close(&worker, &request("GET", "/readyz")).await;
     assert!(ready.ends_with("\r\n\r\nready\n"), "{ready}");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_made_though_its_client_leaves_in_the_middle() {
-    let database = database().await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&proxy.url, &[]).await;
+    let system = System::start_behind_proxy(&[]).await;
 
     for how in [Leave::HalfClose, Leave::Reset] {
-        let order_id = api.place(&sample::order()).await;
+        let order_id = system.place(&sample::order()).await;
         for (path, done) in [
             (format!("/orders/{order_id}/cancel"), "select count(*) from orders where status = 'PENDING'"),
             ("/queue/pause".to_owned(), "select 1 - count(*) from queue_pauses"),
             ("/queue/resume".to_owned(), "select count(*) from queue_pauses"),
         ] {
-            proxy.delay(DELAY);
-            let client = begin(&api, &proxy, &request("POST", &path)).await;
+            system.proxy.delay(DELAY);
+            let client = begin(&system, &system.proxy, &request("POST", &path)).await;
             let left = leave(client, how).await;
 
-            eventually(&format!("{path} is done after {how:?}"), sample::SOON, || async {
-                let open: i64 = sqlx::query_scalar(done).fetch_one(&database.pool).await.unwrap();
-                (open == 0).then_some(())
+            wait_until(&format!("{path} is done after {how:?}"), async || {
+                system.database.scalar::<i64>(done).await == 0
             })
             .await;
             if let Some(mut client) = left {
                 let answer = read_all(&mut client).await;
                 assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{path}: {answer}");
             }
-            proxy.delay(Duration::ZERO);
+            system.proxy.delay(Duration::ZERO);
         }
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_whose_client_left_closes_no_connection_to_the_database() {
-    let database = database().await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&proxy.url, &[]).await;
-    let order = format!("/orders/{}", api.place(&sample::order()).await);
-    proxy.delay(DELAY);
-    let before = sessions(&database).await;
+    let system = System::start_behind_proxy(&[]).await;
+    let order = format!("/orders/{}", system.place(&sample::order()).await);
+    system.proxy.delay(DELAY);
+    let before = sessions(&system.database).await;
 
     for path in [order.as_str(), &format!("{order}/events"), &format!("{order}/why"), "/orders", "/queue"] {
-        let client = begin(&api, &proxy, &request("GET", path)).await;
+        let client = begin(&system, &system.proxy, &request("GET", path)).await;
         leave(client, Leave::Reset).await;
-        // The one before is done when this is, since it came first.
-        assert_eq!(api.get(path).await.status, 200, "{path}");
+        // When this request is answered, the one before is done too, since it came first.
+        assert_eq!(system.get(path).await.status, 200, "{path}");
     }
 
-    let after = sessions(&database).await;
+    let after = sessions(&system.database).await;
     assert!(before.is_subset(&after), "{before:?} {after:?}");
+    system.end().await;
 }
 
 /// Sends a request, and returns when something has gone to the database.
 async fn begin(api: &Api, proxy: &Proxy, sent: &str) -> tokio::net::TcpStream {
     let before = proxy.messages();
     let client = connect(api, sent.as_bytes()).await;
-    eventually("the API asks the database", sample::SOON, || async { (proxy.messages() > before).then_some(()) }).await;
+    wait_until("the API asks the database", async || proxy.messages() > before).await;
     client
 }
 

@@ -1,10 +1,9 @@
 //! The memory that the API takes, however much its clients ask for.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use orders_tests::{Api, database};
+use orders_tests::{Api, System};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -33,9 +32,9 @@ const LARGEST_PAGES: [&str; 4] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_bounded_memory_and_no_create_fails() {
-    let database = database().await;
-    heavy_orders(&database, 400).await;
-    let api = Arc::new(Api::start(&database.url, &[]).await);
+    let system = System::start().await;
+    heavy_orders(&system.database, 400).await;
+    let api = &system.api;
     let until = Instant::now() + LASTS;
     let slow = join_all((0..SLOW).flat_map(|number| {
         let page = LARGEST_PAGES[number % LARGEST_PAGES.len()];
@@ -44,13 +43,13 @@ async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_b
             4 << 20,
             " ".repeat(3 << 20)
         );
-        [connect(&api, format!("GET {page} HTTP/1.1\r\nhost: localhost\r\n\r\n")), connect(&api, body)]
+        [connect(api, format!("GET {page} HTTP/1.1\r\nhost: localhost\r\n\r\n")), connect(api, body)]
     }));
     let batch = large_batch();
 
     let mut others = JoinSet::new();
     for number in 0..READERS {
-        let api = Arc::clone(&api);
+        let api = api.clone();
         others.spawn(async move {
             let mut pages = 0;
             while Instant::now() < until {
@@ -62,7 +61,7 @@ async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_b
         });
     }
     for _ in 0..3 {
-        let (api, batch) = (Arc::clone(&api), batch.clone());
+        let (api, batch) = (api.clone(), batch.clone());
         others.spawn(async move {
             while Instant::now() < until {
                 let reply = api.post("/orders/batch", &batch).await;
@@ -89,6 +88,7 @@ async fn readers_of_the_largest_pages_and_senders_of_the_largest_bodies_take_a_b
     drop(slow);
     let page = api.get(LARGEST_PAGES[0]).await;
     assert_eq!(page.status, 200, "once the others are gone there is room: {:.200}", page.text);
+    system.end_uncounted();
 }
 
 /// A batch of nearly 4 MiB.

@@ -1,6 +1,6 @@
 //! Headers and bodies that an operation does not know: it refuses those that mean something, instead of ignoring them.
 
-use orders_tests::{Api, Database, Reply, database};
+use orders_tests::{Api, Database, Reply, System};
 use reqwest::Method;
 use uuid::Uuid;
 
@@ -18,42 +18,42 @@ const CHANGES_MEANING: [(&str, &str); 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_changes_what_a_request_means_is_refused_by_its_name_before_anything_is_changed() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
 
     for (method, path) in without_body(order_id) {
         let more = (method == Method::POST).then_some(("If-None-Match", "*"));
         for (name, value) in CHANGES_MEANING.into_iter().chain(more) {
-            let reply = api.send(api.client().request(method.clone(), api.url(&path)).header(name, value)).await;
+            let reply =
+                system.send(system.client().request(method.clone(), system.url(&path)).header(name, value)).await;
 
             assert_names(&reply, name);
         }
     }
     for path in ["/order/create-order", "/orders"] {
         for (name, value) in [("If-Match", "*"), ("If-None-Match", "*")] {
-            let request = api.client().post(api.url(path)).header("content-type", "application/json");
+            let request = system.client().post(system.url(path)).header("content-type", "application/json");
 
-            let reply = api.send(request.header(name, value).body(sample::order().to_string())).await;
+            let reply = system.send(request.header(name, value).body(sample::order().to_string())).await;
 
             assert_names(&reply, name);
         }
     }
-    assert_unchanged(&database, &api, order_id).await;
+    assert_unchanged(&system.database, &system, order_id).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_where_none_is_taken_is_refused_before_anything_is_changed() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
 
     // A retry may have one.
     for (method, path) in without_body(order_id).into_iter().filter(|(_, path)| !path.ends_with("/retry")) {
         for body in [r#"{"reason": "none of your business"}"#, "{}", " ", &"x".repeat(1 << 20)] {
-            let request = api.client().request(method.clone(), api.url(&path)).body(body.to_owned());
+            let request = system.client().request(method.clone(), system.url(&path)).body(body.to_owned());
 
-            let problem = api.send(request.header("content-type", "application/json")).await.assert_problem(400);
+            let problem = system.send(request.header("content-type", "application/json")).await.assert_problem(400);
 
             assert_eq!(problem["type"], "/problems/unexpected-body", "{method} {path} {body:.40}");
         }
@@ -64,20 +64,20 @@ async fn a_body_where_none_is_taken_is_refused_before_anything_is_changed() {
             "transfer-encoding: chunked\r\n\r\nnonsense\r\n",
             "content-length: 2\r\nexpect: 100-continue\r\n\r\n",
         ] {
-            let answer = read_all(&mut connect(&api, format!("{head}{rest}").as_bytes()).await).await;
+            let answer = read_all(&mut connect(&system, format!("{head}{rest}").as_bytes()).await).await;
 
             assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{method} {path} {rest}: {answer}");
             assert!(answer.contains("/problems/unexpected-body"), "{method} {path} {rest}: {answer}");
         }
     }
-    assert_unchanged(&database, &api, order_id).await;
+    assert_unchanged(&system.database, &system, order_id).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_body_is_no_body_however_it_is_sent() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
 
     for (method, path) in without_body(order_id).into_iter().filter(|(_, path)| !path.ends_with("/retry")) {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
@@ -89,22 +89,22 @@ async fn an_empty_body_is_no_body_however_it_is_sent() {
             "content-length: 0\r\ncontent-type: application/x-www-form-urlencoded\r\n\r\n",
             "transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         ];
-        // On one connection, so that what one leaves behind would be the next one's.
+        // On one connection, so that leftovers of one request would become part of the next.
         let last = format!("{head}connection: close\r\n\r\n");
         let sent: String = empty.iter().map(|rest| format!("{head}{rest}")).chain([last]).collect();
 
-        let answers = read_all(&mut connect(&api, sent.as_bytes()).await).await;
+        let answers = read_all(&mut connect(&system, sent.as_bytes()).await).await;
 
         assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), empty.len() + 1, "{method} {path}: {answers}");
     }
-    assert_eq!(database.state(order_id).await.0, "CANCELED");
+    assert_eq!(system.database.state(order_id).await.0, "CANCELED");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_clients_send_by_themselves_is_ignored() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
     let by_themselves = [
         ("authorization", "Bearer 17"),
         ("cache-control", "no-cache"),
@@ -120,21 +120,22 @@ async fn a_header_that_clients_send_by_themselves_is_ignored() {
 
     for (method, path) in without_body(order_id).into_iter().filter(|(_, path)| !path.ends_with("/retry")) {
         let known = (method == Method::GET).then_some(("if-none-match", "\"a\""));
-        let request = api.client().request(method.clone(), api.url(&path));
+        let request = system.client().request(method.clone(), system.url(&path));
         let headers = by_themselves.into_iter().chain(known);
 
-        let reply = api.send(headers.fold(request, |request, (name, value)| request.header(name, value))).await;
+        let reply = system.send(headers.fold(request, |request, (name, value)| request.header(name, value))).await;
 
         assert_eq!(reply.status, 200, "{method} {path}: {reply:?}");
     }
     for path in ["/docs", "/openapi.json", "/problems", "/livez", "/readyz", "/metrics/prometheus"] {
-        let request = api.client().get(api.url(path));
+        let request = system.client().get(system.url(path));
 
         let reply =
-            api.send(CHANGES_MEANING.iter().fold(request, |all, (name, value)| all.header(*name, *value))).await;
+            system.send(CHANGES_MEANING.iter().fold(request, |all, (name, value)| all.header(*name, *value))).await;
 
         assert_eq!(reply.status, 200, "it is the same whatever is sent, {path}: {reply:?}");
     }
+    system.end().await;
 }
 
 /// Every operation that takes neither a body nor one of these headers.

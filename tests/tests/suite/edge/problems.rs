@@ -1,6 +1,6 @@
 //! Every failure as a problem document (RFC 9457) of a kind that has a page.
 
-use orders_tests::{Api, Reply, database};
+use orders_tests::{Api, Reply, System};
 use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
@@ -9,8 +9,7 @@ use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failure_is_a_problem_whose_type_is_a_page() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let (create, list) = ("/order/create-order", "/order/status/PENDING");
     let (order, nobody) = (sample::order().to_string(), format!("/orders/{}", Uuid::now_v7()));
     let large = " ".repeat(64 * 1024 + 1);
@@ -47,42 +46,43 @@ async fn every_failure_is_a_problem_whose_type_is_a_page() {
         ("POST", create, json, "{}", 422, "invalid-body"),
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let request = api.client().request(method, api.url(path)).header(header.0, header.1).body(body.to_owned());
+        let request =
+            system.client().request(method, system.url(path)).header(header.0, header.1).body(body.to_owned());
 
-        let reply = api.send(request).await;
+        let reply = system.send(request).await;
 
         let what = format!("{path} {header:?}: {reply:?}");
         assert_eq!(reply.status, status, "{what}");
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{what}");
         if !slug.is_empty() {
             assert_eq!(reply.assert_problem(status)["type"], format!("/problems/{slug}"), "{what}");
-            assert_type_has_a_page(&api, &reply).await;
+            assert_type_has_a_page(&system, &reply).await;
         }
     }
-    assert_eq!(database.orders().await, 0);
-    assert!(!api.get("/queue").await.json()["paused"].as_bool().unwrap(), "what was refused had no effect");
+    assert_eq!(system.database.orders().await, 0);
+    assert!(!system.get("/queue").await.json()["paused"].as_bool().unwrap(), "what was refused had no effect");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compressed_body_is_refused_as_such() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for codings in [&["gzip"][..], &["identity", "gzip"]] {
-        let request = api.client().post(api.url("/order/create-order")).body(sample::order().to_string());
+        let request = system.client().post(system.url("/order/create-order")).body(sample::order().to_string());
         let request = request.header("content-type", "application/json");
         let request = codings.iter().fold(request, |request, coding| request.header("content-encoding", *coding));
 
-        let problem = api.send(request).await.assert_problem(415);
+        let problem = system.send(request).await.assert_problem(415);
 
         assert!(problem["detail"].as_str().unwrap().contains("compressed"), "{problem}");
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_method_is_answered_with_those_that_there_are() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let order = format!("/orders/{}", Uuid::now_v7());
 
     for (path, allowed) in [
@@ -95,33 +95,33 @@ async fn a_refused_method_is_answered_with_those_that_there_are() {
         ("/docs", "GET, HEAD"),
         ("/problems/not-found", "GET, HEAD"),
     ] {
-        let reply = api.send(api.client().delete(api.url(path))).await;
+        let reply = system.send(system.client().delete(system.url(path))).await;
 
         let _ = reply.assert_problem(405);
         assert_eq!(reply.header("allow"), Some(allowed), "{path}");
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn head_answers_as_get_without_the_body() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order = format!("/orders/{}", api.place(&sample::order()).await);
+    let system = System::start().await;
+    let order = format!("/orders/{}", system.place(&sample::order()).await);
 
     for path in [order.as_str(), "/order/status/PENDING", "/docs", "/openapi.json", "/livez", "/problems/not-found"] {
-        let (head, get) = (api.send(api.client().head(api.url(path))).await, api.get(path).await);
+        let (head, get) = (system.send(system.client().head(system.url(path))).await, system.get(path).await);
 
         assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
         for header in ["content-type", "content-length", "cache-control", "etag"] {
             assert_eq!(head.header(header), get.header(header), "{path} {header}");
         }
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parameter_is_named_with_its_rule_and_its_value_is_not_repeated() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let long = "x".repeat(3_000);
 
     for (path, detail) in [
@@ -129,7 +129,7 @@ async fn a_parameter_is_named_with_its_rule_and_its_value_is_not_repeated() {
         (format!("/order/status/PENDING?limit={long}"), "The parameter `limit` must be an integer from 1 to 1000."),
         ("/order/status/PENDING?limit=1001".to_owned(), "The parameter `limit` must be an integer from 1 to 1000."),
     ] {
-        assert_eq!(api.get(&path).await.assert_problem(400)["detail"], detail, "{path:.60}");
+        assert_eq!(system.get(&path).await.assert_problem(400)["detail"], detail, "{path:.60}");
     }
     for path in [
         format!("/order/status/{long}"),
@@ -137,19 +137,19 @@ async fn a_parameter_is_named_with_its_rule_and_its_value_is_not_repeated() {
         format!("/order/status/PENDING?cursor={long}"),
         format!("/{long}"),
     ] {
-        let reply = api.get(&path).await;
+        let reply = system.get(&path).await;
 
         assert!((400..=404).contains(&reply.status), "{reply:?}");
         assert!(!reply.text.contains(&"x".repeat(101)), "{reply:?}");
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_of_problems_leads_to_a_page_for_each() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
-    let list = api.get("/problems/").await;
+    let list = system.get("/problems/").await;
 
     assert_eq!(list.status, 200);
     let pages: Vec<&str> = list
@@ -161,7 +161,7 @@ async fn the_list_of_problems_leads_to_a_page_for_each() {
         .collect();
     assert!(pages.len() > 15, "{pages:?}");
     for page in pages {
-        let reply = api.get(page).await;
+        let reply = system.get(page).await;
 
         assert_eq!(reply.status, 200, "{page}");
         assert!(reply.header("content-type").unwrap().starts_with("text/html"), "{page}");
@@ -170,9 +170,10 @@ async fn the_list_of_problems_leads_to_a_page_for_each() {
             assert!(reply.text.contains(part), "{page} {part}");
         }
     }
+    system.end().await;
 }
 
-/// The page of a problem's type says what its title says.
+/// The page of a problem's type shows its title.
 async fn assert_type_has_a_page(api: &Api, reply: &Reply) {
     let problem: Value = reply.json();
     let page = api.get(problem["type"].as_str().unwrap()).await;
@@ -182,14 +183,14 @@ async fn assert_type_has_a_page(api: &Api, reply: &Reply) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answer_repeats_a_body_of_another_shape() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let secret = "4111111111111111".repeat(50);
 
     for body in [format!("{secret:?}"), format!("[{secret:?}]"), format!("{{\"user_id\": {secret:?}}}")] {
-        let reply = api.post("/orders", &body).await;
+        let reply = system.post("/orders", &body).await;
 
         assert_eq!(reply.status, 422, "{reply:?}");
         assert!(!reply.assert_problem(422).to_string().contains("4111"), "{reply:?}");
     }
+    system.end().await;
 }

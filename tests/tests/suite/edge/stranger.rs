@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use orders_bench::stranger::{Stranger, Targets};
-use orders_tests::{Api, OwnServer, Worker, assert_counts_are_exact, eventually};
+use orders_tests::{Api, OwnServer, System, Worker, assert_counts_are_exact, eventually};
 use reqwest::Client;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -16,16 +16,16 @@ use crate::sample;
 /// How long the stranger is at it.
 const LASTS: Duration = Duration::from_secs(30);
 
-/// Of the API's log meanwhile: some twenty a second.
+/// The API may log some twenty lines a second meanwhile.
 const LOG_LINES_MAX: usize = 600;
 
-/// Once the stranger has gone.
+/// How long after the stranger has gone all must be well.
 const WELL_WITHIN: Duration = Duration::from_secs(10);
 
-/// Steadily, whatever becomes of those before.
+/// The rate stays the same whatever becomes of earlier creates.
 const BETWEEN_CREATES: Duration = Duration::from_millis(50);
 
-/// Each so many creates one comes over a connection of its own; the others share a few.
+/// One create in so many comes over a connection of its own; the others share a few.
 const FRESH_EVERY: usize = 4;
 
 /// What the stranger reads: 7 MiB.
@@ -37,35 +37,36 @@ async fn beside_a_stranger_every_order_is_placed_and_all_is_well_ten_seconds_lat
     sample::allow_many_connections();
     let server = OwnServer::start(&["--max-connect-errors=10"]).await;
     heavy_orders(&server, HEAVY_ORDERS).await;
-    // Put into the table past the counts.
+    // Counts the orders that were inserted past the API.
     server.migrate().await;
-    let api = Api::start(&server.url, &[]).await;
-    let worker = Worker::start(&server.url, &[]).await;
+    let system = System::on(server, &[]).await;
+    let worker = system.start_worker(&[]).await;
     let mut later = sample::order();
     later["process_after"] = json!("2999-12-31T23:59:59Z");
-    let targets = Targets { api: api.address(), worker: worker.address(), waiting: api.place(&later).await };
+    let targets = Targets { api: system.api.address(), worker: worker.address(), waiting: system.place(&later).await };
 
     let stranger = Stranger::start(targets, LASTS).unwrap();
-    let creates = Creates::during(LASTS, &api).await;
+    let creates = Creates::during(LASTS, &system).await;
     let attacks = stranger.stop();
     let gone = Instant::now();
 
     let worst = creates.worst;
     assert!(creates.failed.is_empty(), "worst {worst:?}, {attacks:?}, failed: {:#?}", creates.failed);
-    let peak = api.memory_peak();
+    let peak = system.api.memory_peak();
     assert!(peak < MEMORY_MAX, "{} MiB; worst create {worst:?}, {attacks:?}", peak >> 20);
     assert!(attacks.iter().all(|(_, turns)| *turns > 0), "a stranger without teeth: {attacks:?}");
-    let lines = api.logs().lines().count();
+    let lines = system.api.logs().lines().count();
     assert!(lines < LOG_LINES_MAX, "{lines} lines in the log: {attacks:?}");
     // The server takes new connections from this host.
-    server.kill_connections(|| true).await;
-    wait_until_all_is_well(&server, &api, &worker, gone + WELL_WITHIN).await;
+    system.database.kill_connections(|| true).await;
+    wait_until_all_is_well(&system.database, &system, &worker, gone + WELL_WITHIN).await;
+    system.end().await;
 }
 
 /// What became of orders that were placed steadily.
 struct Creates {
     worst: Duration,
-    /// When, and how.
+    /// When each failure happened, and how.
     failed: Vec<String>,
 }
 
@@ -116,7 +117,7 @@ async fn wait_until_all_is_well(server: &OwnServer, api: &Api, worker: &Worker, 
     for path in ["/queue", "/metrics", "/orders?limit=200", "/order/status/completed?limit=1000"] {
         eventually(path, left(), || async { (api.get(path).await.status == 200).then_some(()) }).await;
     }
-    // But the one that the stranger waited for.
+    // All but the one that the stranger waited for.
     eventually("all orders are completed", left(), || async { (server.open_orders().await == 1).then_some(()) }).await;
     assert_eq!(server.state(order_id).await.0, "COMPLETED");
     assert_counts_are_exact(&server.pool).await;

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use orders_tests::{Api, Database, History, Proxy, Worker, check, database, eventually};
+use orders_tests::{Api, Database, History, System, wait_until};
 use uuid::Uuid;
 
 use super::under_load::WORK;
 use crate::clients::{Addresses, Clients, Orders, SentOrder};
-use crate::sample;
 
 const KILLS: usize = 20;
 
@@ -17,39 +16,37 @@ const DELAY: Duration = Duration::from_millis(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_killed_again_and_again_while_clients_post_has_stored_all_that_it_accepted_and_nothing_by_halves() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let proxy = Proxy::start(&database.url).await;
-    proxy.delay(DELAY);
-    let worker = Worker::start(&database.url, &WORK).await;
+    let system = System::start_behind_proxy(&[]).await;
+    History::record(&system.database.pool).await;
+    system.proxy.delay(DELAY);
+    let worker = system.start_worker(&WORK).await;
     let addresses = Addresses::default();
-    let mut api = Api::start(&proxy.url, &[]).await;
+    let mut api = system.api.clone();
     addresses.set(0, api.url(""));
     let clients = Clients::start(&addresses);
 
     for _ in 0..KILLS {
-        wait_until_more_are_placed(&database).await;
+        wait_until_more_are_placed(&system.database).await;
         api.kill();
-        api = Api::start_unready(&proxy.url, &[]).await;
+        api = Api::start_unready(&system.proxy.url, &[]).await;
         addresses.set(0, api.url(""));
     }
-    wait_until_more_are_placed(&database).await;
+    wait_until_more_are_placed(&system.database).await;
     let orders = clients.stop().await;
 
-    sample::wait_until_none_is_open(&database).await;
-    check(&History::read(&database.pool).await, &orders.accepted, orders.unanswered)
-        .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));
+    system.database.wait_until_none_is_open().await;
+    History::assert_is_sound(&system.database.pool, &orders.accepted, orders.unanswered).await;
     // Each kill costs each client at most one answer.
     assert!(orders.accepted.len() > KILLS * 10, "{} accepted", orders.accepted.len());
-    assert_all_are_as_sent(&database, &orders).await;
+    assert_all_are_as_sent(&system.database, &orders).await;
     assert_eq!((api.ended(), worker.ended()), (None, None));
+    system.end().await;
 }
 
 /// Waits until more orders are placed than now.
 async fn wait_until_more_are_placed(database: &Database) {
     let before = database.orders().await;
-    eventually("orders are placed", sample::SOON, || async { (database.orders().await > before + 20).then_some(()) })
-        .await;
+    wait_until("orders are placed", async || database.orders().await > before + 20).await;
 }
 
 /// Compares each row with what its client sent; no client's order is there twice, or under another id.

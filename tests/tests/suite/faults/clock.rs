@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use orders_tests::{Api, Database, History, Worker, check, database, eventually};
+use orders_tests::{Api, Database, History, SOON, System, Worker, eventually, wait_until};
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use crate::sample;
 
 const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
 
-/// How long a rescue may take: the promise is five seconds beyond the setting.
+/// The promise: a rescue takes at most five seconds longer than the setting.
 const RESCUED_WITHIN: Duration = Duration::from_secs(1 + 5);
 
 /// Scheduled so far ahead by the database's clock: long enough for many polls.
@@ -39,13 +39,12 @@ async fn a_worker_whose_clock_is_ten_minutes_behind_keeps_to_that_of_the_databas
 }
 
 async fn assert_a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: TimeDelta) {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
     let peer = [DEAD_AFTER, ("WORKER_CONCURRENCY", "1"), ("SIMULATED_PROCESSING_MS", "600000")];
-    let peer = Worker::start(&database.url, &peer).await;
-    let held = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, held, "PROCESSING").await;
+    let peer = system.start_worker(&peer).await;
+    let held = system.place(&sample::order()).await;
+    system.database.wait_for_status(held, "PROCESSING").await;
     let library = library();
     let astray = [
         DEAD_AFTER,
@@ -56,34 +55,34 @@ async fn assert_a_worker_keeps_to_the_databases_clock(faketime: &str, off_by: Ti
         ("WORKER_RETRY_BASE_MS", "100"),
         ("SIMULATED_FAULTS", "fail=user:13"),
     ];
-    let astray = Worker::start(&database.url, &astray).await;
+    let astray = system.start_worker(&astray).await;
     let is_off_by = clock_of(&astray).await - Utc::now();
     assert!((is_off_by - off_by).abs() < TimeDelta::minutes(1), "libfaketime did nothing: {is_off_by}");
 
-    let mut placed = vec![held, api.place(&sample::order_of(13)).await];
-    placed.extend(place_scheduled(&database, &api).await);
-    eventually("all but the peer's order have reached an end", sample::SOON, || async {
-        (database.orders_in("COMPLETED").await == 3 && database.orders_in("FAILED").await == 1).then_some(())
+    let mut placed = vec![held, system.place(&sample::order_of(13)).await];
+    placed.extend(place_scheduled(&system.database, &system).await);
+    wait_until("all but the peer's order have reached an end", async || {
+        system.database.orders_in("COMPLETED").await == 3 && system.database.orders_in("FAILED").await == 1
     })
     .await;
-    assert_none_was_claimed_early(&database).await;
-    wait_until_both_outlive_many_deadlines(&database).await;
-    assert_times_are_the_databases(&database).await;
-    assert_eq!(database.state(held).await, ("PROCESSING".to_owned(), 1), "its worker lives");
+    assert_none_was_claimed_early(&system.database).await;
+    wait_until_both_outlive_many_deadlines(&system.database).await;
+    assert_times_are_the_databases(&system.database).await;
+    assert_eq!(system.database.state(held).await, ("PROCESSING".to_owned(), 1), "its worker lives");
 
     peer.kill();
     let killed = Instant::now();
-    sample::wait_until_stored_as(&database, held, "COMPLETED").await;
+    system.database.wait_for_status(held, "COMPLETED").await;
 
     assert!(killed.elapsed() < RESCUED_WITHIN, "{:?}", killed.elapsed());
-    let story = sample::events(&api, held).await;
-    assert_eq!(sample::names(&story), ["placed", "claimed", "rescued", "claimed", "completed"], "{story:?}");
-    assert_times_are_the_databases(&database).await;
+    assert_eq!(system.story(held).await, ["placed", "claimed", "rescued", "claimed", "completed"]);
+    assert_times_are_the_databases(&system.database).await;
     assert!(astray.counter("orders_worker_deaths_total").await < 0.5);
-    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let summary = History::assert_is_sound(&system.database.pool, &placed, 0).await;
     assert_eq!((summary.retried, summary.rescued), (1, 1), "{summary:?}");
     // If it were killed, libfaketime's shared memory would stay behind.
     assert_eq!(astray.terminate().await.code(), Some(0));
+    system.end().await;
 }
 
 /// The library that gives a program another time.
@@ -94,7 +93,7 @@ fn library() -> String {
 
 /// The time that a program wrote on its last line.
 async fn clock_of(program: &Worker) -> DateTime<Utc> {
-    eventually("the worker logs the time", sample::SOON, || async {
+    eventually("the worker logs the time", SOON, || async {
         let logs = program.logs();
         logs.lines().rev().find_map(|line| line.split_whitespace().next()?.parse().ok())
     })
@@ -102,7 +101,7 @@ async fn clock_of(program: &Worker) -> DateTime<Utc> {
 }
 
 async fn place_scheduled(database: &Database, api: &Api) -> Vec<Uuid> {
-    let now: NaiveDateTime = sqlx::query_scalar("select now(6)").fetch_one(&database.pool).await.unwrap();
+    let now: NaiveDateTime = database.scalar("select now(6)").await;
     let mut placed = Vec::new();
     for user_id in 1..=3 {
         let mut order = sample::order_of(user_id);
@@ -127,12 +126,8 @@ async fn assert_none_was_claimed_early(database: &Database) {
 /// Waits until both workers have lived, as they entered themselves at their start, for many times the time that a dead
 /// one has.
 async fn wait_until_both_outlive_many_deadlines(database: &Database) {
-    eventually("both workers live on", sample::SOON, || async {
-        let sql = "select count(*) from workers where heartbeat_at > started_at + interval 5 second";
-        let old: i64 = sqlx::query_scalar(sql).fetch_one(&database.pool).await.unwrap();
-        (old == 2).then_some(())
-    })
-    .await;
+    let old = "select count(*) from workers where heartbeat_at > started_at + interval 5 second";
+    wait_until("both workers live on", async || database.scalar::<i64>(old).await == 2).await;
 }
 
 async fn assert_times_are_the_databases(database: &Database) {

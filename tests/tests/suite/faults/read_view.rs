@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream::iter;
-use orders_tests::{Api, Database, History, Worker, check, database, eventually};
+use orders_tests::{Database, History, System, eventually};
 use sqlx::{Connection, MySqlConnection};
 use uuid::Uuid;
 
@@ -19,31 +19,32 @@ const COMPLETED_WITHIN: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_view_that_is_held_open_while_thousands_of_orders_pass_stops_nothing() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let api = Api::start(&database.url, &[]).await;
-    let first = api.place(&sample::order()).await;
-    let mut view = MySqlConnection::connect(&database.url).await.unwrap();
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
+    let first = system.place(&sample::order()).await;
+    let mut view = MySqlConnection::connect(&system.database.url).await.unwrap();
     open(&mut view).await;
     assert_eq!(seen_by(&mut view).await, (1, 1));
     let env = [("SIMULATED_PROCESSING_MS", "0"), ("WORKER_CONCURRENCY", "16")];
-    let workers = [Worker::start(&database.url, &env).await, Worker::start(&database.url, &env).await];
+    let workers = [system.start_worker(&env).await, system.start_worker(&env).await];
 
-    let placing = iter(0..ORDERS).map(|_| async { api.place(&sample::order()).await }).buffer_unordered(CONNECTIONS);
-    let (mut placed, ()) = join(placing.collect::<Vec<Uuid>>(), wait_until_each_thousand_is_completed(&database)).await;
+    let placing = iter(0..ORDERS).map(|_| async { system.place(&sample::order()).await }).buffer_unordered(CONNECTIONS);
+    let (mut placed, ()) =
+        join(placing.collect::<Vec<Uuid>>(), wait_until_each_thousand_is_completed(&system.database)).await;
 
     assert_eq!(seen_by(&mut view).await, (1, 1), "the view has been open all the time");
-    let late = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, late, "COMPLETED").await;
+    let late = system.place(&sample::order()).await;
+    system.database.wait_for_status(late, "COMPLETED").await;
     sqlx::raw_sql("commit").execute(&mut view).await.unwrap();
     assert_eq!(seen_by(&mut view).await, (ORDERS + 2, 0));
     placed.extend([first, late]);
-    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let summary = History::assert_is_sound(&system.database.pool, &placed, 0).await;
     assert_eq!(i64::try_from(summary.claimed), Ok(ORDERS + 2), "{summary:?}");
     for worker in &workers {
         worker.wait_until_ready().await;
         assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
     }
+    system.end().await;
 }
 
 /// What a backup or a forgotten session does.

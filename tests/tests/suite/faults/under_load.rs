@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use orders_tests::{
-    Api, Database, History, OwnServer, Proxy, Worker, assert_counts_are_exact, check, database, eventually,
+    Api, Database, History, OwnServer, Proxy, SOON, System, Worker, assert_counts_are_exact, database, eventually,
+    wait_until,
 };
 use uuid::Uuid;
 
@@ -46,18 +47,16 @@ impl<'a> Scene<'a> {
     /// Waits until more orders are completed than now: the system works.
     async fn wait_until_orders_complete(&self) {
         self.api.wait_until_ready().await;
-        sample::wait_until_more_are_completed(self.database).await;
+        self.database.wait_until_more_are_completed().await;
     }
 
     /// Proves from the history that every accepted order was completed or, by a client, canceled.
     async fn end(self) {
         self.wait_until_orders_complete().await;
         let orders = self.clients.stop().await;
-        sample::wait_until_none_is_open(self.database).await;
+        self.database.wait_until_none_is_open().await;
         assert_counts_are_exact(&self.database.pool).await;
-        let history = History::read(&self.database.pool).await;
-        let summary = check(&history, &orders.accepted, orders.unanswered)
-            .unwrap_or_else(|violations| panic!("{} orders: {violations:#?}", violations.len()));
+        let summary = History::assert_is_sound(&self.database.pool, &orders.accepted, orders.unanswered).await;
         assert_eq!(summary.failed, 0, "{summary:?}");
         assert!(orders.accepted.len() > 40, "{} accepted", orders.accepted.len());
         for worker in &self.workers {
@@ -96,57 +95,48 @@ async fn a_server_that_freezes_for_longer_than_workers_live_loses_no_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_outage_the_dead_are_rescued_and_the_living_are_not() {
-    let server = OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
     let env =
         |secs| [("WORKER_DEAD_AFTER_SECS", secs), ("SIMULATED_PROCESSING_MS", "600000"), ("WORKER_CONCURRENCY", "4")];
-    let dead = Worker::start(&server.url, &env("1")).await;
-    let orders = place_and_wait_until_claimed(&server, &api, 4).await;
-    let _living = [Worker::start(&server.url, &env("5")).await, Worker::start(&server.url, &env("5")).await];
-    let theirs = place_and_wait_until_claimed(&server, &api, 8).await;
+    let dead = system.start_worker(&env("1")).await;
+    let orders = place_and_wait_until_claimed(&system.database, &system, 4).await;
+    let _living = [system.start_worker(&env("5")).await, system.start_worker(&env("5")).await];
+    let theirs = place_and_wait_until_claimed(&system.database, &system, 8).await;
 
     dead.kill();
-    server.freeze();
+    system.database.freeze();
     let frozen = Instant::now();
-    eventually("every heartbeat has run out", sample::SOON, || async {
-        (frozen.elapsed() > Duration::from_secs(6)).then_some(())
-    })
-    .await;
-    server.thaw();
+    wait_until("every heartbeat has run out", async || frozen.elapsed() > Duration::from_secs(6)).await;
+    system.database.thaw();
 
-    eventually("the dead one's orders are rescued", sample::SOON, || async {
-        (rescues(&server, &orders).await == [1; 4]).then_some(())
-    })
-    .await;
-    assert_eq!(rescues(&server, &theirs).await, [0; 8]);
+    wait_until("the dead one's orders are rescued", async || rescues(&system.database, &orders).await == [1; 4]).await;
+    assert_eq!(rescues(&system.database, &theirs).await, [0; 8]);
+    system.end_with_work_under_way().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_nobody_needs_any_more_are_closed() {
     const ASKED: i64 = 6;
-    let server = OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
-    let path = format!("/orders/{}", api.place(&sample::order()).await);
-    let mut holder = server.pool.acquire().await.unwrap();
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
+    let path = format!("/orders/{}", system.place(&sample::order()).await);
+    let mut holder = system.database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
-    let few = server.connections().await.len();
+    let few = system.database.connections().await.len();
 
     // A request that waits for too long is refused.
     let answers = join_all((0..ASKED).map(|_| {
-        eventually("it is answered", sample::SOON, || async { (api.get(&path).await.status == 200).then_some(()) })
+        eventually("it is answered", SOON, || async { (system.get(&path).await.status == 200).then_some(()) })
     }));
     tokio::join!(answers, async {
-        eventually("each request has a connection", sample::SOON, || async {
-            (server.sessions_that_wait_for_a_table().await >= ASKED).then_some(())
+        wait_until("each request has a connection", async || {
+            system.database.sessions_that_wait_for_a_table().await >= ASKED
         })
         .await;
         sqlx::raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
     });
 
-    eventually("they are closed", sample::SOON, || async {
-        (server.connections().await.len() <= few + 1).then_some(())
-    })
-    .await;
+    wait_until("they are closed", async || system.database.connections().await.len() <= few + 1).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,9 +152,9 @@ async fn connections_that_are_killed_and_a_server_that_only_reads_lose_no_order(
     }
     scene.wait_until_orders_complete().await;
     server.execute("set global read_only = 1").await;
-    eventually("an order is refused", sample::SOON, || async {
+    wait_until("an order is refused", async || {
         let reply = scene.api.post("/order/create-order", &sample::order().to_string()).await;
-        (reply.status == 503).then_some(())
+        reply.status == 503
     })
     .await;
     server.execute("set global read_only = 0").await;
@@ -180,9 +170,9 @@ async fn programs_that_want_more_connections_than_there_are_share_them() {
 
     let scene = Scene::begin(&server, &server.url).await;
 
-    eventually("a list gets a connection, and until then is told to come again", sample::SOON, || async {
+    wait_until("a list gets a connection, and until then is told to come again", async || {
         let reply = scene.api.get("/order/status/completed").await;
-        (reply.status == 200 || reply.assert_problem(503).is_null()).then_some(())
+        reply.status == 200 || reply.assert_problem(503).is_null()
     })
     .await;
     scene.end().await;
@@ -197,10 +187,7 @@ async fn a_slow_connection_that_is_cut_again_and_again_loses_no_order() {
     for round in 0..20 {
         proxy.delay(Duration::from_millis(round));
         let completed = database.orders_in("COMPLETED").await;
-        eventually("some are completed meanwhile", sample::SOON, || async {
-            (database.orders_in("COMPLETED").await > completed).then_some(())
-        })
-        .await;
+        wait_until("some are completed meanwhile", async || database.orders_in("COMPLETED").await > completed).await;
         proxy.drop_connections();
     }
     proxy.delay(Duration::ZERO);
@@ -216,10 +203,7 @@ async fn sigterm_at_full_load_leaves_no_order_to_be_rescued() {
 
     for _ in 0..3 {
         let busy = Worker::start(&database.url, &env).await;
-        eventually("it works at full load", sample::SOON, || async {
-            (busy.counter("orders_worker_slots_busy").await > 7.5).then_some(())
-        })
-        .await;
+        wait_until("it works at full load", async || busy.counter("orders_worker_slots_busy").await > 7.5).await;
         let replaced = std::mem::replace(&mut scene.workers[0], busy);
         let asked = Instant::now();
         assert_eq!(replaced.terminate().await.code(), Some(0));
@@ -232,7 +216,7 @@ async fn sigterm_at_full_load_leaves_no_order_to_be_rescued() {
     let workers = [Worker::start(&database.url, &WORK).await, second];
     Scene { database, api, workers, clients }.end().await;
 
-    let rescues: u8 = sqlx::query_scalar("select max(rescues) from orders").fetch_one(&database.pool).await.unwrap();
+    let rescues: u8 = database.scalar("select max(rescues) from orders").await;
     assert_eq!(rescues, 0);
 }
 
@@ -242,18 +226,14 @@ async fn place_and_wait_until_claimed(database: &Database, api: &Api, orders: us
     for _ in 0..orders {
         placed.push(api.place(&sample::order()).await);
     }
-    eventually("they are claimed", sample::SOON, || async {
-        (database.orders_in("PROCESSING").await == before + i64::try_from(orders).unwrap()).then_some(())
-    })
-    .await;
+    database.wait_for_orders_in("PROCESSING", before + i64::try_from(orders).unwrap()).await;
     placed
 }
 
 async fn rescues(database: &Database, orders: &[Uuid]) -> Vec<u8> {
     let mut rescues = Vec::new();
     for order_id in orders {
-        let one = sqlx::query_scalar("select rescues from orders where order_id = ?").bind(order_id);
-        rescues.push(one.fetch_one(&database.pool).await.unwrap());
+        rescues.push(database.column(*order_id, "rescues").await);
     }
     rescues
 }

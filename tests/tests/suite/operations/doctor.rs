@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Database, OwnServer, Proxy, Worker, database, empty_database, eventually, run};
-use sqlx::AssertSqlSafe;
+use orders_tests::{Database, OwnServer, Proxy, System, Worker, database, empty_database, eventually, run, wait_until};
 
 use crate::rows::numbers;
 use crate::sample;
@@ -29,7 +28,7 @@ const CHECKS: [&str; 17] = [
     "counts",
 ];
 
-/// A person waits for it.
+/// A person waits for the doctor's answer.
 const WITHIN: Duration = Duration::from_secs(15);
 
 /// 20,000 COMPLETED, 2,000 PENDING, 200 FAILED and 100 PROCESSING orders.
@@ -107,13 +106,13 @@ async fn a_sound_database_passes_every_check_and_is_left_as_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plans_hold_on_tables_with_a_history() {
     let database = database().await;
-    sqlx::query(HISTORY).execute(&database.pool).await.unwrap();
-    sqlx::raw_sql(CLAIMS).execute(&database.pool).await.unwrap();
+    database.execute(HISTORY).await;
+    database.execute(CLAIMS).await;
     database.migrate().await;
 
     for analyzed in [false, true] {
         if analyzed {
-            sqlx::raw_sql("analyze table orders, claims").execute(&database.pool).await.unwrap();
+            database.execute("analyze table orders, claims").await;
         }
         let diagnosis = diagnose(&database.url).await;
 
@@ -129,21 +128,20 @@ async fn the_plans_hold_on_tables_with_a_history() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_all_the_time_reads_little_of_a_table_that_the_server_takes_for_empty() {
-    let server = OwnServer::start(&[]).await;
-    server.execute(HISTORY).await;
-    server.execute("delete from orders where status in ('PENDING', 'PROCESSING')").await;
-    server.migrate().await;
-    server.execute(TAKE_FOR_EMPTY).await;
-    let stored = u64::try_from(server.orders().await).unwrap();
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
+    system.database.execute(HISTORY).await;
+    system.database.execute("delete from orders where status in ('PENDING', 'PROCESSING')").await;
+    system.database.migrate().await;
+    system.database.execute(TAKE_FOR_EMPTY).await;
+    let stored = u64::try_from(system.database.orders().await).unwrap();
 
-    let diagnosis = diagnose(&server.url).await;
-    let api = Api::start(&server.url, &[]).await;
-    let _worker = Worker::start(&server.url, &[("WORKER_POLL_MS", "1")]).await;
-    let read = sample::reads_of(&server, async {
+    let diagnosis = diagnose(&system.database.url).await;
+    system.start_worker(&[("WORKER_POLL_MS", "1")]).await;
+    let read = sample::reads_of(&system.database, async {
         for _ in 0..20 {
-            let order_id = api.place(&sample::order()).await;
-            sample::wait_for_status(&api, order_id, "COMPLETED").await;
-            assert_eq!(api.get("/queue").await.status, 200);
+            let order_id = system.place(&sample::order()).await;
+            system.wait_for_status(order_id, "COMPLETED").await;
+            assert_eq!(system.get("/queue").await.status, 200);
         }
     })
     .await;
@@ -152,16 +150,17 @@ async fn what_runs_all_the_time_reads_little_of_a_table_that_the_server_takes_fo
         assert!(!diagnosis.failed().iter().any(|failed| failed == plan), "{}", diagnosis.text);
     }
     assert!(read < stored, "{read} reads among {stored} orders");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plans_are_seen_while_the_queue_is_paused_and_it_stays_paused() {
     let database = database().await;
-    sqlx::query("insert into queue_pauses (pause_id) values (1)").execute(&database.pool).await.unwrap();
+    database.execute("insert into queue_pauses (pause_id) values (1)").await;
 
     diagnose(&database.url).await.assert_is_sound();
 
-    let pauses: i64 = sqlx::query_scalar("select count(*) from queue_pauses").fetch_one(&database.pool).await.unwrap();
+    let pauses: i64 = database.scalar("select count(*) from queue_pauses").await;
     assert_eq!(pauses, 1);
 }
 
@@ -196,8 +195,7 @@ async fn a_missing_index_fails_wherever_it_is_needed() {
         ("idempotency_keys", "idempotency_keys_by_age", &["plan: prune idempotency keys"]),
     ] {
         let database = database().await;
-        let drop_index = AssertSqlSafe(format!("drop index {index} on {table}"));
-        sqlx::raw_sql(drop_index).execute(&database.pool).await.unwrap();
+        database.execute(&format!("drop index {index} on {table}")).await;
 
         diagnose(&database.url).await.assert_fails_at(checks);
     }
@@ -206,9 +204,9 @@ async fn a_missing_index_fails_wherever_it_is_needed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_in_another_order_sorts_or_reads_too_much() {
     let database = database().await;
-    sqlx::query(HISTORY).execute(&database.pool).await.unwrap();
+    database.execute(HISTORY).await;
     let other = "alter table orders drop index orders_by_status, add index orders_by_status (listed_as, user_id)";
-    sqlx::raw_sql(other).execute(&database.pool).await.unwrap();
+    database.execute(other).await;
 
     let diagnosis = diagnose(&database.url).await;
 
@@ -288,7 +286,7 @@ async fn where_locked_rows_are_waited_for_the_doctor_fails_and_a_worker_refuses_
 
     diagnosis.assert_fails_at(&["skip locked"]);
     assert_eq!(ended.code(), Some(1));
-    eventually("it says why", sample::SOON, || async { worker.logs().contains("SKIP LOCKED").then_some(()) }).await;
+    wait_until("it says why", async || worker.logs().contains("SKIP LOCKED")).await;
     assert_eq!(workers(&database).await, 0, "neither leaves a row behind");
 }
 
@@ -299,7 +297,7 @@ async fn diagnose(url: &str) -> Diagnosis {
 }
 
 async fn workers(database: &Database) -> i64 {
-    sqlx::query_scalar("select count(*) from workers").fetch_one(&database.pool).await.unwrap()
+    database.scalar("select count(*) from workers").await
 }
 
 impl Diagnosis {
@@ -308,7 +306,7 @@ impl Diagnosis {
         assert!(!self.text.lines().any(|line| line.starts_with("FAIL  ")), "{}", self.text);
     }
 
-    /// At these checks, and at no other.
+    /// Exactly these checks failed.
     fn assert_fails_at(&self, checks: &[&str]) {
         assert_eq!(self.code, Some(1), "{}", self.text);
         assert_eq!(self.failed(), checks, "{}", self.text);

@@ -1,11 +1,12 @@
 //! The backup of a MariaDB, by the commands that docs/RUNBOOK.md prints. (`compose::` tries those for MySQL.)
 //!
-//! Needs MariaDB's server and its dump program; where they are missing, the test runner passes `--skip mariadb_backup::`.
+//! Needs MariaDB's server and its dump program; where they are missing, the test runner passes `--skip
+//! mariadb_backup::`.
 
 use std::fs;
 use std::process::Command;
 
-use orders_tests::{Api, Folder, OwnServer, Worker, assert_counts_are_exact, run};
+use orders_tests::{Api, Folder, OwnServer, System, run};
 use reqwest::Url;
 use uuid::Uuid;
 
@@ -20,46 +21,43 @@ const HANG: &str = "hang=user:13";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_made_under_load_restores_all_that_it_holds_and_what_was_in_work_is_completed() {
-    let server = OwnServer::start(&[]).await;
-    let operator = Operator::of(&server);
-    let api = Api::start(&server.url, &[]).await;
-    let worker = Worker::start(&server.url, &[("SIMULATED_FAULTS", HANG), ("SIMULATED_PROCESSING_MS", "20")]).await;
-    let in_work = place(&api, 13, IN_WORK).await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
+    let operator = Operator::of(&system.database);
+    let worker = system.start_worker(&[("SIMULATED_FAULTS", HANG), ("SIMULATED_PROCESSING_MS", "20")]).await;
+    let in_work = place(&system, 13, IN_WORK).await;
     for order_id in &in_work {
-        sample::wait_until_stored_as(&server, *order_id, "PROCESSING").await;
+        system.database.wait_for_status(*order_id, "PROCESSING").await;
     }
-    let waiting = place(&api, 1, WAITING).await;
+    let waiting = place(&system, 1, WAITING).await;
 
     let dump = operator.types(printed("Making a backup", "mariadb"));
     beside(dump, async || {
-        api.place(&sample::order()).await;
+        system.place(&sample::order()).await;
     })
     .await;
-    let lost = api.place(&sample::order()).await;
+    let lost = system.place(&sample::order()).await;
     worker.kill();
-    assert_eq!(api.terminate().await.code(), Some(0));
+    assert_eq!(system.api.terminate().await.code(), Some(0));
     operator.types(printed("Restoring a backup", "mariadb")).await;
 
-    let diagnosis = run("orders-api", &["doctor"], &[("DATABASE_URL", &server.url)]).await;
+    let diagnosis = run("orders-api", &["doctor"], &[("DATABASE_URL", &system.database.url)]).await;
     let said = String::from_utf8_lossy(&diagnosis.stdout);
     assert!(diagnosis.status.success() && said.contains("ok    counts"), "{said}");
-    let held = server.orders().await;
+    let held = system.database.orders().await;
     for order_id in &in_work {
-        assert_eq!(server.state(*order_id).await.0, "PROCESSING");
+        assert_eq!(system.database.state(*order_id).await.0, "PROCESSING");
     }
-    let (api, _worker) = (Api::start(&server.url, &[]).await, Worker::start(&server.url, &[]).await);
-    sample::wait_until_none_is_open(&server).await;
+    let api = system.start_api(&[]).await;
+    system.start_worker(&[]).await;
+    system.database.wait_until_none_is_open().await;
     for order_id in in_work.iter().chain(&waiting) {
-        assert_eq!(server.state(*order_id).await.0, "COMPLETED");
+        assert_eq!(system.database.state(*order_id).await.0, "COMPLETED");
     }
-    assert_eq!((server.orders().await, server.orders_in("COMPLETED").await), (held, held));
+    assert_eq!((system.database.orders().await, system.database.orders_in("COMPLETED").await), (held, held));
     assert_eq!(api.get(&format!("/orders/{lost}")).await.status, 404, "placed after the dump");
-    assert_counts_are_exact(&server.pool).await;
-    let rescued: i64 = sqlx::query_scalar("select count(*) from orders where rescues = 1 and user_id = 13")
-        .fetch_one(&server.pool)
-        .await
-        .unwrap();
+    let rescued: i64 = system.database.scalar("select count(*) from orders where rescues = 1 and user_id = 13").await;
     assert_eq!(usize::try_from(rescued), Ok(IN_WORK));
+    system.end().await;
 }
 
 async fn place(api: &Api, user_id: i64, orders: usize) -> Vec<Uuid> {

@@ -1,9 +1,8 @@
 //! The programs and the schema they meet.
 
-use orders_tests::{Api, History, Worker, check, database, empty_database, run};
+use orders_tests::{Api, History, System, Worker, database, empty_database, run};
 
 use crate::clients::{Addresses, Clients};
-use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_migrations_at_once_do_no_harm() {
@@ -32,17 +31,16 @@ async fn migrating_again_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_was_never_released_is_refused_with_a_line_that_says_what_to_delete() {
     let database = empty_database().await;
-    sqlx::raw_sql(
-        "create table _sqlx_migrations (
+    database
+        .execute(
+            "create table _sqlx_migrations (
              version bigint primary key, description text not null, installed_on timestamp not null default now(),
              success boolean not null, checksum blob not null, execution_time bigint not null
          );
          insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values (20261123100000, 'create orders', true, '', 0)",
-    )
-    .execute(&database.pool)
-    .await
-    .unwrap();
+        )
+        .await;
     let api = Api::start_unready(&database.url, &[]).await;
 
     let migrated = run("orders-api", &["migrate"], &[("DATABASE_URL", &database.url)]).await;
@@ -77,13 +75,12 @@ async fn a_program_that_meets_an_older_schema_names_the_remedy_and_is_ready_afte
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_meets_a_newer_schema_is_not_ready() {
     let database = database().await;
-    sqlx::query(
-        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+    database
+        .execute(
+            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values (99999999999999, 'from the future', true, '', 0)",
-    )
-    .execute(&database.pool)
-    .await
-    .unwrap();
+        )
+        .await;
 
     let api = Api::start_unready(&database.url, &[]).await;
     let worker = Worker::start_unready(&database.url, &[]).await;
@@ -96,14 +93,13 @@ async fn a_program_that_meets_a_newer_schema_is_not_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[("SIMULATED_PROCESSING_MS", "20")]).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
+    let worker = system.start_worker(&[("SIMULATED_PROCESSING_MS", "20")]).await;
     let addresses = Addresses::default();
-    addresses.set(0, api.url(""));
+    addresses.set(0, system.url(""));
     let clients = Clients::start(&addresses);
-    sample::wait_until_more_are_completed(&database).await;
+    system.database.wait_until_more_are_completed().await;
 
     for sql in [
         "alter table orders add column of_next_release tinyint not null default 0 after status",
@@ -112,17 +108,17 @@ async fn running_programs_go_on_while_the_next_release_adds_to_their_schema() {
         "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
          values (99999999999999, 'from the next release', true, '', 0)",
     ] {
-        sqlx::raw_sql(sql).execute(&database.pool).await.unwrap();
-        sample::wait_until_more_are_completed(&database).await;
+        system.database.execute(sql).await;
+        system.database.wait_until_more_are_completed().await;
     }
 
-    for program in [&*api, &*worker] {
+    for program in [&*system.api, &*worker] {
         let reply = program.wait_for_readiness(503).await;
         assert!(reply.text.contains("99999999999999"), "{reply:?}");
     }
     let orders = clients.stop().await;
-    sample::wait_until_none_is_open(&database).await;
-    let history = History::read(&database.pool).await;
-    let summary = check(&history, &orders.accepted, orders.unanswered).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    system.database.wait_until_none_is_open().await;
+    let summary = History::assert_is_sound(&system.database.pool, &orders.accepted, orders.unanswered).await;
     assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");
+    system.end().await;
 }

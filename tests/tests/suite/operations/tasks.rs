@@ -1,5 +1,5 @@
-//! Tasks of the programs that die. A log that panics, as a log can, kills them from within: the programs run in the test's
-//! own process, and its only thread has that log.
+//! Tasks of the programs that die. A log that panics, as a log can, kills them from within: the programs run in the
+//! test's own process, and its only thread has that log.
 
 use std::net::Ipv4Addr;
 use std::panic::resume_unwind;
@@ -13,7 +13,7 @@ use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
 use orders_shared::store::StoreSettings;
 use orders_shared::version::Version;
-use orders_tests::{Api, Database, database, eventually};
+use orders_tests::{Database, System, database, wait_until};
 use orders_worker::{ProcessingError, Processor, WorkerSettings};
 use reqwest::Client;
 use tokio::task::JoinHandle;
@@ -58,7 +58,7 @@ impl<S: Subscriber> Layer<S> for PanicsAt {
 #[tokio::test]
 async fn a_worker_whose_housekeeping_dies_ends_and_says_so() {
     let database = database().await;
-    execute(&database, "drop table idempotency_keys").await;
+    database.execute("drop table idempotency_keys").await;
     let _log = PanicsAt::log("orders_worker::housekeeping", "could not prune");
 
     let worker = work(&database, NeverEnds);
@@ -71,7 +71,7 @@ async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
     let database = database().await;
     let _log = PanicsAt::log("orders_api::intake", "orders rejected");
     let (url, api) = serve(&database).await;
-    execute(&database, "rename table orders to away").await;
+    database.execute("rename table orders to away").await;
 
     let order = sample::order().to_string();
     let request = Client::new().post(format!("{url}/order/create-order")).header("content-type", "application/json");
@@ -85,7 +85,7 @@ async fn an_api_whose_intake_dies_answers_what_is_under_way_and_ends() {
 async fn a_worker_whose_claimer_dies_ends_and_says_so() {
     let database = database().await;
     let _log = PanicsAt::log("orders_worker::claimer", "claim failed");
-    execute(&database, "rename table orders to away").await;
+    database.execute("rename table orders to away").await;
 
     let worker = work(&database, NeverEnds);
 
@@ -104,36 +104,36 @@ async fn a_worker_whose_heartbeat_dies_ends_and_says_so() {
 
 #[tokio::test]
 async fn a_worker_whose_vital_task_dies_hands_back_what_it_holds() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let _log = PanicsAt::log("orders_worker::rescuer", "rescue failed");
-    let worker = work(&database, NeverEnds);
-    let order_id = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
+    let worker = work(&system.database, NeverEnds);
+    let order_id = system.place(&sample::order()).await;
+    system.database.wait_for_status(order_id, "PROCESSING").await;
 
-    execute(&database, "rename table workers to away").await;
+    system.database.execute("rename table workers to away").await;
 
     assert_eq!(wait_for_end(worker).await, "the rescuer panicked: the log is full");
-    assert_eq!(database.state(order_id).await, ("PENDING".to_owned(), 0));
+    assert_eq!(system.database.state(order_id).await, ("PENDING".to_owned(), 0));
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_whose_task_dies_is_a_failed_one_and_its_slot_gets_free() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let stop = CancellationToken::new();
-    let worker = tokio::spawn(run(database.url.clone(), DiesOfItsDestructor, Duration::from_millis(100), stop.clone()));
+    let worker =
+        tokio::spawn(run(system.database.url.clone(), DiesOfItsDestructor, Duration::from_millis(100), stop.clone()));
 
-    let order_id = api.place(&sample::order_of(13)).await;
-    let order = sample::wait_for_status(&api, order_id, "FAILED").await;
-    let other = api.place(&sample::order()).await;
-    sample::wait_for_status(&api, other, "COMPLETED").await;
+    let order_id = system.place(&sample::order_of(13)).await;
+    let order = system.wait_for_status(order_id, "FAILED").await;
+    let other = system.place(&sample::order()).await;
+    system.wait_for_status(other, "COMPLETED").await;
 
     assert_eq!((&order["attempt"], &order["last_error"]), (&2.into(), &"the task of this attempt died".into()));
-    let told = sample::events(&api, order_id).await;
-    assert_eq!(sample::names(&told), ["placed", "claimed", "attempt_failed", "claimed", "failed"]);
+    assert_eq!(system.story(order_id).await, ["placed", "claimed", "attempt_failed", "claimed", "failed"]);
     stop.cancel();
     worker.await.unwrap().unwrap();
+    system.end().await;
 }
 
 /// Work that has no end.
@@ -213,11 +213,7 @@ fn settings(url: &str) -> StoreSettings {
 /// Why a program ended, which it does soon.
 async fn wait_for_end(program: JoinHandle<Result<(), String>>) -> String {
     let start = Instant::now();
-    eventually("the program ends", sample::SOON, || async { program.is_finished().then_some(()) }).await;
+    wait_until("the program ends", async || program.is_finished()).await;
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     program.await.unwrap().unwrap_err()
-}
-
-async fn execute(database: &Database, sql: &'static str) {
-    sqlx::raw_sql(sql).execute(&database.pool).await.unwrap();
 }

@@ -1,11 +1,11 @@
-//! This release and the one before on one database, as while the one replaces the other.
+//! This release and the one before on one database, as during an upgrade.
 
 use std::collections::BTreeSet;
 
 use orders_tests::Release::{Previous, This};
 use orders_tests::{
-    Api, Database, History, Release, Status, Summary, Worker, assert_counts_are_exact, check, database, empty_database,
-    eventually, run_release,
+    Api, Database, History, Release, Status, Summary, Worker, assert_counts_are_exact, database, empty_database,
+    run_release, wait_until,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use crate::sample;
 
 const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
 
-/// Two of these are too slow for the clients, so that work is left for each.
+/// Two workers with these settings are slower than the clients, so that there is work for both.
 const SLOW: [(&str, &str); 2] = [("SIMULATED_PROCESSING_MS", "50"), ("WORKER_CONCURRENCY", "2")];
 
 /// Takes eight orders and finishes none of them.
@@ -41,7 +41,7 @@ async fn two_releases_share_the_orders_and_complete_each_once() {
         wait_for_counter(worker, "orders_completed_total", 20).await;
     }
     let orders = clients.stop().await;
-    sample::wait_until_none_is_open(&database).await;
+    database.wait_until_none_is_open().await;
 
     let summary = assert_is_sound(&database, &orders.accepted, orders.unanswered).await;
     assert_eq!((summary.failed, orders.unanswered), (0, 0), "{summary:?}");
@@ -78,7 +78,7 @@ async fn what_was_done_to_an_order_by_one_release_is_told_and_undone_by_the_othe
             [Api::start_release(one, &database.url, &[]).await, Api::start_release(other, &database.url, &[]).await];
         let worker = Worker::start_release(one, &database.url, &[("SIMULATED_FAULTS", "reject=1")]).await;
         let order_id = apis[0].place(&sample::order()).await;
-        sample::wait_for_status(&apis[1], order_id, "FAILED").await;
+        apis[1].wait_for_status(order_id, "FAILED").await;
         assert_eq!(worker.terminate().await.code(), Some(0));
 
         let retried = apis[1].post(&format!("/orders/{order_id}/retry"), "").await;
@@ -87,8 +87,7 @@ async fn what_was_done_to_an_order_by_one_release_is_told_and_undone_by_the_othe
         assert_eq!((retried.status, &retried.json()["status"]), (200, &json!("PENDING")), "{retried:?}");
         assert_eq!((canceled.status, &canceled.json()["status"]), (200, &json!("CANCELED")), "{canceled:?}");
         for api in &apis {
-            let story = sample::events(api, order_id).await;
-            assert_eq!(sample::names(&story), ["placed", "claimed", "failed", "retried", "canceled"], "{story:?}");
+            assert_eq!(api.story(order_id).await, ["placed", "claimed", "failed", "retried", "canceled"]);
         }
         assert_is_sound(&database, &[order_id], 0).await;
     }
@@ -112,7 +111,7 @@ async fn an_upgrade_of_one_program_after_the_other_needs_no_rescue_and_loses_no_
 
     let api = Api::start_release(This, url, &[]).await;
     migrate(This, url).await;
-    sample::wait_until_more_are_completed(&database).await;
+    database.wait_until_more_are_completed().await;
     api.wait_until_ready().await;
     addresses.set(0, api.url(""));
     assert_eq!(old_api.terminate().await.code(), Some(0));
@@ -125,34 +124,35 @@ async fn an_upgrade_of_one_program_after_the_other_needs_no_rescue_and_loses_no_
     }
     wait_for_counter(&api, "orders_placed_total", 20).await;
     let orders = clients.stop().await;
-    sample::wait_until_none_is_open(&database).await;
+    database.wait_until_none_is_open().await;
 
     let summary = assert_is_sound(&database, &orders.accepted, orders.unanswered).await;
     assert_eq!((summary.failed, summary.rescued), (0, 0), "{summary:?}");
     assert_eq!(completed_by(&database).await.len(), 4);
 }
 
-/// A worker of the release `dying` is killed in the middle of eight orders, and one of the release `heir` completes them.
+/// A worker of the release `dying` is killed in the middle of eight orders, and one of the release `heir` completes
+/// them.
 async fn assert_is_rescued(dying: Release, heir: Release) {
     let (database, placed, dying) = worker_in_the_middle_of_eight_orders(dying).await;
     let heir = Worker::start_release(heir, &database.url, &[DEAD_AFTER]).await;
 
     dying.kill();
-    sample::wait_until_none_is_open(&database).await;
+    database.wait_until_none_is_open().await;
 
     let summary = assert_is_sound(&database, &placed, 0).await;
     assert_eq!((summary.completed, summary.rescued), (8, 8), "{summary:?}");
     wait_for_counter(&heir, "orders_rescued_total", 8).await;
 }
 
-/// A worker of the release `leaving` is asked to end in the middle of eight orders, and one of the release `heir` completes
-/// them.
+/// A worker of the release `leaving` is asked to end in the middle of eight orders, and one of the release `heir`
+/// completes them.
 async fn assert_is_released(leaving: Release, heir: Release) {
     let (database, placed, leaving) = worker_in_the_middle_of_eight_orders(leaving).await;
     let _heir = Worker::start_release(heir, &database.url, &[DEAD_AFTER]).await;
 
     let status = leaving.terminate().await;
-    sample::wait_until_none_is_open(&database).await;
+    database.wait_until_none_is_open().await;
 
     assert_eq!(status.code(), Some(0));
     let summary = assert_is_sound(&database, &placed, 0).await;
@@ -169,19 +169,13 @@ async fn worker_in_the_middle_of_eight_orders(release: Release) -> (Database, Ve
     for _ in 0..8 {
         placed.push(api.place(&sample::order()).await);
     }
-    eventually("all are claimed", sample::SOON, || async {
-        (database.orders_in("PROCESSING").await == 8).then_some(())
-    })
-    .await;
+    database.wait_for_orders_in("PROCESSING", 8).await;
     (database, placed, worker)
 }
 
-/// Waits until a counter of a program has come to `least`.
+/// Waits until a counter of a program is at least `least`.
 async fn wait_for_counter(program: &orders_tests::Program, counter: &str, least: u32) {
-    eventually(&format!("{counter} is {least}"), sample::SOON, || async {
-        (program.counter(counter).await >= f64::from(least)).then_some(())
-    })
-    .await;
+    wait_until(&format!("{counter} is {least}"), async || program.counter(counter).await >= f64::from(least)).await;
 }
 
 async fn migrate(release: Release, url: &str) {
@@ -189,9 +183,9 @@ async fn migrate(release: Release, url: &str) {
     assert!(migrated.status.success(), "{migrated:?}");
 }
 
-/// What happened, if no rule is broken.
+/// Returns what happened, if no rule is broken.
 async fn assert_is_sound(database: &Database, accepted: &[Uuid], unanswered: usize) -> Summary {
-    check(&History::read(&database.pool).await, accepted, unanswered).unwrap_or_else(|wrong| panic!("{wrong:?}"))
+    History::assert_is_sound(&database.pool, accepted, unanswered).await
 }
 
 /// The workers that completed an order.

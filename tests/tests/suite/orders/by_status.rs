@@ -1,7 +1,7 @@
 //! Orders by status, page by page.
 
 use chrono::DateTime;
-use orders_tests::{Api, Reply, database};
+use orders_tests::{Api, Reply, System};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -9,11 +9,10 @@ use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_order_has_the_documented_fields() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&json!({"user_id": 3, "item_ids": [4, 6], "total_amount": 220_099.0})).await;
+    let system = System::start().await;
+    let order_id = system.place(&json!({"user_id": 3, "item_ids": [4, 6], "total_amount": 220_099.0})).await;
 
-    let list = api.get("/order/status/PENDING").await;
+    let list = system.get("/order/status/PENDING").await;
 
     assert_eq!(list.status, 200);
     let body = list.json();
@@ -28,70 +27,71 @@ async fn a_listed_order_has_the_documented_fields() {
     }
     assert_eq!(body.as_array().unwrap().len(), 1);
     assert_eq!(list.header("link"), None, "there is no next page");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_order_comes_first_and_100_make_a_page() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let mut placed = place(&api, 103).await;
+    let system = System::start().await;
+    let mut placed = place(&system, 103).await;
     placed.reverse();
 
-    let first = api.get("/order/status/PENDING").await;
-    let second = api.get(&next(&first).unwrap()).await;
+    let first = system.get("/order/status/PENDING").await;
+    let second = system.get(&next(&first).unwrap()).await;
 
     assert_eq!(ids(&first), placed[..100]);
     assert_eq!(ids(&second), placed[100..]);
     assert_eq!(next(&second), None);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_visit_each_order_once_while_orders_are_added() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let mut placed = place(&api, 25).await;
+    let system = System::start().await;
+    let mut placed = place(&system, 25).await;
     placed.reverse();
 
     let mut visited = Vec::new();
     let mut page = Some("/order/status/PENDING?limit=4".to_owned());
     while let Some(path) = page {
-        let reply = api.get(&path).await;
+        let reply = system.get(&path).await;
         assert!(ids(&reply).len() <= 4, "{reply:?}");
         visited.extend(ids(&reply));
         page = next(&reply);
-        api.place(&sample::order()).await;
+        system.place(&sample::order()).await;
     }
 
     assert_eq!(visited, placed);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_last_page_links_no_other() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    place(&api, 3).await;
+    let system = System::start().await;
+    place(&system, 3).await;
 
-    let reply = api.get("/order/status/PENDING?limit=3").await;
+    let reply = system.get("/order/status/PENDING?limit=3").await;
 
     assert_eq!((ids(&reply).len(), next(&reply)), (3, None));
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_is_known_in_any_letter_case_and_with_a_trailing_slash() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let placed = place(&api, 1).await;
+    let system = System::start().await;
+    let placed = place(&system, 1).await;
 
     for name in ["PENDING", "pending", "Pending", "pEnDiNg", "PENDING/", "pending/"] {
-        let reply = api.get(&format!("/order/status/{name}")).await;
+        let reply = system.get(&format!("/order/status/{name}")).await;
 
         assert_eq!((reply.status, ids(&reply)), (200, placed.clone()), "{name}");
     }
     for name in ["processing", "Completed", "FAILED", "canceled"] {
-        let reply = api.get(&format!("/order/status/{name}")).await;
+        let reply = system.get(&format!("/order/status/{name}")).await;
 
         assert_eq!((reply.status, reply.json()), (200, json!([])), "{name}");
     }
+    system.end().await;
 }
 
 async fn place(api: &Api, count: usize) -> Vec<Uuid> {

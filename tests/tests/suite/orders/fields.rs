@@ -1,11 +1,11 @@
 //! What a caller may say of an order, and what of it is refused.
 
-use orders_tests::{Api, Reply, database};
+use orders_tests::{Api, Reply, System, database};
 use serde_json::{Value, json};
 
 use crate::sample;
 
-/// What a text may hold that somebody on its way could mistake for something else.
+/// Texts that some program on their way could misread.
 const TEXTS: [&str; 22] = [
     "a",
     " with spaces ",
@@ -33,8 +33,7 @@ const TEXTS: [&str; 22] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_the_order_as_its_location_shows_it() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let labelled = with(json!({
         "currency": "EUR",
         "external_id": "2026-11-0815",
@@ -43,68 +42,69 @@ async fn the_answer_is_the_order_as_its_location_shows_it() {
     }));
 
     for order in [sample::order(), labelled, with(json!({"process_after": "2001-01-01T00:00:00Z"}))] {
-        let reply = api.post("/orders", &order.to_string()).await;
+        let reply = system.post("/orders", &order.to_string()).await;
 
         assert_eq!(reply.status, 201, "{reply:?}");
         let location = reply.header("location").unwrap().to_owned();
         assert_eq!(location, format!("/orders/{}", sample::id(&reply.json())));
-        assert_eq!(api.get(&location).await.text, reply.text);
+        assert_eq!(system.get(&location).await.text, reply.text);
         assert_eq!(reply.json()["status"], "PENDING");
         for (field, value) in order.as_object().unwrap().iter().filter(|(field, _)| *field != "process_after") {
             assert_eq!(&reply.json()[field], value, "{field}");
         }
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_comes_back_character_by_character() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let each: Value = TEXTS.iter().enumerate().map(|(n, text)| (format!("{text}{n}"), json!(text))).collect();
 
     for metadata in [each, json!({}), json!({"empty": ""})] {
-        let reply = api.post("/orders", &with(json!({"metadata": metadata})).to_string()).await;
+        let reply = system.post("/orders", &with(json!({"metadata": metadata})).to_string()).await;
 
         assert_eq!(reply.status, 201, "{reply:?}");
         assert_eq!(reply.json()["metadata"], metadata);
-        assert_eq!(stored(&api, &reply).await["metadata"], metadata);
+        assert_eq!(stored(&system, &reply).await["metadata"], metadata);
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_are_kept_whatever_character_set_the_database_has() {
     let database = database().await;
-    sqlx::raw_sql("alter database character set latin1").execute(&database.pool).await.unwrap();
-    let api = Api::start(&database.url, &[]).await;
+    database.execute("alter database character set latin1").await;
+    let system = System::on(database, &[]).await;
     let labels = json!({"external_id": "😀 €", "metadata": {"😀": "€"}});
 
-    let reply = api.post("/orders", &with(labels.clone()).to_string()).await;
+    let reply = system.post("/orders", &with(labels.clone()).to_string()).await;
 
     assert_eq!(reply.status, 201, "{reply:?}");
-    let order = stored(&api, &reply).await;
+    let order = stored(&system, &reply).await;
     assert_eq!((&order["external_id"], &order["metadata"]), (&labels["external_id"], &labels["metadata"]));
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_null_is_as_if_it_were_not_there() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let nulls = with(json!({"currency": null, "external_id": null, "metadata": null, "process_after": null}));
 
-    let reply = api.post("/orders", &nulls.to_string()).await;
+    let reply = system.post("/orders", &nulls.to_string()).await;
 
     assert_eq!(reply.status, 201, "{reply:?}");
-    let order = stored(&api, &reply).await;
+    let order = stored(&system, &reply).await;
     for field in ["currency", "external_id", "process_after"] {
         assert_eq!(order[field], Value::Null, "{field}");
     }
     assert_eq!(order["metadata"], json!({}));
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_comes_back_in_utc_to_the_microsecond() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for (sent, told) in [
         ("2031-01-31T08:00:00Z", "2031-01-31T08:00:00Z"),
@@ -113,18 +113,18 @@ async fn a_time_comes_back_in_utc_to_the_microsecond() {
         ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
         ("1970-01-01T00:00:00.000001Z", "1970-01-01T00:00:00.000001Z"),
     ] {
-        let reply = api.post("/orders", &with(json!({"process_after": sent})).to_string()).await;
+        let reply = system.post("/orders", &with(json!({"process_after": sent})).to_string()).await;
 
         assert_eq!(reply.status, 201, "{reply:?}");
         assert_eq!(reply.json()["process_after"], told);
-        assert_eq!(stored(&api, &reply).await, reply.json());
+        assert_eq!(stored(&system, &reply).await, reply.json());
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_amount_has_the_decimals_of_its_currency_at_most() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for (currency, sent, told) in [
         (json!("JPY"), "100", Some("100.0")),
@@ -138,22 +138,22 @@ async fn an_amount_has_the_decimals_of_its_currency_at_most() {
         (Value::Null, "1.2345", Some("1.2345")),
     ] {
         let order = format!(r#"{{"user_id": 1, "item_ids": [1], "total_amount": {sent}, "currency": {currency}}}"#);
-        let reply = api.post("/orders", &order).await;
+        let reply = system.post("/orders", &order).await;
 
         if let Some(told) = told {
             assert_eq!((reply.status, reply.amounts()), (201, vec![told]), "{order}");
-            assert_eq!(stored(&api, &reply).await["currency"], currency);
+            assert_eq!(stored(&system, &reply).await["currency"], currency);
         } else {
             assert_eq!(reply.faults(422), faults(&[("/total_amount", "too_many_decimals")]), "{order}");
         }
     }
-    assert_eq!(database.orders().await, 6);
+    assert_eq!(system.database.orders().await, 6);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_label_is_refused_by_its_name_and_nothing_is_stored() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for (field, value, code) in [
         ("currency", json!("eur"), "not_a_currency"),
@@ -176,17 +176,17 @@ async fn what_is_no_label_is_refused_by_its_name_and_nothing_is_stored() {
         ("process_after", json!("1969-12-31T23:59:59Z"), "out_of_range"),
         ("process_after", json!("2031-01-31T23:59:60Z"), "out_of_range"),
     ] {
-        let reply = api.post("/orders", &with(json!({field: value})).to_string()).await;
+        let reply = system.post("/orders", &with(json!({field: value})).to_string()).await;
 
         assert_eq!(reply.faults(422), faults(&[(&format!("/{field}"), code)]), "{value}");
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_is_named_beside_the_others() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let order = json!({
         "user_id": 0,
         "item_ids": [1, 0],
@@ -198,7 +198,7 @@ async fn every_fault_is_named_beside_the_others() {
         "note": "extra"
     });
 
-    let mut named = api.post("/orders", &order.to_string()).await.faults(422);
+    let mut named = system.post("/orders", &order.to_string()).await.faults(422);
 
     named.sort();
     let expected = [
@@ -212,24 +212,24 @@ async fn every_fault_is_named_beside_the_others() {
         ("/user_id", "too_small"),
     ];
     assert_eq!(named, faults(&expected));
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_taken_up_to_its_limits_however_it_is_written() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let most: Value = (0..50).map(|n| (format!("{n:€>40}"), json!("😀".repeat(50)))).collect();
     let longest = json!({"a": "😀".repeat(500), "b": "a".repeat(500)});
     for metadata in [most, longest] {
-        assert_is_taken(&api, &metadata).await;
+        assert_is_taken(&system, &metadata).await;
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_that_is_none_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for time in [
         json!("tomorrow"),
@@ -240,10 +240,11 @@ async fn a_time_that_is_none_is_refused() {
     ] {
         let mut order = sample::order();
         order["process_after"] = time;
-        let problem = api.post("/order/create-order", &order.to_string()).await.assert_problem(422);
+        let problem = system.post("/order/create-order", &order.to_string()).await.assert_problem(422);
         assert_eq!(problem["errors"][0]["pointer"], "/process_after", "{problem}");
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 async fn assert_is_taken(api: &Api, largest: &Value) {
@@ -261,8 +262,7 @@ async fn assert_is_taken(api: &Api, largest: &Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_of_more_bytes_than_its_limit_is_refused_once_however_it_is_written() {
     const BYTES_MAX: usize = 16_384;
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let metadata = |bytes: usize| {
         let mut pairs: serde_json::Map<_, _> = (10..42).map(|n| (n.to_string(), json!("é".repeat(250)))).collect();
         let used = Value::from(pairs.clone()).to_string().len() + r#","z":"#.len() + 2;
@@ -275,7 +275,7 @@ async fn metadata_of_more_bytes_than_its_limit_is_refused_once_however_it_is_wri
     for (bytes, status) in [(BYTES_MAX, 201), (BYTES_MAX + 1, 422)] {
         let plain = with(json!({"metadata": metadata(bytes)})).to_string();
         for order in [plain.replace('é', r"\u00e9"), plain.replace(':', " : "), plain] {
-            let reply = api.post("/orders", &order).await;
+            let reply = system.post("/orders", &order).await;
 
             assert_eq!(reply.status, status, "{bytes}: {}", reply.text);
             if status == 422 {
@@ -284,15 +284,15 @@ async fn metadata_of_more_bytes_than_its_limit_is_refused_once_however_it_is_wri
         }
     }
     let huge: Value = (0..50).map(|n| (format!("{n:😀>40}"), json!("😀".repeat(500)))).collect();
-    let reply = api.post("/orders", &with(json!({"metadata": huge})).to_string()).await;
+    let reply = system.post("/orders", &with(json!({"metadata": huge})).to_string()).await;
     assert_eq!(reply.faults(422), faults(&[("/metadata", "too_large")]));
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_of_countless_entries_or_long_names_is_refused_by_a_small_answer() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let before = api.memory_peak();
+    let system = System::start().await;
+    let before = system.api.memory_peak();
     let many = |of: &str| vec![of; (4_000_000) / (of.len() + 1)].join(",");
     let names: Vec<_> = (0..200).map(|n| format!("\"{n}{}\":1", r"\u0001".repeat(200))).collect();
 
@@ -302,20 +302,20 @@ async fn a_body_of_countless_entries_or_long_names_is_refused_by_a_small_answer(
         format!(r#"{{"orders": [1], {}}}"#, many(r#""":1"#)),
         format!("{{{}}}", names.join(",")),
     ] {
-        let reply = api.post("/orders/batch", &body).await;
+        let reply = system.post("/orders/batch", &body).await;
 
         let _ = reply.assert_problem(422);
         assert!(reply.text.len() < 16 << 10, "{} bytes", reply.text.len());
     }
     // The body itself, twice while it grows.
-    let grown = api.memory_peak() - before;
+    let grown = system.api.memory_peak() - before;
     assert!(grown < 20 << 20, "{grown} bytes");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_beyond_a_limit_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let pairs = |count| (10..10 + count).map(|n| format!("\"{n}\": \"\"")).collect::<Vec<_>>().join(", ");
 
     for (metadata, pointer, code) in [
@@ -329,17 +329,17 @@ async fn metadata_beyond_a_limit_is_refused() {
         (r#"{"a": "\ud83d"}"#.to_owned(), "/metadata/a".to_owned(), "not_a_string"),
     ] {
         let order = format!(r#"{{"user_id": 1, "item_ids": [1], "total_amount": 1, "metadata": {metadata}}}"#);
-        let reply = api.post("/orders", &order).await;
+        let reply = system.post("/orders", &order).await;
 
         assert_eq!(reply.faults(422), faults(&[(&pointer, code)]), "{metadata:.80}");
     }
-    assert_eq!(database.orders().await, 0);
+    assert_eq!(system.database.orders().await, 0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_its_limit_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
 
     for (path, body, limit) in
         [("/orders", sample::order(), 512 << 10), ("/orders/batch", json!({"orders": [sample::order()]}), 4 << 20)]
@@ -347,13 +347,14 @@ async fn a_body_over_its_limit_is_refused() {
         let body = body.to_string();
         let padded = |bytes: usize| body.clone() + &" ".repeat(bytes - body.len());
 
-        let largest = api.post(path, &padded(limit)).await;
-        let too_large = api.post(path, &padded(limit + 1)).await;
+        let largest = system.post(path, &padded(limit)).await;
+        let too_large = system.post(path, &padded(limit + 1)).await;
 
         assert_eq!(largest.status, 201, "{largest:?}");
         let _ = too_large.assert_problem(413);
     }
-    assert_eq!(database.orders().await, 2);
+    assert_eq!(system.database.orders().await, 2);
+    system.end().await;
 }
 
 /// The sample order with these fields besides, or instead.

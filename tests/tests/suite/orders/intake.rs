@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
-use orders_tests::{Api, Database, Proxy, Reply, assert_counts_are_exact, database, eventually};
+use orders_tests::{Api, Database, Reply, SOON, System, assert_counts_are_exact, eventually};
 use serde_json::{Value, json};
 use sqlx::{MySql, Transaction};
 use tokio::task::JoinSet;
@@ -13,77 +13,73 @@ use uuid::Uuid;
 
 use crate::sample;
 
-/// How many orders wait for the database at most: in the queue, and in the hands of its two writers.
+/// How many orders can wait for the database: those in the queue, and those that its two writers have taken.
 const WAITING_MAX: usize = 4_096 + 2 * 500;
 
-/// Far more than that, should the API be slower to take orders in than to give up on those that it has.
+/// Far more than that, in case the API takes orders in more slowly than it gives up on waiting ones.
 const POSTS_MAX: usize = 4 * WAITING_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_whose_commit_lost_its_answer_is_answered_with_201_and_stored_once() {
-    let database = database().await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&proxy.url, &[]).await;
-    let before = api.place(&sample::order()).await;
+    let system = System::start_behind_proxy(&[]).await;
+    let before = system.place(&sample::order()).await;
 
-    proxy.cut_at_answer_to(b",987654321,");
-    let alone = api.place(&sample::order_of(987_654_321)).await;
-    proxy.wait_until_cut().await;
+    system.proxy.cut_at_answer_to(b",987654321,");
+    let alone = system.place(&sample::order_of(987_654_321)).await;
+    system.proxy.wait_until_cut().await;
 
-    assert_eq!(orders_of(&database, 987_654_321).await, [alone]);
-    assert_eq!(orders_of(&database, 1).await, [before]);
+    assert_eq!(orders_of(&system.database, 987_654_321).await, [alone]);
+    assert_eq!(orders_of(&system.database, 1).await, [before]);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn creates_that_shared_a_commit_which_lost_its_answer_are_each_stored_once() {
-    let database = database().await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&proxy.url, &[]).await;
+    let system = System::start_behind_proxy(&[]).await;
 
-    proxy.cut_at_answer_to(b",987654321,");
+    system.proxy.cut_at_answer_to(b",987654321,");
     let users: Vec<i64> = (987_654_300..987_654_360).collect();
     let orders: Vec<Value> = users.iter().map(|user_id| sample::order_of(*user_id)).collect();
-    let placed = join_all(orders.iter().map(|order| api.place(order))).await;
-    proxy.wait_until_cut().await;
+    let placed = join_all(orders.iter().map(|order| system.place(order))).await;
+    system.proxy.wait_until_cut().await;
 
     for (user_id, order_id) in users.iter().zip(placed) {
-        assert_eq!(orders_of(&database, *user_id).await, [order_id]);
+        assert_eq!(orders_of(&system.database, *user_id).await, [order_id]);
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_that_reaches_the_database_late_is_stored_and_counted_once() {
-    let database = database().await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&proxy.url, &[]).await;
+    let system = System::start_behind_proxy(&[]).await;
     let order = sample::order();
 
-    proxy.hold_back_commit();
-    let (late, ()) = tokio::join!(api.place(&order), async {
-        proxy.wait_until_cut().await;
-        proxy.let_go();
+    system.proxy.hold_back_commit();
+    let (late, ()) = tokio::join!(system.place(&order), async {
+        system.proxy.wait_until_cut().await;
+        system.proxy.let_go();
     });
-    let next = api.place(&order).await;
+    let next = system.place(&order).await;
 
-    assert_eq!(orders_of(&database, 1).await, [late, next]);
-    assert_counts_are_exact(&database.pool).await;
+    assert_eq!(orders_of(&system.database, 1).await, [late, next]);
+    assert_counts_are_exact(&system.database.pool).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
-    let database = database().await;
     sample::allow_many_connections();
-    let api = Arc::new(Api::start(&database.url, &[("API_MEMORY_MB", "700")]).await);
-    api.place(&sample::order()).await;
-    let mut holder = database.pool.acquire().await.unwrap();
+    let system = System::start_with(&[("API_MEMORY_MB", "700")]).await;
+    system.place(&sample::order()).await;
+    let mut holder = system.database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
 
     let (mut posts, is_full) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
-    eventually("an order is turned away", sample::SOON, || {
+    eventually("an order is turned away", SOON, || {
         for _ in 0..30 {
             if posts.len() < POSTS_MAX {
                 let user_id = i64::try_from(posts.len()).unwrap() + 2;
-                posts.spawn(post(Arc::clone(&api), user_id, Arc::clone(&is_full)));
+                posts.spawn(post(system.api.clone(), user_id, Arc::clone(&is_full)));
             }
         }
         let is_full = is_full.load(Ordering::SeqCst);
@@ -93,7 +89,7 @@ async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
     sqlx::raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
     let replies = posts.join_all().await;
 
-    let stored = stored(&database).await;
+    let stored = stored(&system.database).await;
     let (mut accepted, mut turned_away) = (0, 0);
     for (user_id, reply) in replies {
         if reply.status == 201 {
@@ -106,41 +102,41 @@ async fn a_full_queue_turns_orders_away_and_keeps_what_it_accepted() {
         }
     }
     assert!(accepted > 0 && turned_away > 0, "{accepted} accepted, {turned_away} turned away");
-    api.place(&sample::order()).await;
+    system.place(&sample::order()).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_waits_for_a_lock_holds_up_no_other() {
-    let database = database().await;
-    let api = Arc::new(Api::start(&database.url, &[]).await);
-    let rival = locked_external_id(&database).await;
+    let system = System::start().await;
+    let rival = locked_external_id(&system.database).await;
 
     let held_up = tokio::spawn({
-        let api = Arc::clone(&api);
+        let api = system.api.clone();
         let order = json!({"user_id": 1, "item_ids": [1], "total_amount": 1, "external_id": "A"});
         async move { api.post("/orders", &order.to_string()).await }
     });
-    // Sooner or later it is in the hands of a writer.
+    // Sooner or later a writer takes it.
     for _ in 0..20 {
-        api.place(&sample::order()).await;
+        system.place(&sample::order()).await;
     }
     let is_held_up = !held_up.is_finished();
     rival.rollback().await.unwrap();
 
     assert!(is_held_up, "another order waited for it");
     assert_eq!(held_up.await.unwrap().status, 201);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_waits_for_a_lock_fails_none_that_shares_its_commit() {
     const POSTS: i64 = 200;
-    let database = database().await;
-    let api = Arc::new(Api::start(&database.url, &[]).await);
-    let rival = locked_external_id(&database).await;
+    let system = System::start().await;
+    let rival = locked_external_id(&system.database).await;
 
     let mut posts = JoinSet::new();
     for number in 1..=POSTS {
-        let api = Arc::clone(&api);
+        let api = system.api.clone();
         let mut order = sample::order_of(number);
         if number == POSTS / 2 {
             order["external_id"] = json!("A");
@@ -158,9 +154,10 @@ async fn an_order_that_waits_for_a_lock_fails_none_that_shares_its_commit() {
     rival.rollback().await.unwrap();
 
     assert!(posts.join_all().await.iter().all(|(_, reply)| matches!(reply.status, 201 | 409)));
+    system.end().await;
 }
 
-/// Takes the external id "A", and is not done yet.
+/// A transaction that has taken the external id "A" and is still open.
 async fn locked_external_id(database: &Database) -> Transaction<'static, MySql> {
     let mut rival = database.pool.begin().await.unwrap();
     let taken = "insert into external_ids (external_id, order_id) values ('A', ?)";
@@ -169,7 +166,7 @@ async fn locked_external_id(database: &Database) -> Transaction<'static, MySql> 
 }
 
 /// Places an order and tells when the queue was full.
-async fn post(api: Arc<Api>, user_id: i64, is_full: Arc<AtomicBool>) -> (i64, Reply) {
+async fn post(api: Api, user_id: i64, is_full: Arc<AtomicBool>) -> (i64, Reply) {
     let reply = api.post("/order/create-order", &sample::order_of(user_id).to_string()).await;
     if reply.status != 201 && is_for_a_full_queue(&reply) {
         is_full.store(true, Ordering::SeqCst);
@@ -177,7 +174,7 @@ async fn post(api: Arc<Api>, user_id: i64, is_full: Arc<AtomicBool>) -> (i64, Re
     (user_id, reply)
 }
 
-/// Whether the refusal, which must say when to come again, names the queue; otherwise it is for the database's silence.
+/// Whether the refusal, which must say when to come again, is because of the full queue, not of the silent database.
 fn is_for_a_full_queue(reply: &Reply) -> bool {
     let problem = reply.assert_problem(503);
     let seconds = reply.header("retry-after").unwrap_or_else(|| panic!("no Retry-After: {reply:?}"));

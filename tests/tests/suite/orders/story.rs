@@ -1,23 +1,21 @@
 //! The story of an order, page by page.
 
-use orders_tests::{Api, Database, Reply, database};
+use orders_tests::{Api, Database, OwnServer, Reply, System};
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_any_size_tell_each_event_once_the_oldest_first() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     for end in ["PENDING", "PROCESSING", "COMPLETED", "FAILED"] {
-        let order_id = api.place(&sample::order()).await;
-        // Some share a moment; each third was a person's.
-        add(&database, order_id, 40, "'an error'").await;
-        set_status(&database, order_id, end).await;
+        let order_id = system.place(&sample::order()).await;
+        // Some events share a moment, and every third was caused by a person.
+        add(&system.database, order_id, 40, "'an error'").await;
+        set_status(&system.database, order_id, end).await;
 
-        let (whole, pages) = walk(&api, order_id, 1000).await;
+        let (whole, pages) = walk(&system, order_id, 1000).await;
         let by_row = match end {
             "PROCESSING" => 1,
             "COMPLETED" => 2,
@@ -25,30 +23,30 @@ async fn pages_of_any_size_tell_each_event_once_the_oldest_first() {
         };
         assert_eq!((whole.len(), pages), (1 + 40 + 27 + by_row, 1), "{end}");
         for limit in [1, 2, 3, 7, 67, 68, 69, 70, 100] {
-            let (told, pages) = walk(&api, order_id, limit).await;
+            let (told, pages) = walk(&system, order_id, limit).await;
 
             assert_eq!(told, whole, "{end}, {limit}");
             assert_eq!(pages, whole.len().div_ceil(limit), "{end}, {limit}");
         }
     }
+    system.end_uncounted();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_between_two_pages_is_told_once() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    add(&database, order_id, 3, "null").await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
+    add(&system.database, order_id, 3, "null").await;
 
     let (mut told, mut cursor) = (Vec::new(), None);
     for step in 0..30 {
-        let (events, next) = read(&page(&api, order_id, 1, cursor.as_deref()).await, 1);
+        let (events, next) = read(&page(&system, order_id, 1, cursor.as_deref()).await, 1);
         told.extend(events);
-        // The claim that the row tells of now is, later on, that of a stored event.
+        // The claim is first told from the row, and later from a stored event.
         match step {
-            1 => set_status(&database, order_id, "PROCESSING").await,
-            3 => add(&database, order_id, 5, "null").await,
-            5 => set_status(&database, order_id, "COMPLETED").await,
+            1 => set_status(&system.database, order_id, "PROCESSING").await,
+            3 => add(&system.database, order_id, 5, "null").await,
+            5 => set_status(&system.database, order_id, "COMPLETED").await,
             _ => {}
         }
         cursor = next;
@@ -57,38 +55,38 @@ async fn what_happens_between_two_pages_is_told_once() {
         }
     }
 
-    assert_eq!(told, walk(&api, order_id, 1000).await.0);
+    assert_eq!(told, walk(&system, order_id, 1000).await.0);
     assert_eq!(told.iter().filter(|event| event["event"] == "completed").count(), 1);
+    system.end_uncounted();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_long_errors_ends_by_its_bytes() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    add(&database, order_id, 1_500, "repeat('\u{1f600}', 1000)").await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
+    add(&system.database, order_id, 1_500, "repeat('\u{1f600}', 1000)").await;
 
-    let reply = page(&api, order_id, 1000, None).await;
-    let (told, pages) = walk(&api, order_id, 1000).await;
+    let reply = page(&system, order_id, 1000, None).await;
+    let (told, pages) = walk(&system, order_id, 1000).await;
 
     assert!(reply.text.len() < 2 << 20, "{} bytes", reply.text.len());
     assert_eq!(told.len(), 1 + 1_500 + 1_000);
     assert!((4..=6).contains(&pages), "{pages} pages");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_events_costs_what_it_holds() {
-    let server = orders_tests::OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    add(&server, order_id, 5_000, "null").await;
-    server.execute("analyze table orders.order_events").await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
+    let order_id = system.place(&sample::order()).await;
+    add(&system.database, order_id, 5_000, "null").await;
+    system.database.execute("analyze table orders.order_events").await;
 
     let (mut cursor, mut costs) = (None, Vec::new());
     loop {
         let mut next = None;
-        let cost = sample::reads_of(&server, async {
-            next = read(&page(&api, order_id, 1000, cursor.as_deref()).await, 1000).1;
+        let cost = sample::reads_of(&system.database, async {
+            next = read(&page(&system, order_id, 1000, cursor.as_deref()).await, 1000).1;
         });
         costs.push(cost.await);
         match next {
@@ -99,31 +97,32 @@ async fn a_page_of_events_costs_what_it_holds() {
 
     assert_eq!(costs.len(), 9, "{costs:?}");
     assert!(costs.iter().all(|cost| *cost < 1_000 + 500), "{costs:?}");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_was_changed_or_is_another_orders_is_refused() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let (order_id, other) = (api.place(&sample::order()).await, api.place(&sample::order()).await);
-    add(&database, order_id, 3, "null").await;
-    let cursor = read(&page(&api, order_id, 1, None).await, 1).1.unwrap();
-    let of_a_list = api.get("/orders?limit=1").await.json()["next_cursor"].as_str().unwrap().to_owned();
+    let system = System::start().await;
+    let (order_id, other) = (system.place(&sample::order()).await, system.place(&sample::order()).await);
+    add(&system.database, order_id, 3, "null").await;
+    let cursor = read(&page(&system, order_id, 1, None).await, 1).1.unwrap();
+    let of_a_list = system.get("/orders?limit=1").await.json()["next_cursor"].as_str().unwrap().to_owned();
 
     for place in 0..cursor.len() {
         let mut changed = cursor.clone();
         changed.replace_range(place..=place, if cursor.as_bytes()[place] == b'a' { "b" } else { "a" });
-        assert_refused(&api, order_id, &changed).await;
+        assert_refused(&system, order_id, &changed).await;
     }
     for garbage in ["", "0", "é", &cursor[1..], &format!("{cursor}0"), &of_a_list, &"0".repeat(2000)] {
-        assert_refused(&api, order_id, garbage).await;
+        assert_refused(&system, order_id, garbage).await;
     }
-    assert_refused(&api, other, &cursor).await;
+    assert_refused(&system, other, &cursor).await;
     for limit in ["0", "1001", "many", ""] {
-        let problem = api.get(&format!("/orders/{order_id}/events?limit={limit}")).await.assert_problem(400);
+        let problem = system.get(&format!("/orders/{order_id}/events?limit={limit}")).await.assert_problem(400);
         assert!(problem["detail"].as_str().unwrap().contains("`limit`"), "{problem}");
     }
-    assert_eq!(page(&api, order_id, 1, Some(&cursor)).await.status, 200);
+    assert_eq!(page(&system, order_id, 1, Some(&cursor)).await.status, 200);
+    system.end().await;
 }
 
 async fn assert_refused(api: &Api, order_id: Uuid, cursor: &str) {
@@ -131,7 +130,7 @@ async fn assert_refused(api: &Api, order_id: Uuid, cursor: &str) {
     assert_eq!(problem["type"], "/problems/invalid-cursor", "{cursor}");
 }
 
-/// Adds stored events to an order, two of each moment. One of three was a person's, the others ended an attempt.
+/// Adds stored events to an order, two per moment. One of three was caused by a person, the others ended an attempt.
 async fn add(database: &Database, order_id: Uuid, count: u32, error: &str) {
     let id = order_id.simple();
     let sql = format!(
@@ -157,7 +156,7 @@ async fn add(database: &Database, order_id: Uuid, count: u32, error: &str) {
             if(n % 3 = 2, null, at - interval 500000 microsecond), if(n % 3 = 2, null, 500000), {error}
         from times"
     );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.pool).await.unwrap();
+    database.execute(&sql).await;
 }
 
 async fn set_status(database: &Database, order_id: Uuid, status: &str) {
@@ -173,7 +172,7 @@ async fn set_status(database: &Database, order_id: Uuid, status: &str) {
         where order_id = x'{}'",
         order_id.simple()
     );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&database.pool).await.unwrap();
+    database.execute(&sql).await;
 }
 
 async fn page(api: &Api, order_id: Uuid, limit: usize, cursor: Option<&str>) -> Reply {
@@ -181,7 +180,7 @@ async fn page(api: &Api, order_id: Uuid, limit: usize, cursor: Option<&str>) -> 
     api.get(&format!("/orders/{order_id}/events?limit={limit}{cursor}")).await
 }
 
-/// The events of a page, of which there must be `limit` at most, and the way to the next one.
+/// The events of a page, at most `limit`, and the cursor of the next page.
 fn read(page: &Reply, limit: usize) -> (Vec<Value>, Option<String>) {
     assert_eq!(page.status, 200, "{page:?}");
     let body = page.json();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use orders_tests::{Api, OwnServer, Reply, Worker, database, eventually};
+use orders_tests::{Api, OwnServer, Reply, SOON, System, database, eventually};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -14,12 +14,12 @@ use uuid::Uuid;
 use crate::sample;
 use crate::socket::{Leave, connect, leave, read_all, request};
 
-/// The longest wait that can be asked for: much longer than any test here takes, and than the tests' client waits.
+/// The longest wait that a client can ask for, much longer than any test here takes and than the tests' client waits.
 const LONG: u32 = 60;
 
 const WAITERS: usize = 1_000;
 
-/// So many may wait at one time with 1,024 descriptors.
+/// How many clients may wait at a time where the API has 1,024 descriptors.
 const WAITERS_MAX: usize = 168;
 
 /// Much less than the longest wait.
@@ -27,10 +27,9 @@ const AT_ONCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_has_not_changed_is_not_sent_again() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let path = format!("/orders/{}", api.place(&sample::order()).await);
-    let tag = api.get(&path).await.header("etag").unwrap().to_owned();
+    let system = System::start().await;
+    let path = format!("/orders/{}", system.place(&sample::order()).await);
+    let tag = system.get(&path).await.header("etag").unwrap().to_owned();
     let strong = tag.strip_prefix("W/").expect("the tag is weak");
 
     for values in [
@@ -41,7 +40,7 @@ async fn an_order_that_has_not_changed_is_not_sent_again() {
         &[&format!("{tag},\"other\"")],
         &["\"other\"", &tag],
     ] {
-        let reply = get_unless(&api, &path, values).await;
+        let reply = get_unless(&system, &path, values).await;
 
         assert_eq!(
             (reply.status, reply.text.as_str(), reply.header("etag")),
@@ -50,92 +49,92 @@ async fn an_order_that_has_not_changed_is_not_sent_again() {
         );
     }
     for values in [&[] as &[&str], &["\"other\""], &["W/\"other\""], &[""], &[strong.trim_matches('"')]] {
-        let reply = get_unless(&api, &path, values).await;
+        let reply = get_unless(&system, &path, values).await;
 
         assert_eq!((reply.status, reply.header("etag")), (200, Some(tag.as_str())), "{values:?}");
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_has_changed_has_another_tag() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let other_api = Api::start(&database.url, &[]).await;
-    let path = format!("/orders/{}", api.place(&sample::order()).await);
+    let system = System::start().await;
+    let other_api = system.start_api(&[]).await;
+    let path = format!("/orders/{}", system.place(&sample::order()).await);
     let tag = |reply: &Reply| reply.header("etag").unwrap().to_owned();
-    let before = tag(&api.get(&path).await);
+    let before = tag(&system.get(&path).await);
     assert_eq!(tag(&other_api.get(&path).await), before);
 
-    api.post(&format!("{path}/cancel"), "").await;
+    system.post(&format!("{path}/cancel"), "").await;
     let changed = get_unless(&other_api, &path, &[&before]).await;
 
     assert_eq!((changed.status, &changed.json()["status"]), (200, &json!("CANCELED")));
     assert_ne!(tag(&changed), before);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_is_0_to_60_seconds() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let path = format!("/orders/{}", api.place(&sample::order()).await);
+    let system = System::start().await;
+    let path = format!("/orders/{}", system.place(&sample::order()).await);
 
     for wait in ["61", "-1", "256", "x", "1.5", ""] {
-        let problem = api.get(&format!("{path}?wait={wait}")).await.assert_problem(400);
+        let problem = system.get(&format!("{path}?wait={wait}")).await.assert_problem(400);
 
         assert!(problem["detail"].as_str().unwrap().contains("`wait`"), "{wait}: {problem}");
     }
-    assert_eq!(api.get(&format!("{path}?wait=0")).await.json()["status"], "PENDING");
+    assert_eq!(system.get(&format!("{path}?wait=0")).await.json()["status"], "PENDING");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn there_is_nothing_to_wait_for_where_there_is_no_order_or_it_has_ended() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let ended = api.place(&sample::order()).await;
-    api.post(&format!("/orders/{ended}/cancel"), "").await;
+    let system = System::start().await;
+    let ended = system.place(&sample::order()).await;
+    system.post(&format!("/orders/{ended}/cancel"), "").await;
 
-    let nobody = api.get(&format!("/orders/{}?wait={LONG}", Uuid::now_v7())).await;
-    let canceled = api.get(&format!("/orders/{ended}?wait={LONG}")).await;
+    let nobody = system.get(&format!("/orders/{}?wait={LONG}", Uuid::now_v7())).await;
+    let canceled = system.get(&format!("/orders/{ended}?wait={LONG}")).await;
 
     let _ = nobody.assert_problem(404);
     assert_eq!(canceled.json()["status"], "CANCELED");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_a_worker_has_completed_the_order() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
 
     let env = [("SIMULATED_PROCESSING_MS", "300")];
-    let (order, _worker) = tokio::join!(wait_for_end(&api, order_id, LONG), Worker::start(&database.url, &env));
+    let (order, _worker) = tokio::join!(wait_for_end(&system, order_id, LONG), system.start_worker(&env));
 
     assert_eq!(order["status"], "COMPLETED");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_the_order_has_failed() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
 
     let env = [("SIMULATED_FAULTS", "reject=1")];
-    let (order, _worker) = tokio::join!(wait_for_end(&api, order_id, LONG), Worker::start(&database.url, &env));
+    let (order, _worker) = tokio::join!(wait_for_end(&system, order_id, LONG), system.start_worker(&env));
 
     assert_eq!(order["status"], "FAILED");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_another_api_has_canceled_the_order() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let other_api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let other_api = system.start_api(&[]).await;
+    let order_id = system.place(&sample::order()).await;
 
-    let waiting = join_all((0..5).map(|_| wait_for_end(&api, order_id, LONG)));
+    let waiting = join_all((0..5).map(|_| wait_for_end(&system, order_id, LONG)));
     let cancel = async {
         // Each of them has seen the order once: it waits now.
-        let longer = wait_for_end(&api, order_id, 1).await;
+        let longer = wait_for_end(&system, order_id, 1).await;
         assert_eq!(longer["status"], "PENDING");
         other_api.post(&format!("/orders/{order_id}/cancel"), "").await;
         Instant::now()
@@ -144,54 +143,54 @@ async fn a_wait_ends_when_another_api_has_canceled_the_order() {
 
     assert!(orders.iter().all(|order| order["status"] == "CANCELED"), "{orders:?}");
     assert!(canceled.elapsed() < Duration::from_secs(10), "{:?}", canceled.elapsed());
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_time_is_up_the_order_is_shown_as_it_is() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let path = format!("/orders/{}", api.place(&sample::order()).await);
-    let tag = api.get(&path).await.header("etag").unwrap().to_owned();
+    let system = System::start().await;
+    let path = format!("/orders/{}", system.place(&sample::order()).await);
+    let tag = system.get(&path).await.header("etag").unwrap().to_owned();
 
     let started = Instant::now();
-    let shown = api.get(&format!("{path}?wait=1")).await;
+    let shown = system.get(&format!("{path}?wait=1")).await;
     let elapsed = started.elapsed();
-    let unchanged = get_unless(&api, &format!("{path}?wait=1"), &[&tag]).await;
+    let unchanged = get_unless(&system, &format!("{path}?wait=1"), &[&tag]).await;
 
     assert_eq!(shown.json()["status"], "PENDING");
     assert!(elapsed >= Duration::from_secs(1), "{elapsed:?}");
     assert_eq!(unchanged.status, 304);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_ends_answers_those_that_wait_at_once() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
 
-    let waiting = spawn_waiters(api.client(), &api, &[order_id; 100]);
+    let waiting = spawn_waiters(system.client(), &system, &[order_id; 100]);
     // The others came before it: they wait now.
-    assert_eq!(wait_for_end(&api, order_id, 1).await["status"], "PENDING");
+    assert_eq!(wait_for_end(&system, order_id, 1).await["status"], "PENDING");
     let started = Instant::now();
-    let ended = api.terminate().await;
+    let ended = system.api.terminate().await;
     let elapsed = started.elapsed();
 
     assert_eq!(ended.code(), Some(0));
     assert!(elapsed < Duration::from_secs(20), "{elapsed:?}: the grace period was used up");
     assert_all_are(waiting, "PENDING").await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_its_client_closes_its_side_whatever_it_has_sent_behind() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
     let next = request("GET", "/livez");
     let started = Instant::now();
-    let mut clients = waiting_clients(&api, order_id, 3).await;
+    let mut clients = waiting_clients(&system, order_id, 3).await;
 
-    trickle(&api, &mut clients[1], "x").await;
-    trickle(&api, &mut clients[2], &next).await;
+    trickle(&system, &mut clients[1], "x").await;
+    trickle(&system, &mut clients[2], &next).await;
     for client in &mut clients {
         client.shutdown().await.unwrap();
     }
@@ -202,32 +201,32 @@ async fn a_wait_ends_when_its_client_closes_its_side_whatever_it_has_sent_behind
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"PENDING\""), "{answer}");
     }
     assert!(answers[2].ends_with("\r\n\r\nlive\n"), "what was sent behind is answered too: {}", answers[2]);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_trickles_in_behind_a_wait_is_answered_after_it() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    let mut clients = waiting_clients(&api, order_id, 1).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
+    let mut clients = waiting_clients(&system, order_id, 1).await;
     let next = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
-    trickle(&api, &mut clients[0], next).await;
-    assert_eq!(wait_for_end(&api, order_id, 1).await["status"], "PENDING", "bytes are no end");
-    api.post(&format!("/orders/{order_id}/cancel"), "").await;
+    trickle(&system, &mut clients[0], next).await;
+    assert_eq!(wait_for_end(&system, order_id, 1).await["status"], "PENDING", "bytes are no end");
+    system.post(&format!("/orders/{order_id}/cancel"), "").await;
     let answers = read_all(&mut clients[0]).await;
 
     assert!(answers.contains("\"CANCELED\"") && answers.ends_with("\r\n\r\nlive\n"), "{answers}");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_ends_when_much_is_sent_behind_it_and_all_of_that_is_answered() {
     const BEHIND: usize = 200;
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
     let started = Instant::now();
-    let mut clients = waiting_clients(&api, order_id, 1).await;
+    let mut clients = waiting_clients(&system, order_id, 1).await;
     let last = "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
     let behind = request("GET", "/livez").repeat(BEHIND - 1) + last;
@@ -237,13 +236,14 @@ async fn a_wait_ends_when_much_is_sent_behind_it_and_all_of_that_is_answered() {
     assert!(started.elapsed() < AT_ONCE, "{:?}", started.elapsed());
     assert!(answers.contains("\"PENDING\""), "{answers}");
     assert_eq!(answers.matches("\r\n\r\nlive\n").count(), BEHIND);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_so_many_wait_and_those_that_are_gone_free_their_permits_at_once() {
     let database = database().await;
     let api = Api::launch_with_descriptors(1_024, &database.url);
-    sample::wait_until_up(&api).await;
+    api.wait_until_up().await;
     let order_id = api.place(&sample::order()).await;
     let (path, before) = (format!("/orders/{order_id}"), api.descriptors());
 
@@ -253,13 +253,13 @@ async fn only_so_many_wait_and_those_that_are_gone_free_their_permits_at_once() 
         if reply.status == 503 {
             break reply;
         }
-        // It had a permit itself, so that one of them may have none.
+        // This request held a permit itself, so one of the clients may have got none.
         clients.extend(waiting_clients(&api, order_id, 1).await);
         assert!(clients.len() < 2 * WAITERS_MAX, "any number may wait");
     };
     let unhurried = api.get(&path).await;
     for client in &mut clients {
-        // Behind this byte a server that only waits to write would not see the end.
+        // A server that does not read this byte would not notice the end of the connection behind it.
         client.write_all(b"x").await.unwrap();
     }
     join_all(clients.into_iter().map(|client| leave(client, Leave::Reset))).await;
@@ -281,44 +281,41 @@ async fn only_so_many_wait_and_those_that_are_gone_free_their_permits_at_once() 
 async fn a_thousand_that_wait_cost_one_query_a_tick_and_hold_no_connection() {
     const CONNECTIONS: usize = 5;
     sample::allow_many_connections();
-    let server = OwnServer::start(&[]).await;
     // A quarter of the connections may wait.
-    let env = [("DATABASE_MAX_CONNECTIONS", CONNECTIONS.to_string()), ("API_MEMORY_MB", "400".to_owned())];
-    let api = Api::start(&server.url, &env.each_ref().map(|(name, value)| (*name, value.as_str()))).await;
-    let orders = place(&api, WAITERS).await;
+    let env = [("DATABASE_MAX_CONNECTIONS", &*CONNECTIONS.to_string()), ("API_MEMORY_MB", "400")];
+    let system = System::on(OwnServer::start(&[]).await, &env).await;
+    let orders = place(&system, WAITERS).await;
     let client = Client::builder().no_proxy().timeout(Duration::from_mins(2)).build().unwrap();
 
-    let before = sample::statements(&server).await;
-    let waiting = spawn_waiters(&client, &api, &orders);
+    let before = sample::statements(&system.database).await;
+    let waiting = spawn_waiters(&client, &system, &orders);
     let mut probes = 0;
-    eventually("each has read its order", sample::SOON, || {
+    eventually("each has read its order", SOON, || {
         probes += 1;
         let read = before + probes + WAITERS as u64;
-        let server = &server;
+        let server = &system.database;
         async move { (sample::statements(server).await >= read).then_some(()) }
     })
     .await;
-    let (before, started) = (sample::statements(&server).await, Instant::now());
-    let two_seconds = api.get(&format!("/orders/{}?wait=2", orders[0])).await;
-    let (during, elapsed) = (sample::statements(&server).await - before, started.elapsed());
+    let (before, started) = (sample::statements(&system.database).await, Instant::now());
+    let two_seconds = system.get(&format!("/orders/{}?wait=2", orders[0])).await;
+    let (during, elapsed) = (sample::statements(&system.database).await - before, started.elapsed());
     let asked = Instant::now();
-    api.place(&sample::order()).await;
+    system.place(&sample::order()).await;
     let answered_within = asked.elapsed();
-    let connections = server.connections().await.len();
-    sqlx::raw_sql("update orders set status = 'CANCELED', available_at = '9999-12-31'")
-        .execute(&server.pool)
-        .await
-        .unwrap();
+    let connections = system.database.connections().await.len();
+    system.database.execute("update orders set status = 'CANCELED', available_at = '9999-12-31'").await;
 
     assert_eq!(two_seconds.json()["status"], "PENDING");
-    // Five ticks a second, and room for probes that were taken for a waiter's read.
+    // Five ticks a second, and some slack for probes that were counted as a waiter's read.
     assert!(during <= 6 * elapsed.as_secs() + 100, "{during} statements in {elapsed:?}");
     assert!(answered_within < Duration::from_secs(2), "{answered_within:?}");
     assert!(connections <= CONNECTIONS, "{connections} connections");
     assert_all_are(waiting, "CANCELED").await;
+    system.end_uncounted();
 }
 
-/// Waits for the order's end, and tells the order as it is then.
+/// Waits for the order's end, and returns the order.
 async fn wait_for_end(api: &Api, order_id: Uuid, seconds: u32) -> Value {
     let reply = api.get(&format!("/orders/{order_id}?wait={seconds}")).await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -334,7 +331,7 @@ async fn waiting_clients(api: &Api, order_id: Uuid, count: usize) -> Vec<TcpStre
     clients
 }
 
-/// Sends byte by byte: between two the API has answered another request.
+/// Sends byte by byte; between two bytes the API has answered another request.
 async fn trickle(api: &Api, client: &mut TcpStream, sent: &str) {
     client.set_nodelay(true).unwrap();
     for byte in sent.bytes() {
@@ -343,13 +340,14 @@ async fn trickle(api: &Api, client: &mut TcpStream, sent: &str) {
     }
 }
 
-/// Waits for each order's end, in the background. A client that is told to come again, as a thousand at once may be, does.
+/// Waits for each order's end, in the background. A client that is told to come again, as a thousand at once may be,
+/// does.
 fn spawn_waiters(client: &Client, api: &Api, orders: &[Uuid]) -> JoinSet<Value> {
     let mut waiting = JoinSet::new();
     for order_id in orders {
         let request = client.get(api.url(&format!("/orders/{order_id}?wait={LONG}")));
         waiting.spawn(async move {
-            let reply = eventually("it is answered", sample::SOON, || async {
+            let reply = eventually("it is answered", SOON, || async {
                 let reply = request.try_clone().unwrap().send().await.unwrap();
                 (reply.status() != 503).then_some(reply)
             });

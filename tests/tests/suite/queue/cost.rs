@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ops::Sub;
 use std::time::Instant;
 
-use orders_tests::{Api, OwnServer, Proxy, Worker, database, eventually};
+use orders_tests::{OwnServer, SOON, System, Worker, eventually, wait_until};
 use serde_json::{Value, json};
 
 use crate::sample;
@@ -16,7 +16,7 @@ const BATCH: usize = 100;
 #[derive(Clone, Copy, Debug)]
 struct Work {
     statements: f64,
-    /// Of transactions that wrote.
+    /// Only of transactions that wrote something.
     commits: f64,
     /// Rows and index entries read.
     reads: f64,
@@ -31,7 +31,8 @@ impl Work {
                 or variable_name like 'Handler\_%' or variable_name like 'Innodb\_rows\_%'
         ";
         let rows: Vec<(String, String)> = sqlx::query_as(status).fetch_all(&server.pool).await.unwrap();
-        // MySQL's handlers count what they write to temporary tables too; MariaDB's do not, and its engine does not count.
+        // MySQL's handlers count what they write to temporary tables too; MariaDB's do not, and its engine does not
+        // count.
         let is_mysql = rows.iter().any(|(name, _)| name == "Innodb_rows_inserted");
         let writes = if is_mysql {
             ["Innodb_rows_inserted", "Innodb_rows_updated", "Innodb_rows_deleted"]
@@ -44,7 +45,7 @@ impl Work {
         };
         let commits =
             "select cast(count as signed) from information_schema.innodb_metrics where name = 'trx_rw_commits'";
-        let commits: i64 = sqlx::query_scalar(commits).fetch_one(&server.pool).await.unwrap();
+        let commits: i64 = server.scalar(commits).await;
         Self {
             statements: sum("Questions"),
             commits: i32::try_from(commits).unwrap().into(),
@@ -53,7 +54,7 @@ impl Work {
         }
     }
 
-    /// For each order of the load.
+    /// Per order of the load.
     fn an_order(self) -> Self {
         let share = |count: f64| count / f64::from(u32::try_from(ORDERS).unwrap());
         Self {
@@ -87,29 +88,25 @@ impl Sub for Work {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_costs_the_server_no_more_than_it_did() {
-    let server = OwnServer::start(&[]).await;
-    server.execute("set global innodb_monitor_enable = 'trx_rw_commits'").await;
-    server.execute("grant process on *.* to 'orders'@'%'").await;
-    let api = Api::start(&server.url, &[]).await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
+    system.database.execute("set global innodb_monitor_enable = 'trx_rw_commits'").await;
+    system.database.execute("grant process on *.* to 'orders'@'%'").await;
     let env = [("SIMULATED_PROCESSING_MS", "0"), ("WORKER_CONCURRENCY", "500")];
-    assert_eq!(api.post("/queue/pause", "").await.status, 200);
+    assert_eq!(system.post("/queue/pause", "").await.status, 200);
     let orders: Vec<Value> = vec![sample::order(); BATCH];
     let batch = json!({ "orders": orders }).to_string();
 
-    let start = Work::of(&server).await;
+    let start = Work::of(&system.database).await;
     for _ in 0..ORDERS / BATCH {
-        assert_eq!(api.post("/orders/batch", &batch).await.status, 201);
+        assert_eq!(system.post("/orders/batch", &batch).await.status, 201);
     }
-    let placed = Work::of(&server).await;
-    let worker = Worker::start(&server.url, &env).await;
-    let waiting = Work::of(&server).await;
-    assert_eq!(api.post("/queue/resume", "").await.status, 200);
-    eventually("all orders are completed", sample::SOON, || async {
-        // Asked of the worker, since the database's answers would count.
-        (worker.counter("orders_completed_total").await >= 3_000.0).then_some(())
-    })
-    .await;
-    let completed = Work::of(&server).await;
+    let placed = Work::of(&system.database).await;
+    let worker = system.start_worker(&env).await;
+    let waiting = Work::of(&system.database).await;
+    assert_eq!(system.post("/queue/resume", "").await.status, 200);
+    // The worker is asked, since answers of the database would count.
+    wait_until("all are completed", async || worker.counter("orders_completed_total").await >= 3_000.0).await;
+    let completed = Work::of(&system.database).await;
 
     let (to_place, to_complete) = ((placed - start).an_order(), (completed - waiting).an_order());
     assert!(
@@ -120,24 +117,24 @@ async fn an_order_costs_the_server_no_more_than_it_did() {
         to_complete.is_at_most(Work { statements: 0.15, commits: 0.05, reads: 4.5, writes: 2.1 }),
         "to claim and complete an order: {to_complete:?}"
     );
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_create_is_one_message_to_the_database() {
     const CREATES: u32 = 200;
-    let database = database().await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&proxy.url, &[]).await;
-    api.place(&sample::order()).await;
+    let system = System::start_behind_proxy(&[]).await;
+    system.place(&sample::order()).await;
 
-    let before = proxy.messages();
+    let before = system.proxy.messages();
     for _ in 0..CREATES {
-        api.place(&sample::order()).await;
+        system.place(&sample::order()).await;
     }
-    let sent = proxy.messages() - before;
+    let sent = system.proxy.messages() - before;
 
-    // Some things are asked now and then.
+    // Background tasks also send a message now and then.
     assert!(sent < CREATES * 3 / 2, "{sent} messages for {CREATES} creates");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,16 +143,16 @@ async fn an_idle_worker_asks_the_database_25_times_a_second_at_most() {
     let server = OwnServer::start(&[]).await;
     server.execute("grant process on *.* to 'orders'@'%'").await;
     let _worker = Worker::start(&server.url, &[]).await;
-    eventually("the worker's start is over", sample::SOON, || async {
+    wait_until("the worker's start is over", async || {
         let steady = "select count(*) from workers where heartbeat_at > started_at";
-        let steady: i64 = sqlx::query_scalar(steady).fetch_one(&server.pool).await.unwrap();
-        (steady > 0).then_some(())
+        let steady: i64 = server.scalar(steady).await;
+        steady > 0
     })
     .await;
 
     let (start, before) = (Instant::now(), Work::of(&server).await.statements);
     let probes = Cell::new(0.0);
-    eventually("the worker has asked often", sample::SOON, || {
+    eventually("the worker has asked often", SOON, || {
         // Each probe is two statements itself.
         probes.set(probes.get() + 2.0);
         let (server, own) = (&server, probes.get());

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use orders_shared::domain::{Registration, WorkerId};
 use orders_shared::store::{Store, StoreSettings};
-use orders_tests::{Database, Worker, database, eventually};
-
-use crate::sample;
+use orders_tests::{Database, Worker, database, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chore_is_done_by_one_worker_until_that_ends() {
@@ -28,7 +26,7 @@ async fn of_workers_that_want_a_free_lease_at_once_one_gets_it() {
     let database = database().await;
     let store = store(&database);
     for _ in 0..20 {
-        sqlx::raw_sql("delete from leases; delete from workers").execute(&database.pool).await.unwrap();
+        database.execute("delete from leases; delete from workers").await;
         let [first, second] = [register(&store).await, register(&store).await];
 
         let (by_first, by_second) = tokio::join!(prune(&store, first), prune(&store, second));
@@ -51,17 +49,14 @@ async fn a_batch_of_the_last_holder_and_one_of_the_next_are_never_under_way_toge
         let store = store.clone();
         async move { prune(&store, second).await }
     });
-    eventually("the next holder waits for the batch of the last one", sample::SOON, || async {
-        let waits = "
-            select count(*)
-            from information_schema.innodb_trx
-            join information_schema.processlist on processlist.id = innodb_trx.trx_mysql_thread_id
-            where processlist.db = database() and innodb_trx.trx_state = 'LOCK WAIT'
-        ";
-        let waiting: i64 = sqlx::query_scalar(waits).fetch_one(&database.pool).await.unwrap();
-        (waiting > 0).then_some(())
-    })
-    .await;
+    let waits = "
+        select count(*)
+        from information_schema.innodb_trx
+        join information_schema.processlist on processlist.id = innodb_trx.trx_mysql_thread_id
+        where processlist.db = database() and innodb_trx.trx_state = 'LOCK WAIT'
+    ";
+    let is_waiting = async || database.scalar::<i64>(waits).await > 0;
+    wait_until("the next holder waits for the batch of the last one", is_waiting).await;
     batch.commit().await.unwrap();
 
     assert_eq!(waiting.await.unwrap(), Some(0));
@@ -70,19 +65,13 @@ async fn a_batch_of_the_last_holder_and_one_of_the_next_are_never_under_way_toge
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_takes_the_lease_of_a_dead_one_when_it_starts() {
     let database = database().await;
-    sqlx::raw_sql("insert into leases (chore, worker_id) values ('prune idempotency keys', repeat('x', 16))")
-        .execute(&database.pool)
-        .await
-        .unwrap();
+    let insert = "insert into leases (chore, worker_id) values ('prune idempotency keys', repeat('x', 16))";
+    database.execute(insert).await;
 
     let _worker = Worker::start(&database.url, &[]).await;
 
-    eventually("the lease is the worker's", sample::SOON, || async {
-        let held = "select count(*) from leases join workers on workers.worker_id = leases.worker_id";
-        let held: i64 = sqlx::query_scalar(held).fetch_one(&database.pool).await.unwrap();
-        (held == 1).then_some(())
-    })
-    .await;
+    let held = "select count(*) from leases join workers on workers.worker_id = leases.worker_id";
+    wait_until("the lease is the worker's", async || database.scalar::<i64>(held).await == 1).await;
 }
 
 fn store(database: &Database) -> Store {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::NaiveDateTime;
 use futures_util::future::{join, join_all};
-use orders_tests::{Api, Database, Worker, database, eventually};
+use orders_tests::{Api, Database, System, eventually};
 use uuid::Uuid;
 
 use crate::sample;
@@ -18,11 +18,11 @@ const SLOTS: usize = 16;
 /// Half a minute on a quiet machine with unoptimised programs.
 const COMPLETED_WITHIN: Duration = Duration::from_mins(5);
 
-/// How far an order may be overtaken, in orders: what can be under way at once (in connections and slots), some times
-/// over, for a transaction that the machine holds up while others go on.
+/// How many younger orders may overtake one: as many as can be under way at once (in connections and slots), times
+/// five, since a loaded machine may hold up one transaction while others go on.
 const OVERTAKEN_MAX: usize = 5 * (CONNECTIONS + WORKERS * SLOTS);
 
-/// What has been asked for and what has been promised, so far.
+/// How many orders were sent and how many were accepted so far.
 #[derive(Default)]
 struct Progress {
     sent: AtomicI64,
@@ -31,25 +31,25 @@ struct Progress {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_orders_are_each_processed_once_by_three_workers_in_order_of_age() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let slots = SLOTS.to_string();
     let env = [("SIMULATED_PROCESSING_MS", "5"), ("WORKER_CONCURRENCY", slots.as_str())];
-    let workers = join_all((0..WORKERS).map(|_| Worker::start(&database.url, &env))).await;
+    let workers = join_all((0..WORKERS).map(|_| system.start_worker(&env))).await;
     let progress = Progress::default();
 
-    let placing = join_all((0..CONNECTIONS).map(|_| place_orders(&api, &progress)));
-    join(placing, wait_until_the_report_is_complete(&api, &progress)).await;
+    let placing = join_all((0..CONNECTIONS).map(|_| place_orders(&system, &progress)));
+    join(placing, wait_until_the_report_is_complete(&system, &progress)).await;
 
-    assert_eq!(database.orders().await, ORDERS);
-    assert_eq!(database.orders_in("COMPLETED").await, ORDERS);
-    assert_eq!(attempts(&database).await, (1, 1), "no order was claimed twice");
+    assert_eq!(system.database.orders().await, ORDERS);
+    assert_eq!(system.database.orders_in("COMPLETED").await, ORDERS);
+    assert_eq!(attempts(&system.database).await, (1, 1), "no order was claimed twice");
     let completed = join_all(workers.iter().map(|worker| worker.counter("orders_completed_total"))).await;
     let total: f64 = completed.iter().sum();
     assert!((total - 10_000.0).abs() < 0.5, "{completed:?}");
     assert!(completed.iter().all(|count| *count > 0.0), "each worker took part: {completed:?}");
-    let overtaken = most_overtaken(&database).await;
+    let overtaken = most_overtaken(&system.database).await;
     assert!(overtaken <= OVERTAKEN_MAX, "an order was overtaken by {overtaken} younger ones");
+    system.end().await;
 }
 
 /// One connection's share: places orders until all are sent.

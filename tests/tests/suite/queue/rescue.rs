@@ -2,73 +2,68 @@
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Database, History, Proxy, Release, Worker, check, database, eventually};
+use orders_tests::{Database, History, Release, System, Worker, database, eventually, wait_until};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::sample;
 
-/// The least that the setting takes: tests wait for it.
+/// The smallest value that the setting takes, since the tests wait for it.
 const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "1");
 
-/// How long a rescue may take: the promise is five seconds beyond the setting.
+/// The promise: a rescue takes at most five seconds longer than the setting.
 const RESCUED_WITHIN: Duration = Duration::from_secs(1 + 5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_killed_again_and_again_lose_no_order() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
     let mut placed = Vec::new();
     for _ in 0..40 {
-        placed.push(api.place(&sample::order()).await);
+        placed.push(system.place(&sample::order()).await);
     }
     let slow = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000"), ("WORKER_CONCURRENCY", "8")];
 
-    // Twice each order may be innocent; a third time would be taken for a fault of its own.
+    // An order may lose its worker twice; the third time it would be taken for poison.
     for _ in 0..2 {
-        let workers = [Worker::start(&database.url, &slow).await, Worker::start(&database.url, &slow).await];
-        eventually("both workers are in the middle of a batch", sample::SOON, || async {
-            (database.orders_in("PROCESSING").await == 16).then_some(())
-        })
-        .await;
-        let held = held(&database).await;
+        let workers = [system.start_worker(&slow).await, system.start_worker(&slow).await];
+        system.database.wait_for_orders_in("PROCESSING", 16).await;
+        let held = held(&system.database).await;
         for worker in &workers {
             worker.kill();
         }
         // While the queue is paused, orders are rescued but not claimed.
-        assert_eq!(api.post("/queue/pause", "").await.status, 200);
-        let next = Worker::start(&database.url, &[DEAD_AFTER]).await;
+        assert_eq!(system.post("/queue/pause", "").await.status, 200);
+        let next = system.start_worker(&[DEAD_AFTER]).await;
         let killed = Instant::now();
         eventually("every order of the dead is rescued", RESCUED_WITHIN, || async {
-            (rescued(&database, &held).await == 16).then_some(())
+            (rescued(&system.database, &held).await == 16).then_some(())
         })
         .await;
         assert!(killed.elapsed() < RESCUED_WITHIN);
         assert_eq!(next.terminate().await.code(), Some(0));
-        assert_eq!(api.post("/queue/resume", "").await.status, 200);
+        assert_eq!(system.post("/queue/resume", "").await.status, 200);
     }
-    let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
-    wait_until_all_are_completed(&database, 40).await;
+    system.start_worker(&[DEAD_AFTER]).await;
+    system.database.wait_for_orders_in("COMPLETED", 40).await;
 
-    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let summary = History::assert_is_sound(&system.database.pool, &placed, 0).await;
     assert!(summary.rescued >= 32, "{summary:?}");
-    let attempts: u16 = sqlx::query_scalar("select max(attempt) from orders").fetch_one(&database.pool).await.unwrap();
+    let attempts: u16 = system.database.scalar("select max(attempt) from orders").await;
     assert_eq!(attempts, 1, "a rescue takes no attempt away");
-    let story = sample::events(&api, placed[0]).await;
-    assert!(sample::names(&story).starts_with(&["placed", "claimed", "rescued"]), "{story:?}");
+    assert_eq!(system.story(placed[0]).await[..3], ["placed", "claimed", "rescued"]);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dead_are_found_without_a_lock_on_the_living() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let dying = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
-    let order_id = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
-    let other = Worker::start(&database.url, &[DEAD_AFTER]).await;
-    // As of a worker that sends its heartbeat at that moment, and holds its row's lock for long.
-    let mut living = database.pool.begin().await.unwrap();
+    let system = System::start().await;
+    let dying = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
+    let order_id = system.place(&sample::order()).await;
+    system.database.wait_for_status(order_id, "PROCESSING").await;
+    let other = system.start_worker(&[DEAD_AFTER]).await;
+    // As if a worker that sends its heartbeat held the lock on its row for long.
+    let mut living = system.database.pool.begin().await.unwrap();
     sqlx::raw_sql(
         "insert into workers (worker_id, host, pid, version, slots, expires_at)
          values (unhex(repeat('00', 16)), 'elsewhere', 1, '0.1.0', 1, timestampadd(hour, 1, now(6)))",
@@ -80,90 +75,87 @@ async fn the_dead_are_found_without_a_lock_on_the_living() {
     dying.kill();
 
     eventually("the order is rescued and completed", RESCUED_WITHIN, || async {
-        (database.state(order_id).await.0 == "COMPLETED").then_some(())
+        (system.database.state(order_id).await.0 == "COMPLETED").then_some(())
     })
     .await;
     living.rollback().await.unwrap();
     let waited = ["rescue failed", "deadlock", "Lock wait timeout"];
     assert!(!waited.iter().any(|text| other.logs().contains(text)), "{}", other.logs());
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_past_its_deadline_finishes_nothing_and_starts_afresh() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let api = Api::start(&database.url, &[]).await;
-    let sleeper = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "1500")]).await;
-    let order_id = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
-    let held_by = held(&database).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
+    let sleeper = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "1500")]).await;
+    let order_id = system.place(&sample::order()).await;
+    system.database.wait_for_status(order_id, "PROCESSING").await;
+    let held_by = held(&system.database).await;
 
     sleeper.pause();
-    let other = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
-    eventually("the other worker has the order", sample::SOON, || async {
-        let rescued = rescued(&database, &held_by).await == 1;
-        (rescued && database.state(order_id).await.0 == "PROCESSING").then_some(())
+    let other = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "60000")]).await;
+    wait_until("the other worker has the order", async || {
+        let rescued = rescued(&system.database, &held_by).await == 1;
+        rescued && system.database.state(order_id).await.0 == "PROCESSING"
     })
     .await;
     sleeper.resume();
 
-    eventually("the sleeper's outcome is refused", sample::SOON, || async {
-        (sleeper.counter("orders_stale_outcomes_total").await > 0.5).then_some(())
-    })
-    .await;
-    assert_eq!(database.state(order_id).await, ("PROCESSING".to_owned(), 1), "the other worker still has it");
-    eventually("the sleeper has registered afresh", sample::SOON, || async {
-        let queue = api.get("/queue").await.json();
-        (queue["workers"].as_array().unwrap().len() == 2).then_some(())
+    wait_until("the sleeper's outcome is refused", async || sleeper.counter("orders_stale_outcomes_total").await > 0.5)
+        .await;
+    assert_eq!(system.database.state(order_id).await, ("PROCESSING".to_owned(), 1), "the other worker still has it");
+    wait_until("the sleeper has registered afresh", async || {
+        system.show("/queue").await["workers"].as_array().unwrap().len() == 2
     })
     .await;
     assert!((sleeper.counter("orders_worker_deaths_total").await - 1.0).abs() < 0.1);
     other.kill();
-    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
-    let placed = [order_id, api.place(&sample::order()).await];
-    sample::wait_until_stored_as(&database, placed[1], "COMPLETED").await;
-    check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    system.database.wait_for_status(order_id, "COMPLETED").await;
+    let placed = [order_id, system.place(&sample::order()).await];
+    system.database.wait_for_status(placed[1], "COMPLETED").await;
+    History::assert_is_sound(&system.database.pool, &placed, 0).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_completed() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
     let mut placed = Vec::new();
     for user_id in 1..=20 {
-        placed.push(api.place(&sample::order_of(user_id)).await);
+        placed.push(system.place(&sample::order_of(user_id)).await);
     }
     let poison = placed[12];
     let env = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "300"), ("SIMULATED_FAULTS", "kill=user:13")];
-    let mut worker = Worker::launch(Release::This, &database.url, &env);
+    let mut worker = Worker::launch(Release::This, &system.database.url, &env);
     let mut deaths = 0;
 
-    while database.open_orders().await > 0 {
-        eventually("the worker dies, or all is done", sample::SOON, || async {
-            (worker.ended().is_some() || database.open_orders().await == 0).then_some(())
+    while system.database.open_orders().await > 0 {
+        wait_until("the worker dies, or all is done", async || {
+            worker.ended().is_some() || system.database.open_orders().await == 0
         })
         .await;
         if worker.ended().is_some() {
             deaths += 1;
-            worker = Worker::launch(Release::This, &database.url, &env);
+            worker = Worker::launch(Release::This, &system.database.url, &env);
         }
     }
 
     assert_eq!(deaths, 3);
-    let order = api.get(&format!("/orders/{poison}")).await.json();
+    let order = system.order(poison).await;
     assert_eq!((&order["status"], &order["rescues"]), (&json!("FAILED"), &json!(3)), "{order}");
     assert!(order["last_error"].as_str().is_some_and(|error| error.contains("poison")), "{order}");
-    assert_eq!(database.orders_in("COMPLETED").await, 19);
-    let summary = check(&History::read(&database.pool).await, &placed, 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    assert_eq!(system.database.orders_in("COMPLETED").await, 19);
+    let summary = History::assert_is_sound(&system.database.pool, &placed, 0).await;
     assert_eq!((summary.completed, summary.failed), (19, 1), "{summary:?}");
 
     worker.kill();
-    let cancel = api.post(&format!("/orders/{poison}/cancel"), "").await.assert_problem(409);
+    let cancel = system.post(&format!("/orders/{poison}/cancel"), "").await.assert_problem(409);
     assert_eq!(cancel["type"], "/problems/order-status-conflict", "only a retry may kill workers");
     let retry = format!("/orders/{poison}/retry");
     for careless in ["", "{}", r#"{"force": false}"#, r#"{"force": null}"#] {
-        let problem = api.post(&retry, careless).await.assert_problem(409);
+        let problem = system.post(&retry, careless).await.assert_problem(409);
         assert_eq!(
             (&problem["type"], &problem["order_status"]),
             (&json!("/problems/order-is-poison"), &json!("FAILED"))
@@ -171,44 +163,41 @@ async fn an_order_that_kills_its_workers_is_quarantined_and_its_neighbours_are_c
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("3 workers")), "{problem}");
     }
     for (body, code) in [(r#"{"force": 1}"#, "not_a_boolean"), (r#"{"reason": "x"}"#, "unknown")] {
-        assert_eq!(api.post(&retry, body).await.faults(422)[0].1, code);
+        assert_eq!(system.post(&retry, body).await.faults(422)[0].1, code);
     }
-    assert_eq!(database.orders_in("FAILED").await, 1);
-    let forced = api.post(&retry, r#"{"force": true}"#).await;
+    assert_eq!(system.database.orders_in("FAILED").await, 1);
+    let forced = system.post(&retry, r#"{"force": true}"#).await;
     assert_eq!((forced.status, &forced.json()["status"]), (200, &json!("PENDING")), "{forced:?}");
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspect_that_waits_for_an_idle_worker_does_not_stop_the_queue() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let env =
         |slots| [("WORKER_CONCURRENCY", slots), ("SIMULATED_FAULTS", "slow=user:13"), ("SIMULATED_SLOW_MS", "600000")];
-    let _eldest = Worker::start(&database.url, &env("1")).await;
-    let slow = api.place(&sample::order_of(13)).await;
-    sample::wait_until_stored_as(&database, slow, "PROCESSING").await;
-    let _younger = Worker::start(&database.url, &env("4")).await;
-    let slow = api.place(&sample::order_of(13)).await;
-    sample::wait_until_stored_as(&database, slow, "PROCESSING").await;
+    system.start_worker(&env("1")).await;
+    let slow = system.place(&sample::order_of(13)).await;
+    system.database.wait_for_status(slow, "PROCESSING").await;
+    system.start_worker(&env("4")).await;
+    let slow = system.place(&sample::order_of(13)).await;
+    system.database.wait_for_status(slow, "PROCESSING").await;
 
-    assert_eq!(api.post("/queue/pause", "").await.status, 200);
-    let suspect = api.place(&sample::order()).await;
-    sqlx::query("update orders set rescues = 2 where order_id = ?")
-        .bind(suspect)
-        .execute(&database.pool)
-        .await
-        .unwrap();
+    assert_eq!(system.post("/queue/pause", "").await.status, 200);
+    let suspect = system.place(&sample::order()).await;
+    system.database.set(suspect, "rescues = 2").await;
     for _ in 0..30 {
-        api.place(&sample::order()).await;
+        system.place(&sample::order()).await;
     }
-    assert_eq!(api.post("/queue/resume", "").await.status, 200);
+    assert_eq!(system.post("/queue/resume", "").await.status, 200);
 
-    wait_until_all_are_completed(&database, 30).await;
-    assert_eq!(database.state(suspect).await, ("PENDING".to_owned(), 0));
-    let why = api.get(&format!("/orders/{suspect}/why")).await.json();
+    system.database.wait_for_orders_in("COMPLETED", 30).await;
+    assert_eq!(system.database.state(suspect).await, ("PENDING".to_owned(), 0));
+    let why = system.why(suspect).await;
     assert!(why["reason"].as_str().is_some_and(|reason| reason.contains("nothing else under way")), "{why}");
-    let _idle = Worker::start(&database.url, &[]).await;
-    sample::wait_until_stored_as(&database, suspect, "COMPLETED").await;
+    system.start_worker(&[]).await;
+    system.database.wait_for_status(suspect, "COMPLETED").await;
+    system.end_with_work_under_way().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,78 +212,68 @@ async fn a_suspect_that_comes_back_to_its_old_position_is_worked_on_before_a_bac
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itself() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&proxy.url, &[]).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
+    let worker = system.start_worker_behind_proxy(&[]).await;
 
-    proxy.cut_at_commit();
-    let order_id = api.place(&sample::order()).await;
-    proxy.wait_until_cut().await;
+    system.proxy.cut_at_commit();
+    let order_id = system.place(&sample::order()).await;
+    system.proxy.wait_until_cut().await;
 
-    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
-    let story = sample::events(&api, order_id).await;
-    assert_eq!(sample::names(&story), ["placed", "claimed", "released", "claimed", "completed"], "{story:?}");
+    system.database.wait_for_status(order_id, "COMPLETED").await;
+    assert_eq!(system.story(order_id).await, ["placed", "claimed", "released", "claimed", "completed"]);
     assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
-    check(&History::read(&database.pool).await, &[order_id], 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    History::assert_is_sound(&system.database.pool, &[order_id], 0).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_commit_takes_effect_late_is_handed_back_too() {
-    let database = database().await;
-    History::record(&database.pool).await;
-    let proxy = Proxy::start(&database.url).await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&proxy.url, &[]).await;
+    let system = System::start().await;
+    History::record(&system.database.pool).await;
+    let worker = system.start_worker_behind_proxy(&[]).await;
 
-    proxy.hold_back_commit();
-    let first = api.place(&sample::order()).await;
-    proxy.wait_until_cut().await;
+    system.proxy.hold_back_commit();
+    let first = system.place(&sample::order()).await;
+    system.proxy.wait_until_cut().await;
     // It is handed back, as far as it can be, before another one is completed.
-    let second = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, second, "COMPLETED").await;
-    proxy.let_go();
+    let second = system.place(&sample::order()).await;
+    system.database.wait_for_status(second, "COMPLETED").await;
+    system.proxy.let_go();
 
-    eventually("the first one is completed too", sample::SOON, || async {
-        (database.state(first).await.0 == "COMPLETED").then_some(())
-    })
-    .await;
+    system.database.wait_for_status(first, "COMPLETED").await;
     assert!(worker.counter("orders_worker_deaths_total").await < 0.5);
-    check(&History::read(&database.pool).await, &[first, second], 0).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    History::assert_is_sound(&system.database.pool, &[first, second], 0).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_no_order_stands_in_nobodys_way() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let bad = Uuid::now_v7();
     sqlx::query("insert into orders (order_id, user_id, item_ids, total_amount) values (?, 1, ?, 1)")
         .bind(bad)
         .bind(format!("[\"{}\"]", "x".repeat(2_000)))
-        .execute(&database.pool)
+        .execute(&system.database.pool)
         .await
         .unwrap();
-    let good = api.place(&sample::order()).await;
-    let listed = api.get("/order/status/pending").await;
+    let good = system.place(&sample::order()).await;
+    let listed = system.get("/order/status/pending").await;
     assert_eq!(listed.json().as_array().map(Vec::len), Some(1), "{listed:?}");
 
-    let _worker = Worker::start(&database.url, &[]).await;
+    system.start_worker(&[]).await;
 
-    sample::wait_until_stored_as(&database, good, "COMPLETED").await;
-    sample::wait_until_stored_as(&database, bad, "FAILED").await;
-    let why: String = sqlx::query_scalar("select last_error from orders where order_id = ?")
-        .bind(bad)
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
+    system.database.wait_for_status(good, "COMPLETED").await;
+    system.database.wait_for_status(bad, "FAILED").await;
+    let why: String = system.database.column(bad, "last_error").await;
     assert!(why.contains("item_ids"), "{why}");
     let noted: i64 = sqlx::query_scalar("select count(*) from order_events where order_id = ? and event = 'FAILED'")
         .bind(bad)
-        .fetch_one(&database.pool)
+        .fetch_one(&system.database.pool)
         .await
         .unwrap();
     assert_eq!(noted, 1);
+    system.end_uncounted();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,17 +281,13 @@ async fn workers_that_were_all_late_together_do_not_declare_each_other_dead() {
     let database = database().await;
     let env = [("WORKER_DEAD_AFTER_SECS", "5")];
     let workers = [Worker::start(&database.url, &env).await, Worker::start(&database.url, &env).await];
-    eventually("both live", sample::SOON, || async { (live(&database).await == 2).then_some(()) }).await;
+    wait_until("both live", async || live(&database).await == 2).await;
 
-    // As an outage leaves it, again and again at every point between two heartbeats.
+    // The state that an outage leaves, made anew at every point between two heartbeats.
     for _ in 0..12 {
-        sqlx::query(
-            "update workers set heartbeat_at = now(6) - interval 9 second, expires_at = now(6) - interval 4 second",
-        )
-        .execute(&database.pool)
-        .await
-        .unwrap();
-        eventually("both live again", sample::SOON, || async { (live(&database).await == 2).then_some(()) }).await;
+        let late = "heartbeat_at = now(6) - interval 9 second, expires_at = now(6) - interval 4 second";
+        database.execute(&format!("update workers set {late}")).await;
+        wait_until("both live again", async || live(&database).await == 2).await;
     }
 
     for worker in &workers {
@@ -322,83 +297,63 @@ async fn workers_that_were_all_late_together_do_not_declare_each_other_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_declared_dead_in_the_middle_of_a_claim_stops_its_work() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
-    let order_id = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, order_id, "PROCESSING").await;
+    let system = System::start().await;
+    let worker = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
+    let order_id = system.place(&sample::order()).await;
+    system.database.wait_for_status(order_id, "PROCESSING").await;
 
-    let mut holder = database.pool.acquire().await.unwrap();
+    let mut holder = system.database.pool.acquire().await.unwrap();
     sqlx::raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
-    eventually("a claim waits for the table", sample::SOON, || async {
-        let waiting = database.sessions_that_wait_for_a_table().await;
-        (waiting > 0).then_some(())
-    })
-    .await;
-    sqlx::raw_sql("delete from workers").execute(&database.pool).await.unwrap();
-    eventually("it has registered afresh", sample::SOON, || async {
-        let workers: i64 = sqlx::query_scalar("select count(*) from workers").fetch_one(&database.pool).await.unwrap();
-        (workers == 1).then_some(())
+    wait_until("a claim waits", async || system.database.sessions_that_wait_for_a_table().await > 0).await;
+    system.database.execute("delete from workers").await;
+    wait_until("it has registered afresh", async || {
+        system.database.scalar::<i64>("select count(*) from workers").await == 1
     })
     .await;
     sqlx::raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
 
-    eventually("the order is claimed anew", sample::SOON, || async {
-        let again: i64 = sqlx::query_scalar(
-            "select count(*) from orders join workers using (worker_id) where status = 'PROCESSING'",
-        )
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
-        (again == 1).then_some(())
+    wait_until("the order is claimed anew", async || {
+        let anew = "select count(*) from orders join workers using (worker_id) where status = 'PROCESSING'";
+        system.database.scalar::<i64>(anew).await == 1
     })
     .await;
-    eventually("it is worked on once, not twice", sample::SOON, || async {
+    wait_until("it is worked on once, not twice", async || {
         let busy = worker.counter("orders_worker_slots_busy").await;
-        (busy > 0.5 && busy < 1.5).then_some(())
+        busy > 0.5 && busy < 1.5
     })
     .await;
+    system.end_with_work_under_way().await;
 }
 
-/// An order that was rescued so often comes back while a worker is at the orders behind it, two claims at once, and for some
-/// seconds more.
+/// The order, rescued so often, becomes due while a worker has claimed two batches of the orders behind it and will be
+/// busy with the backlog for some seconds more.
 async fn assert_comes_back_before_a_backlog(rescues: u8) {
     const BATCHES: usize = 60;
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
+    let system = System::start().await;
     let env = [("WORKER_CONCURRENCY", "1200"), ("SIMULATED_PROCESSING_MS", "300")];
     let mut later = sample::order();
     later["process_after"] = json!("2999-01-01T00:00:00Z");
-    assert_eq!(api.post("/queue/pause", "").await.status, 200);
-    let order_id = sample::id(&api.post("/orders", &later.to_string()).await.json());
+    assert_eq!(system.post("/queue/pause", "").await.status, 200);
+    let order_id = sample::id(&system.post("/orders", &later.to_string()).await.json());
     let batch = json!({ "orders": vec![sample::order(); 500] }).to_string();
     for _ in 0..BATCHES {
-        assert_eq!(api.post("/orders/batch", &batch).await.status, 201);
+        assert_eq!(system.post("/orders/batch", &batch).await.status, 201);
     }
-    let worker = Worker::start(&database.url, &env).await;
-    assert_eq!(api.post("/queue/resume", "").await.status, 200);
-    eventually("some orders are completed", sample::SOON, || async {
-        (worker.counter("orders_completed_total").await > 2_000.0).then_some(())
-    })
-    .await;
+    let worker = system.start_worker(&env).await;
+    assert_eq!(system.post("/queue/resume", "").await.status, 200);
+    wait_until("some orders are completed", async || worker.counter("orders_completed_total").await > 2_000.0).await;
 
-    sqlx::query("update orders set available_at = now(6) - interval 1 hour, rescues = ? where order_id = ?")
-        .bind(rescues)
-        .bind(order_id)
-        .execute(&database.pool)
-        .await
-        .unwrap();
+    let due_long_ago = format!("available_at = now(6) - interval 1 hour, rescues = {rescues}");
+    system.database.set(order_id, &due_long_ago).await;
 
-    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
-    assert!(database.orders_in("PENDING").await > 0, "it came last");
+    system.database.wait_for_status(order_id, "COMPLETED").await;
+    assert!(system.database.orders_in("PENDING").await > 0, "it came last");
+    system.end_with_work_under_way().await;
 }
 
-/// How many workers live, by the database's clock.
+/// How many workers are alive by the database's clock.
 async fn live(database: &Database) -> i64 {
-    sqlx::query_scalar("select count(*) from workers where expires_at > now(6)")
-        .fetch_one(&database.pool)
-        .await
-        .unwrap()
+    database.scalar("select count(*) from workers where expires_at > now(6)").await
 }
 
 /// The claims that are held now.
@@ -416,11 +371,4 @@ async fn rescued(database: &Database, claims: &[Uuid]) -> i64 {
         .iter()
         .filter(|change| change.old_token.is_some_and(|token| claims.contains(&token)) && change.rescues > 0);
     i64::try_from(taken_back.count()).unwrap()
-}
-
-async fn wait_until_all_are_completed(database: &Database, orders: i64) {
-    eventually("every order is completed", sample::SOON, || async {
-        (database.orders_in("COMPLETED").await == orders).then_some(())
-    })
-    .await;
 }

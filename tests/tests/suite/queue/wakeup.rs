@@ -3,19 +3,19 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, Database, OwnServer, Worker, database, eventually};
+use orders_tests::{Api, Database, OwnServer, SOON, System, Worker, database, eventually, wait_until};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use crate::sample;
 
-/// The worker polls once within a test, but for what notifications cause.
+/// Within a test the worker polls once, unless a notification wakes it.
 const POLLS_SELDOM: (&str, &str) = ("WORKER_POLL_MS", "60000");
 
-/// Half of the time to the next poll: what is claimed by then was not found by polling.
+/// Half of the time to the next poll: an order claimed within it was not found by polling.
 const BEFORE_THE_NEXT_POLL: Duration = Duration::from_secs(30);
 
-/// Longer than the API keeps its list of addresses, by as much as a loaded machine may need.
+/// The API refreshes its list of addresses once a second; the rest is for a loaded machine.
 const NOTIFIED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A socket that takes whatever the test sends from it.
@@ -23,39 +23,39 @@ const ANYWHERE: &str = "127.0.0.1:0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_placed_one_by_one_are_claimed_long_before_the_next_poll() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[POLLS_SELDOM]).await;
-    wait_until_notifiable(&api).await;
+    let system = System::start().await;
+    let worker = system.start_worker(&[POLLS_SELDOM]).await;
+    wait_until_notifiable(&system).await;
 
     for _ in 0..30 {
-        let order_id = api.place(&sample::order()).await;
-        wait_until_completed(&database, order_id).await;
+        let order_id = system.place(&sample::order()).await;
+        wait_until_completed(&system.database, order_id).await;
     }
 
     let slowest = "select cast(max(timestampdiff(microsecond, created_at, claimed_at)) as signed) from orders";
-    let slowest: i64 = sqlx::query_scalar(slowest).fetch_one(&database.pool).await.unwrap();
+    let slowest: i64 = system.database.scalar(slowest).await;
     assert!(Duration::from_micros(slowest.unsigned_abs()) < BEFORE_THE_NEXT_POLL, "{slowest} µs");
     assert!(worker.counter("orders_worker_wakeups_total").await > 0.0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_and_a_resume_wake_an_idle_worker() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[POLLS_SELDOM, ("SIMULATED_FAULTS", "reject=1")]).await;
-    wait_until_notifiable(&api).await;
-    assert_eq!(api.post("/queue/pause", "").await.status, 200);
-    let order_id = api.place(&sample::order()).await;
+    let system = System::start().await;
+    let worker = system.start_worker(&[POLLS_SELDOM, ("SIMULATED_FAULTS", "reject=1")]).await;
+    wait_until_notifiable(&system).await;
+    assert_eq!(system.post("/queue/pause", "").await.status, 200);
+    let order_id = system.place(&sample::order()).await;
     eventually("the worker heard of the order", BEFORE_THE_NEXT_POLL, || async {
         (worker.counter("orders_worker_wakeups_total").await > 0.0).then_some(())
     })
     .await;
 
-    assert_eq!(api.post("/queue/resume", "").await.status, 200);
-    wait_for_failures(&api, order_id, 1).await;
-    assert_eq!(api.post(&format!("/orders/{order_id}/retry"), "").await.status, 200);
-    wait_for_failures(&api, order_id, 2).await;
+    assert_eq!(system.post("/queue/resume", "").await.status, 200);
+    wait_for_failures(&system, order_id, 1).await;
+    assert_eq!(system.post(&format!("/orders/{order_id}/retry"), "").await.status, 200);
+    wait_for_failures(&system, order_id, 2).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,13 +64,14 @@ async fn orders_are_found_by_polling_where_a_worker_advertises_no_address() {
         let database = database().await;
         let worker = Worker::start(&database.url, &[]).await;
         advertise(&database, advertised).await;
-        let api = Api::start(&database.url, &[]).await;
+        let system = System::on(database, &[]).await;
 
-        let order_id = api.place(&sample::order()).await;
+        let order_id = system.place(&sample::order()).await;
 
-        sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
+        system.database.wait_for_status(order_id, "COMPLETED").await;
         assert!(worker.counter("orders_worker_wakeups_total").await < 1.0, "{advertised:?}");
-        assert!(api.counter("orders_workers_with_wakeup").await < 1.0, "{advertised:?}");
+        assert!(system.api.counter("orders_workers_with_wakeup").await < 1.0, "{advertised:?}");
+        system.end().await;
     }
 }
 
@@ -81,15 +82,16 @@ async fn orders_are_found_by_polling_where_the_notification_goes_astray() {
     let elsewhere = UdpSocket::bind(ANYWHERE).unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     advertise(&database, Some(&elsewhere.local_addr().unwrap().to_string())).await;
-    let api = Api::start(&database.url, &[]).await;
-    wait_until_notifiable(&api).await;
+    let system = System::on(database, &[]).await;
+    wait_until_notifiable(&system).await;
 
-    let order_id = api.place(&sample::order()).await;
+    let order_id = system.place(&sample::order()).await;
 
-    sample::wait_until_stored_as(&database, order_id, "COMPLETED").await;
+    system.database.wait_for_status(order_id, "COMPLETED").await;
     eventually("the notification comes elsewhere", NOTIFIED_WITHIN, || async { elsewhere.recv(&mut [0; 64]).ok() })
         .await;
     assert!(worker.counter("orders_worker_wakeups_total").await < 1.0);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,14 +100,11 @@ async fn a_flood_of_notifications_makes_an_idle_worker_claim_20_times_a_second_a
     let server = OwnServer::start(&[]).await;
     let worker = Worker::start(&server.url, &[]).await;
     let flood = Flood::start(wait_for_advertised_address(&server).await);
-    eventually("the flood is heard", sample::SOON, || async {
-        (worker.counter("orders_worker_wakeups_total").await > 5.0).then_some(())
-    })
-    .await;
+    wait_until("the flood is heard", async || worker.counter("orders_worker_wakeups_total").await > 5.0).await;
 
     let (start, before) = (Instant::now(), sample::statements(&server).await);
     let mut own = 0;
-    eventually("the worker has asked often", sample::SOON, || {
+    eventually("the worker has asked often", SOON, || {
         // Each probe is a statement itself.
         own += 1;
         let (server, enough) = (&server, before + own + u64::from(ASKED));
@@ -121,25 +120,26 @@ async fn a_flood_of_notifications_makes_an_idle_worker_claim_20_times_a_second_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn datagrams_of_any_kind_harm_nothing() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let worker = Worker::start(&database.url, &[POLLS_SELDOM]).await;
-    wait_until_notifiable(&api).await;
-    let (stranger, worker_address) = (UdpSocket::bind(ANYWHERE).unwrap(), wait_for_advertised_address(&database).await);
+    let system = System::start().await;
+    let worker = system.start_worker(&[POLLS_SELDOM]).await;
+    wait_until_notifiable(&system).await;
+    let (stranger, worker_address) =
+        (UdpSocket::bind(ANYWHERE).unwrap(), wait_for_advertised_address(&system.database).await);
 
     for length in [0, 1, 4, 1_400, 9_000, 65_507] {
         for filled_with in [0, b'r', 0xff] {
             stranger.send_to(&vec![filled_with; length], worker_address).unwrap();
         }
     }
-    let order_id = api.place(&sample::order()).await;
+    let order_id = system.place(&sample::order()).await;
 
-    wait_until_completed(&database, order_id).await;
+    wait_until_completed(&system.database, order_id).await;
     assert_eq!(worker.get("/readyz").await.status, 200);
     assert!(!worker.logs().contains("ERROR"), "{}", worker.logs());
+    system.end().await;
 }
 
-/// Datagrams without end, until dropped.
+/// Sends datagrams until it is dropped.
 struct Flood(AbortHandle);
 
 impl Flood {
@@ -151,7 +151,7 @@ impl Flood {
                 loop {
                     wave.tick().await;
                     for _ in 0..20 {
-                        // What the worker has no room for is lost.
+                        // The kernel drops what the worker's socket has no room for.
                         let _ = socket.send_to(b"flood", worker);
                     }
                 }
@@ -185,15 +185,15 @@ async fn wait_until_completed(database: &Database, order_id: Uuid) {
 /// Waits until the order's story tells of so many failures.
 async fn wait_for_failures(api: &Api, order_id: Uuid, times: usize) {
     eventually(&format!("the order failed {times} times"), BEFORE_THE_NEXT_POLL, || async {
-        let story = sample::events(api, order_id).await;
-        (sample::names(&story).iter().filter(|&&name| name == "failed").count() == times).then_some(())
+        let failures = api.story(order_id).await.into_iter().filter(|event| event == "failed");
+        (failures.count() == times).then_some(())
     })
     .await;
 }
 
 /// Waits until the only worker advertises an address for notifications, and returns it.
 async fn wait_for_advertised_address(database: &Database) -> SocketAddr {
-    let address = eventually("the worker registers", sample::SOON, || async {
+    let address = eventually("the worker registers", SOON, || async {
         let address: Option<Option<String>> =
             sqlx::query_scalar("select wakeup_address from workers").fetch_optional(&database.pool).await.unwrap();
         address.flatten()

@@ -1,10 +1,10 @@
-//! Pages of others in a real browser. A run without one skips these tests.
+//! Pages of other sites in a real browser. A run without a browser skips these tests.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use orders_tests::{Api, Folder, database, eventually};
+use orders_tests::{Api, Folder, SOON, System, eventually};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,28 +16,29 @@ use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_lets_a_page_of_another_origin_change_nothing() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    let page = PAGE.replace("ATTACKS", &attacks(&api, order_id).to_string()).replace("PAUSE", &api.url("/queue/pause"));
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
+    let page =
+        PAGE.replace("ATTACKS", &attacks(&system, order_id).to_string()).replace("PAUSE", &system.url("/queue/pause"));
 
     // To the API's 127.0.0.1 the first name is another site, the second the same site and another origin.
     for host in ["localhost", "127.0.0.1"] {
-        let before = refused(&api).await;
+        let before = refused(&system).await;
         let site = Site::start(page.clone()).await;
         let browser = Browser::open(&format!("http://{host}:{}/", site.address.port()));
-        eventually("the page has tried all", sample::SOON, || async {
+        eventually("the page has tried all", SOON, || async {
             assert!(!browser.has_ended(), "the browser ended early");
-            tokio::time::timeout(sample::SOON, site.is_done.notified()).await.ok()
+            tokio::time::timeout(SOON, site.is_done.notified()).await.ok()
         })
         .await;
 
         // Pause by fetch, beacon and form; cancel; an order as text. JSON stays with the browser, which asks first.
-        assert!(refused(&api).await >= before + 5.0, "the attacks of {host} came to the API: {}", api.logs());
-        assert_eq!(database.orders().await, 1);
-        assert_eq!(database.state(order_id).await.0, "PENDING");
-        assert_eq!(api.get("/queue").await.json()["paused"], false);
+        assert!(refused(&system).await >= before + 5.0, "the attacks of {host} came to the API: {}", system.api.logs());
+        assert_eq!(system.database.orders().await, 1);
+        assert_eq!(system.database.state(order_id).await.0, "PENDING");
+        assert_eq!(system.get("/queue").await.json()["paused"], false);
     }
+    system.end().await;
 }
 
 /// What the attacking pages ask for: changes in each way that a page has, and those that need a question first (CORS).
@@ -53,7 +54,7 @@ fn attacks(api: &Api, order_id: Uuid) -> Value {
     ])
 }
 
-/// Requests that the API has refused because of who asked.
+/// How many requests the API has refused because of their origin.
 async fn refused(api: &Api) -> f64 {
     let text = api.get("/metrics/prometheus").await.text;
     let counts = text.lines().filter(|line| line.starts_with("orders_http_request_duration_seconds_count"));

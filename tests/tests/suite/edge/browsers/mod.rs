@@ -1,14 +1,14 @@
-//! Pages of others in the browsers of those who can reach the API.
+//! Pages of other sites in a browser that can reach the API.
 
 mod chromium;
 
-use orders_tests::{Api, Reply, database};
+use orders_tests::{Api, Reply, System, database};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::sample;
 
-/// What a browser says of a page that is not the API's.
+/// Headers that a browser sends for a page of another site.
 const FOREIGN: [(&str, &str); 5] = [
     ("sec-fetch-site", "cross-site"),
     ("sec-fetch-site", "same-site"),
@@ -19,10 +19,9 @@ const FOREIGN: [(&str, &str); 5] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_operation_changes_anything_for_a_page_of_another_origin() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let order_id = api.place(&sample::order()).await;
-    let paths = paths_of_changes(&api, order_id).await;
+    let system = System::start().await;
+    let order_id = system.place(&sample::order()).await;
+    let paths = paths_of_changes(&system, order_id).await;
     assert!(paths.len() >= 7, "{paths:?}");
 
     for path in &paths {
@@ -30,25 +29,25 @@ async fn no_operation_changes_anything_for_a_page_of_another_origin() {
             // As a page can send it without a question first (CORS): what the body is comes after who asks.
             for kind in ["text/plain", "application/json"] {
                 let body = sample::order().to_string();
-                let request = api.client().post(api.url(path)).header("content-type", kind).body(body);
+                let request = system.client().post(system.url(path)).header("content-type", kind).body(body);
 
-                let problem = api.send(request.header(name, value)).await.assert_problem(403);
+                let problem = system.send(request.header(name, value)).await.assert_problem(403);
 
                 assert_eq!(problem["type"], "/problems/cross-origin", "{path} {name}: {value}");
             }
         }
     }
 
-    assert_eq!(database.orders().await, 1);
-    assert_eq!(database.state(order_id).await.0, "PENDING");
-    assert_eq!(api.get("/queue").await.json()["paused"], false);
+    assert_eq!(system.database.orders().await, 1);
+    assert_eq!(system.database.state(order_id).await.0, "PENDING");
+    assert_eq!(system.get("/queue").await.json()["paused"], false);
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_the_api_itself_and_what_is_no_browser_may_ask_for_changes() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let own = format!("http://{}", api.address());
+    let system = System::start().await;
+    let own = format!("http://{}", system.api.address());
 
     for headers in [
         vec![],
@@ -56,36 +55,37 @@ async fn a_page_of_the_api_itself_and_what_is_no_browser_may_ask_for_changes() {
         vec![("sec-fetch-site", "none")],
         vec![("origin", &own)],
     ] {
-        let request = api.client().post(api.url("/order/create-order")).json(&sample::order());
+        let request = system.client().post(system.url("/order/create-order")).json(&sample::order());
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
 
-        assert_eq!(api.send(request).await.status, 201, "{headers:?}");
+        assert_eq!(system.send(request).await.status, 201, "{headers:?}");
     }
     for (name, value) in FOREIGN {
-        let read = api.send(api.client().get(api.url("/queue")).header(name, value)).await;
+        let read = system.send(system.client().get(system.url("/queue")).header(name, value)).await;
         assert_eq!(
             read.status, 200,
             "what changes nothing may be asked for; a browser shows a page only what is its own"
         );
         assert_eq!(read.header("access-control-allow-origin"), None);
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_for_this_machine_alone_answers_to_no_name_that_it_was_not_given() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[("API_ALLOWED_HOSTS", "api,Orders.Example")]).await;
+    let system = System::start_with(&[("API_ALLOWED_HOSTS", "api,Orders.Example")]).await;
 
     for host in ["evil.example", "evil.example:8000", "localhost.evil.example", "192.0.2.1:8000"] {
         for path in ["/queue", "/docs", "/openapi.json", "/nowhere", "/livez", "/metrics/prometheus"] {
-            let problem = ask_as(&api, host, path).await.assert_problem(403);
+            let problem = ask_as(&system, host, path).await.assert_problem(403);
 
             assert_eq!(problem["type"], "/problems/unknown-host", "{host} {path}");
         }
     }
     for host in ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "api:8000", "orders.example"] {
-        assert_eq!(ask_as(&api, host, "/queue").await.status, 200, "{host}");
+        assert_eq!(ask_as(&system, host, "/queue").await.status, 200, "{host}");
     }
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,6 +128,7 @@ impl<'a> Stage<'a> {
                 self.server.kill_connections(|| dice.once_in(2)).await;
             }
             Fault::ReadOnly => {
+                self.unlock_orders();
                 self.server.execute("set global read_only = 1").await;
                 self.mend_after(Duration::from_secs(1), Remedy::AllowWrites);
             }
@@ -149,8 +150,7 @@ impl<'a> Stage<'a> {
                 );
             }
             Fault::LockOrders => {
-                // A second holder would wait for the first one, and the remedy with it.
-                self.remedies.retain(|(_, remedy)| !matches!(remedy, Remedy::UnlockOrders(_)));
+                self.unlock_orders();
                 let mut holder = MySqlConnection::connect(self.server.root_url()).await.unwrap();
                 raw_sql("lock tables orders write").execute(&mut holder).await.unwrap();
                 self.mend_after(LOCKED_FOR, Remedy::UnlockOrders(holder));
@@ -162,6 +162,7 @@ impl<'a> Stage<'a> {
                 self.mend_after(DEAD_AFTER * 2, Remedy::ByRoot(ALLOW_CONNECTIONS));
             }
             Fault::SuperReadOnly => {
+                self.unlock_orders();
                 self.server.execute(&format!("set global {} = 1", self.only_reads)).await;
                 self.mend_after(Duration::from_secs(1), Remedy::AllowWrites);
             }
@@ -199,6 +200,12 @@ impl<'a> Stage<'a> {
         for worker in &self.workers {
             assert_eq!(worker.ended(), None, "a worker has ended: {}", worker.logs());
         }
+    }
+
+    /// A second holder of the lock, or a server that is to be read-only, would wait for the first one, and the remedy with
+    /// it.
+    fn unlock_orders(&mut self) {
+        self.remedies.retain(|(_, remedy)| !matches!(remedy, Remedy::UnlockOrders(_)));
     }
 
     /// Other remedies write, as root.

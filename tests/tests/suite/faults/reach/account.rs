@@ -1,7 +1,7 @@
 //! What the server allows the programs' account.
 
 use futures_util::future::join_all;
-use orders_tests::{Api, OwnServer};
+use orders_tests::{Api, OwnServer, System};
 use sqlx::{Connection, MySqlConnection};
 
 use super::{assert_comes_again, wait_until_an_order_is_taken};
@@ -9,33 +9,33 @@ use crate::sample;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_may_have_few_connections_makes_calls_wait_and_fails_none() {
-    let server = OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[("DATABASE_MAX_CONNECTIONS", "10")]).await;
-    api.place(&sample::order()).await;
+    let system = System::on(OwnServer::start(&[]).await, &[("DATABASE_MAX_CONNECTIONS", "10")]).await;
+    system.place(&sample::order()).await;
 
-    server.execute("alter user 'orders'@'%' with max_user_connections 3").await;
-    server.kill_connections(|| true).await;
+    system.database.execute("alter user 'orders'@'%' with max_user_connections 3").await;
+    system.database.kill_connections(|| true).await;
 
-    assert_none_fails(&api).await;
-    wait_until_an_order_is_taken(&api).await;
+    assert_none_fails(&system).await;
+    wait_until_an_order_is_taken(&system).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_is_out_of_queries_for_this_hour_is_told_to_come_again() {
-    let server = OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
-    api.place(&sample::order()).await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
+    system.place(&sample::order()).await;
 
-    server.execute("alter user 'orders'@'%' with max_queries_per_hour 20").await;
-    server.kill_connections(|| true).await;
+    system.database.execute("alter user 'orders'@'%' with max_queries_per_hour 20").await;
+    system.database.kill_connections(|| true).await;
 
-    assert_none_fails(&api).await;
-    api.wait_for_readiness(503).await;
-    server.execute("alter user 'orders'@'%' with max_queries_per_hour 0").await;
-    server.execute("flush user_resources").await;
-    server.kill_connections(|| true).await;
-    wait_until_an_order_is_taken(&api).await;
-    api.wait_until_ready().await;
+    assert_none_fails(&system).await;
+    system.api.wait_for_readiness(503).await;
+    system.database.execute("alter user 'orders'@'%' with max_queries_per_hour 0").await;
+    system.database.execute("flush user_resources").await;
+    system.database.kill_connections(|| true).await;
+    wait_until_an_order_is_taken(&system).await;
+    system.api.wait_until_ready().await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
-//! Rows of a time that is still to come, as after the database's clock went back. Here it is the rows that are moved; in
-//! `server_clock` it is the clock, where that can be.
+//! Rows with times in the future, as after the database's clock went back. Here the rows are moved; in `server_clock`
+//! the clock is, where the machine can do that.
 
 use std::time::Duration;
 
-use orders_tests::{Api, Database, Worker, database, eventually};
+use orders_tests::{Database, System, eventually};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ const DEAD_AFTER: (&str, &str) = ("WORKER_DEAD_AFTER_SECS", "2");
 /// Soon, although ten minutes are missing.
 const PROCESSED_WITHIN: Duration = Duration::from_secs(30);
 
-/// As if all that was written had been so ten minutes later.
+/// As if everything had been written ten minutes later.
 const MOVE_ORDERS: &str = "
     update orders
     set created_at = created_at + interval 600 second,
@@ -29,39 +29,34 @@ const MOVE_WORKERS: &str = "
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_due_before_the_clock_went_back_is_processed_and_the_dead_are_rescued() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    let dead = Worker::start(&database.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
-    let held = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&database, held, "PROCESSING").await;
+    let system = System::start().await;
+    let dead = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
+    let held = system.place(&sample::order()).await;
+    system.database.wait_for_status(held, "PROCESSING").await;
     dead.kill();
-    assert_eq!(api.post("/queue/pause", "").await.status, 200);
-    let waiting = [api.place(&sample::order()).await, api.place(&sample::order()).await];
+    assert_eq!(system.post("/queue/pause", "").await.status, 200);
+    let waiting = [system.place(&sample::order()).await, system.place(&sample::order()).await];
     let mut later = sample::order();
     later["process_after"] = json!("2100-01-01T00:00:00Z");
-    let scheduled = api.place(&later).await;
+    let scheduled = system.place(&later).await;
 
     for sql in [MOVE_ORDERS, MOVE_WORKERS] {
-        sqlx::query(sql).execute(&database.pool).await.unwrap();
+        system.database.execute(sql).await;
     }
 
-    let why = api.get(&format!("/orders/{}/why", waiting[0])).await.json();
+    let why = system.get(&format!("/orders/{}/why", waiting[0])).await.json();
     assert_eq!(why["code"], "clock_went_back", "{why}");
-    let (_, text) = doctor(&database.url).await;
+    let (_, text) = doctor(&system.database.url).await;
     assert!(text.lines().any(|line| line.starts_with("WARN  clock: ")), "{text}");
-    assert!(api.counter("orders_database_clock_behind_seconds").await > 500.0);
-    let _worker = Worker::start(&database.url, &[DEAD_AFTER]).await;
-    assert_eq!(api.post("/queue/resume", "").await.status, 200);
+    assert!(system.api.counter("orders_database_clock_behind_seconds").await > 500.0);
+    system.start_worker(&[DEAD_AFTER]).await;
+    assert_eq!(system.post("/queue/resume", "").await.status, 200);
     for order_id in [waiting[0], waiting[1], held] {
-        wait_until_completed(&database, order_id).await;
+        wait_until_completed(&system.database, order_id).await;
     }
-    assert_eq!(database.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
-    let rescues: u8 = sqlx::query_scalar("select rescues from orders where order_id = ?")
-        .bind(held)
-        .fetch_one(&database.pool)
-        .await
-        .unwrap();
-    assert_eq!(rescues, 1);
+    assert_eq!(system.database.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
+    assert_eq!(system.database.column::<u8>(held, "rescues").await, 1);
+    system.end().await;
 }
 
 async fn wait_until_completed(database: &Database, order_id: Uuid) {

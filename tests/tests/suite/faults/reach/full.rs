@@ -1,6 +1,6 @@
 //! A server that has no room left to write to.
 
-use orders_tests::{Api, OwnServer, Worker, eventually};
+use orders_tests::{OwnServer, SOON, System, eventually};
 use serde_json::{Value, json};
 
 use super::{assert_comes_again, wait_until_an_order_is_completed, wait_until_an_order_is_taken};
@@ -16,26 +16,26 @@ const FILL: &str = "
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_for_which_there_is_no_room_are_told_to_come_again_until_there_is() {
-    let server = OwnServer::start(&SMALL).await;
-    server.execute(FILL).await;
-    let api = Api::start(&server.url, &[]).await;
-    let worker = Worker::start(&server.url, &[]).await;
-    wait_until_an_order_is_completed(&api).await;
-    api.post("/queue/pause", "").await;
+    let system = System::on(OwnServer::start(&SMALL).await, &[]).await;
+    system.database.execute(FILL).await;
+    let worker = system.start_worker(&[]).await;
+    wait_until_an_order_is_completed(&system).await;
+    system.post("/queue/pause", "").await;
 
-    let refused = eventually("the server is full", sample::SOON, || async {
-        let reply = api.post("/orders/batch", &large_batch()).await;
+    let refused = eventually("the server is full", SOON, || async {
+        let reply = system.post("/orders/batch", &large_batch()).await;
         (reply.status != 201).then_some(reply)
     })
     .await;
     assert_comes_again(&refused);
-    let problem = api.wait_for_readiness(503).await.assert_problem(503);
+    let problem = system.api.wait_for_readiness(503).await.assert_problem(503);
     assert!(problem["detail"].as_str().unwrap().contains("no room"), "{problem}");
 
-    server.execute("drop table filler").await;
-    wait_until_an_order_is_taken(&api).await;
-    api.wait_until_ready().await;
+    system.database.execute("drop table filler").await;
+    wait_until_an_order_is_taken(&system).await;
+    system.api.wait_until_ready().await;
     worker.wait_until_ready().await;
+    system.end().await;
 }
 
 /// Orders of 16 kB.

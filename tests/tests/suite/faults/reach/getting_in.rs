@@ -1,10 +1,10 @@
 //! Addresses, passwords and parameters in `DATABASE_URL`.
 
-use orders_tests::{Api, OwnServer, run};
+use orders_tests::{Api, OwnServer, Proxy, run};
 use reqwest::Url;
 use tokio::net::TcpListener;
 
-use super::{doctor, forwarder, wait_until_an_order_is_taken};
+use super::{doctor, wait_until_an_order_is_taken};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_is_reached_at_an_address_of_version_6() {
@@ -12,12 +12,10 @@ async fn a_server_is_reached_at_an_address_of_version_6() {
         return; // A machine without it.
     };
     let server = OwnServer::start(&[]).await;
-    let target = server.address();
-    let (way, _line) = forwarder(listener, target);
-    let url = server.url.replace(&target.to_string(), &way.to_string());
-    assert!(url.contains("@[::1]:"), "{url}");
+    let proxy = Proxy::start_at(listener, &server.url);
+    assert!(proxy.url.contains("@[::1]:"), "{}", proxy.url);
 
-    let api = Api::start(&url, &[]).await;
+    let api = Api::start(&proxy.url, &[]).await;
 
     wait_until_an_order_is_taken(&api).await;
 }

@@ -10,7 +10,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 use tokio::time::timeout;
 
-use super::{doctor, is_mariadb, wait_until_an_order_is_completed};
+use super::{doctor, wait_until_an_order_is_completed};
 use crate::sample;
 
 /// What an administrator may set for all sessions to come.
@@ -73,7 +73,7 @@ const FOR_MIGRATIONS: [(&str, &str); 9] = [
 async fn no_variable_that_a_session_inherits_changes_what_the_programs_do() {
     let server = OwnServer::start(&[]).await;
     let mut root = server.pool.acquire().await.unwrap();
-    let own: &[_] = if is_mariadb(&server).await { &ON_MARIADB } else { &ON_MYSQL };
+    let own: &[_] = if server.is_mariadb().await { &ON_MARIADB } else { &ON_MYSQL };
     let mut faults = String::new();
 
     for (name, value) in ON_BOTH.iter().chain(own) {
@@ -130,7 +130,7 @@ async fn try_programs(server: &OwnServer, root: &mut MySqlConnection) -> Result<
         let waits = api.place(&sample::order()).await;
         assert_eq!(api.post("/queue/resume", "").await.status, 200);
         assert_eq!(pauses(root).await, 0, "the resumption is committed");
-        sample::wait_until_stored_as(server, waits, "COMPLETED").await;
+        server.wait_for_status(waits, "COMPLETED").await;
         worker.wait_until_ready().await;
     };
     let attempt = timeout(WORKS_WITHIN, caught(attempt));

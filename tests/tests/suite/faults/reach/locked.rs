@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use orders_tests::{Api, OwnServer, Worker, eventually};
+use orders_tests::{Api, OwnServer, System, eventually};
 use sqlx::{query_scalar, raw_sql};
 
 use super::{wait_for_readiness, wait_until_an_order_is_completed};
@@ -13,34 +13,35 @@ use crate::sample;
 const HELD_FOR: Duration = Duration::from_secs(15);
 const CLIENTS: usize = 20;
 
-/// For each program; the API has one a role beside.
+/// Per program; the API has one more for each role.
 const CONNECTIONS: i64 = 5;
 
-/// By when the server has given up what we gave up.
+/// How soon the server gives up a statement that the API has given up.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_were_given_up() {
-    let server = OwnServer::start(&["--max-connections=60"]).await;
-    let api = Api::start(&server.url, &[("DATABASE_MAX_CONNECTIONS", "5")]).await;
-    let worker = Worker::start(&server.url, &[("DATABASE_MAX_CONNECTIONS", "5")]).await;
-    wait_until_an_order_is_completed(&api).await;
-    let (mut holder, mut root) = (server.pool.acquire().await.unwrap(), server.pool.acquire().await.unwrap());
+    let system =
+        System::on(OwnServer::start(&["--max-connections=60"]).await, &[("DATABASE_MAX_CONNECTIONS", "5")]).await;
+    let worker = system.start_worker(&[("DATABASE_MAX_CONNECTIONS", "5")]).await;
+    wait_until_an_order_is_completed(&system).await;
+    let (mut holder, mut root) =
+        (system.database.pool.acquire().await.unwrap(), system.database.pool.acquire().await.unwrap());
     raw_sql("lock tables orders write").execute(&mut *holder).await.unwrap();
     let locked = Instant::now();
     let given_up = Mutex::new(Vec::new());
 
-    let clients = join_all((0..CLIENTS).map(|client| post_orders(&api, client, locked, &given_up)));
+    let clients = join_all((0..CLIENTS).map(|client| post_orders(&system, client, locked, &given_up)));
     let sessions = async {
         let mut most = 0;
         while locked.elapsed() < HELD_FOR {
-            most = most.max(i64::try_from(server.connections().await.len()).unwrap());
+            most = most.max(i64::try_from(system.database.connections().await.len()).unwrap());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         most
     };
     let unlocked = async {
-        wait_for_readiness(503, &api, &worker).await;
+        wait_for_readiness(503, &system, &worker).await;
         eventually("it was locked for long", HELD_FOR * 2, || async { (locked.elapsed() > HELD_FOR).then_some(()) })
             .await;
         raw_sql("unlock tables").execute(&mut *holder).await.unwrap();
@@ -49,9 +50,9 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
     let (_, most, unlocked) = tokio::join!(clients, sessions, unlocked);
     drop(holder);
 
-    wait_for_readiness(200, &api, &worker).await;
-    wait_until_an_order_is_completed(&api).await;
-    sample::wait_until_none_is_open(&server).await;
+    wait_for_readiness(200, &system, &worker).await;
+    wait_until_an_order_is_completed(&system).await;
+    system.database.wait_until_none_is_open().await;
     assert!(most <= 2 * CONNECTIONS + 4, "{most} sessions");
     let refused: i64 = query_scalar(
         "select cast(variable_value as signed) from performance_schema.global_status
@@ -64,12 +65,13 @@ async fn a_table_that_is_locked_leaves_no_sessions_behind_and_no_orders_that_wer
     let mut stored_late = Vec::new();
     for (user_id, answered) in given_up.into_inner().unwrap() {
         let sql = "select count(*) from orders where user_id = ?";
-        let orders: i64 = query_scalar(sql).bind(user_id).fetch_one(&server.pool).await.unwrap();
+        let orders: i64 = query_scalar(sql).bind(user_id).fetch_one(&system.database.pool).await.unwrap();
         if orders > 0 && answered + GIVEN_UP_WITHIN < unlocked {
             stored_late.push((user_id, unlocked - answered));
         }
     }
     assert!(stored_late.is_empty(), "given up, and stored so long after: {stored_late:?}");
+    system.end().await;
 }
 
 /// Places orders, each of a user of its own, and notes those that were not answered with 201.

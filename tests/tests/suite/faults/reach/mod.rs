@@ -1,5 +1,5 @@
-//! The way to the server: addresses that are not loopback, limits of the account and of the server, variables that sessions
-//! inherit, servers that only read, and clocks that are set.
+//! The way to the server: addresses that are not loopback, limits of the account and of the server, variables that
+//! sessions inherit, servers that only read, and clocks that are set.
 
 mod account;
 mod ahead_of_clock;
@@ -14,18 +14,14 @@ mod server_clock;
 mod shut_out;
 mod tls;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use orders_tests::{Api, OwnServer, Reply, Worker, eventually, run};
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use orders_tests::{Api, Reply, Worker, eventually, run};
 use uuid::Uuid;
 
 use crate::sample;
 
-/// Soon after the server is itself again.
+/// Soon after the server works again.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits until the API takes an order, and returns its id.
@@ -40,7 +36,7 @@ async fn wait_until_an_order_is_taken(api: &Api) -> Uuid {
 /// Places an order and waits until a worker has completed it.
 async fn wait_until_an_order_is_completed(api: &Api) -> Uuid {
     let placed = wait_until_an_order_is_taken(api).await;
-    sample::wait_for_status(api, placed, "COMPLETED").await;
+    api.wait_for_status(placed, "COMPLETED").await;
     placed
 }
 
@@ -58,30 +54,9 @@ fn assert_comes_again(reply: &Reply) {
     assert!(reply.header("retry-after").is_some(), "{reply:?}");
 }
 
-async fn is_mariadb(server: &OwnServer) -> bool {
-    let version: String = sqlx::query_scalar("select version()").fetch_one(&server.pool).await.unwrap();
-    version.contains("MariaDB")
-}
-
 /// What `orders-api doctor` says of a database, and its exit code.
 async fn doctor(url: &str) -> (Option<i32>, String) {
     let output = run("orders-api", &["doctor"], &[("DATABASE_URL", url)]).await;
     let text = String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned();
     (output.status.code(), text)
-}
-
-/// Another address of a server, as long as the second of these is kept.
-fn forwarder(listener: TcpListener, server: SocketAddr) -> (SocketAddr, JoinSet<()>) {
-    let address = listener.local_addr().unwrap();
-    let mut lines = JoinSet::new();
-    lines.spawn(async move {
-        let mut lines = JoinSet::new();
-        while let Ok((mut program, _)) = listener.accept().await {
-            lines.spawn(async move {
-                let mut line = TcpStream::connect(server).await.unwrap();
-                copy_bidirectional(&mut program, &mut line).await
-            });
-        }
-    });
-    (address, lines)
 }

@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::{doctor, is_mariadb};
+use super::doctor;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_programs_get_in_by_each_plugin_that_the_server_has_for_passwords() {
     let server = OwnServer::start(&[]).await;
-    let plugins: &[&str] = if is_mariadb(&server).await {
+    let plugins: &[&str] = if server.is_mariadb().await {
         &["identified via mysql_native_password using password('secret')"]
     } else {
         &["identified with caching_sha2_password by 'secret'", "identified with sha256_password by 'secret'"]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use orders_tests::{Api, OwnServer, Worker, eventually};
+use orders_tests::{OwnServer, System, eventually};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,85 +20,85 @@ const PROCESSED_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_databases_clock_went_back_nothing_waits_for_it_to_come_round_again() {
-    let server = OwnServer::start_with_movable_clock(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
-    let dead = Worker::start(&server.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
-    let held = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&server, held, "PROCESSING").await;
+    let system = System::on(OwnServer::start_with_movable_clock(&[]).await, &[]).await;
+    let dead = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000")]).await;
+    let held = system.place(&sample::order()).await;
+    system.database.wait_for_status(held, "PROCESSING").await;
     dead.kill();
-    assert_eq!(api.post("/queue/pause", "").await.status, 200);
-    let waiting = [api.place(&sample::order()).await, api.place(&sample::order()).await];
-    let scheduled = api.place(&due_in(TimeDelta::hours(1))).await;
+    assert_eq!(system.post("/queue/pause", "").await.status, 200);
+    let waiting = [system.place(&sample::order()).await, system.place(&sample::order()).await];
+    let scheduled = system.place(&due_in(TimeDelta::hours(1))).await;
 
-    server.move_clock(-STEP).await;
+    system.database.move_clock(-STEP).await;
 
-    let why = api.get(&format!("/orders/{}/why", waiting[0])).await;
+    let why = system.get(&format!("/orders/{}/why", waiting[0])).await;
     assert_eq!(why.status, 200, "{why:?}");
     assert!(why.text.contains("clock"), "{why:?}");
-    let (code, text) = doctor(&server.url).await;
+    let (code, text) = doctor(&system.database.url).await;
     let line = text.lines().find(|line| line.get(6..).is_some_and(|rest| rest.starts_with("clock: ")));
     assert!(line.is_some_and(|line| line.starts_with("WARN")), "{code:?}: {text}");
 
-    let worker = Worker::start(&server.url, &[DEAD_AFTER]).await;
-    assert_eq!(api.post("/queue/resume", "").await.status, 200);
-    let new = api.place(&sample::order()).await;
+    let worker = system.start_worker(&[DEAD_AFTER]).await;
+    assert_eq!(system.post("/queue/resume", "").await.status, 200);
+    let new = system.place(&sample::order()).await;
     for order_id in [waiting[0], waiting[1], new, held] {
-        wait_until_completed(&server, order_id).await;
+        wait_until_completed(&system.database, order_id).await;
     }
-    assert_eq!(server.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
-    assert_eq!(rescues(&server, held).await, 1);
+    assert_eq!(system.database.state(scheduled).await, ("PENDING".to_owned(), 0), "it is not due yet");
+    assert_eq!(rescues(&system.database, held).await, 1);
     worker.wait_until_ready().await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_run_while_the_databases_clock_goes_back_go_on() {
-    let server = OwnServer::start_with_movable_clock(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
-    // With one slot, so that the second order is not its own too.
+    let system = System::on(OwnServer::start_with_movable_clock(&[]).await, &[]).await;
+    // With one slot, so that it cannot claim the second order too.
     let env = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "600000"), ("WORKER_CONCURRENCY", "1")];
-    let dies = Worker::start(&server.url, &env).await;
-    let held = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&server, held, "PROCESSING").await;
-    let lives = Worker::start(&server.url, &[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "6000")]).await;
-    let in_work = api.place(&sample::order()).await;
-    sample::wait_until_stored_as(&server, in_work, "PROCESSING").await;
+    let dies = system.start_worker(&env).await;
+    let held = system.place(&sample::order()).await;
+    system.database.wait_for_status(held, "PROCESSING").await;
+    let lives = system.start_worker(&[DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "6000")]).await;
+    let in_work = system.place(&sample::order()).await;
+    system.database.wait_for_status(in_work, "PROCESSING").await;
 
-    server.move_clock(-STEP).await;
-    let new = api.place(&sample::order()).await;
+    system.database.move_clock(-STEP).await;
+    let new = system.place(&sample::order()).await;
     dies.kill();
 
     for order_id in [in_work, new, held] {
-        wait_until_completed(&server, order_id).await;
+        wait_until_completed(&system.database, order_id).await;
     }
-    assert_eq!((rescues(&server, in_work).await, rescues(&server, held).await), (0, 1));
+    assert_eq!((rescues(&system.database, in_work).await, rescues(&system.database, held).await), (0, 1));
     lives.wait_until_ready().await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_databases_clock_went_forward_nobody_alive_is_taken_for_dead() {
-    let server = OwnServer::start_with_movable_clock(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
+    let system = System::on(OwnServer::start_with_movable_clock(&[]).await, &[]).await;
     let env = [DEAD_AFTER, ("SIMULATED_PROCESSING_MS", "6000"), ("WORKER_CONCURRENCY", "2")];
-    let workers = [Worker::start(&server.url, &env).await, Worker::start(&server.url, &env).await];
+    let workers = [system.start_worker(&env).await, system.start_worker(&env).await];
     let mut orders = Vec::new();
     for _ in 0..4 {
-        orders.push(api.place(&sample::order()).await);
+        orders.push(system.place(&sample::order()).await);
     }
     for order_id in &orders {
-        sample::wait_until_stored_as(&server, *order_id, "PROCESSING").await;
+        system.database.wait_for_status(*order_id, "PROCESSING").await;
     }
 
-    server.move_clock(STEP).await;
-    orders.push(api.place(&sample::order()).await);
+    system.database.move_clock(STEP).await;
+    orders.push(system.place(&sample::order()).await);
 
     for order_id in orders {
-        wait_until_completed(&server, order_id).await;
-        assert_eq!(rescues(&server, order_id).await, 0);
+        wait_until_completed(&system.database, order_id).await;
+        assert_eq!(rescues(&system.database, order_id).await, 0);
     }
     for worker in &workers {
         assert!(worker.counter("orders_worker_deaths_total").await < 0.5, "a living worker was taken for dead");
         worker.wait_until_ready().await;
     }
+    system.end().await;
 }
 
 fn due_in(time: TimeDelta) -> serde_json::Value {
@@ -114,7 +114,6 @@ async fn wait_until_completed(server: &OwnServer, order_id: Uuid) {
     .await;
 }
 
-async fn rescues(server: &OwnServer, order_id: Uuid) -> i64 {
-    let sql = "select cast(rescues as signed) from orders where order_id = ?";
-    sqlx::query_scalar(sql).bind(order_id).fetch_one(&server.pool).await.unwrap()
+async fn rescues(server: &OwnServer, order_id: Uuid) -> u8 {
+    server.column(order_id, "rescues").await
 }

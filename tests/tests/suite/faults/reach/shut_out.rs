@@ -1,12 +1,11 @@
-//! A server that refuses a host after too many interrupted handshakes in a row (1129), until somebody flushes its host cache.
+//! A server that refuses a host after too many interrupted handshakes in a row (1129), until somebody flushes its host
+//! cache.
 
 use std::time::{Duration, Instant};
 
-use orders_tests::{Api, OwnServer, Worker, eventually};
+use orders_tests::{OwnServer, System, eventually};
 
-use super::{
-    RECOVERED_WITHIN, assert_comes_again, is_mariadb, wait_until_an_order_is_completed, wait_until_an_order_is_taken,
-};
+use super::{RECOVERED_WITHIN, assert_comes_again, wait_until_an_order_is_completed, wait_until_an_order_is_taken};
 use crate::crowd;
 use crate::sample;
 
@@ -15,44 +14,44 @@ const FEW: &str = "--max-connect-errors=10";
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_go_before_their_answers_do_not_get_the_api_shut_out() {
     const ATTACK: Duration = Duration::from_secs(5);
-    let server = OwnServer::start(&[FEW]).await;
-    let api = Api::start(&server.url, &[]).await;
-    api.place(&sample::order()).await;
+    let system = System::on(OwnServer::start(&[FEW]).await, &[]).await;
+    system.place(&sample::order()).await;
     // Held meanwhile: a new session of the test's would set the server's count back.
-    let mut root = server.pool.acquire().await.unwrap();
+    let mut root = system.database.pool.acquire().await.unwrap();
 
     let started = Instant::now();
     while started.elapsed() < ATTACK {
         tokio::join!(
-            crowd::come_and_go(api.address(), "/queue", 15, 40),
-            crowd::come_and_go(api.address(), "/orders", 15, 40),
+            crowd::come_and_go(system.api.address(), "/queue", 15, 40),
+            crowd::come_and_go(system.api.address(), "/orders", 15, 40),
         );
     }
 
-    server.end_connections(&mut root).await;
-    wait_until_an_order_is_taken(&api).await;
+    system.database.end_connections(&mut root).await;
+    wait_until_an_order_is_taken(&system).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_frozen_under_load_has_shut_nobody_out() {
-    let server = OwnServer::start(&[FEW]).await;
-    let api = Api::start(&server.url, &[]).await;
-    let _worker = Worker::start(&server.url, &[]).await;
-    wait_until_an_order_is_completed(&api).await;
+    let system = System::on(OwnServer::start(&[FEW]).await, &[]).await;
+    system.start_worker(&[]).await;
+    wait_until_an_order_is_completed(&system).await;
 
-    server.freeze();
+    system.database.freeze();
     let frozen = Instant::now();
     while frozen.elapsed() < Duration::from_secs(20) {
         let order = sample::order().to_string();
         let (placed, queue, list) =
-            tokio::join!(api.post("/order/create-order", &order), api.get("/queue"), api.get("/orders"),);
+            tokio::join!(system.post("/order/create-order", &order), system.get("/queue"), system.get("/orders"),);
         for reply in [placed, queue, list] {
             assert_comes_again(&reply);
         }
     }
-    server.thaw();
+    system.database.thaw();
 
-    wait_until_an_order_is_completed(&api).await;
+    wait_until_an_order_is_completed(&system).await;
+    system.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,25 +60,26 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
     if !server.is_off_loopback() {
         return; // The run says that this was not tested.
     }
+    let system = System::on(server, &[]).await;
     // MySQL no longer knows the statement, and MariaDB not yet the table.
-    let flush = if is_mariadb(&server).await { "flush hosts" } else { "truncate performance_schema.host_cache" };
-    let api = Api::start(&server.url, &[]).await;
-    let worker = Worker::start(&server.url, &[]).await;
+    let flush =
+        if system.database.is_mariadb().await { "flush hosts" } else { "truncate performance_schema.host_cache" };
+    let worker = system.start_worker(&[]).await;
     // Held from before: this host gets no new connection either.
-    let mut root = server.pool.acquire().await.unwrap();
+    let mut root = system.database.pool.acquire().await.unwrap();
 
     // A connection of the programs' sets the server's count back, so one row of interrupted handshakes may not do.
     let started = Instant::now();
-    while api.post("/order/create-order", &sample::order().to_string()).await.status == 201 {
+    while system.post("/order/create-order", &sample::order().to_string()).await.status == 201 {
         assert!(started.elapsed() < RECOVERED_WITHIN, "the server still takes this host's connections");
         for _ in 0..11 {
-            crowd::interrupt_handshake(server.address()).await;
+            crowd::interrupt_handshake(system.database.address()).await;
         }
-        server.end_connections(&mut root).await;
+        system.database.end_connections(&mut root).await;
     }
 
-    assert_comes_again(&api.post("/order/create-order", &sample::order().to_string()).await);
-    for program in [&*api, &*worker] {
+    assert_comes_again(&system.post("/order/create-order", &sample::order().to_string()).await);
+    for program in [&*system.api, &*worker] {
         program.wait_for_readiness(503).await;
         eventually("it logs the cure", RECOVERED_WITHIN, || async {
             program.logs().contains("max_connect_errors").then_some(())
@@ -88,7 +88,8 @@ async fn programs_that_another_one_of_their_host_got_shut_out_say_so_and_recover
     }
     sqlx::raw_sql(flush).execute(&mut *root).await.unwrap();
 
-    wait_until_an_order_is_completed(&api).await;
-    api.wait_until_ready().await;
+    wait_until_an_order_is_completed(&system).await;
+    system.api.wait_until_ready().await;
     worker.wait_until_ready().await;
+    system.end().await;
 }

@@ -1,21 +1,20 @@
-//! Encrypted ways to the server, and who proves to whom who it is.
+//! Encrypted connections to the server, and how each side proves its identity.
 
 use std::fs;
 
-use orders_tests::{Api, Folder, OwnServer, Worker};
+use orders_tests::{Api, Folder, OwnServer, Proxy, Worker};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::Url;
-use tokio::net::TcpListener;
 
-use super::{doctor, forwarder, is_mariadb, wait_until_an_order_is_completed};
+use super::{doctor, wait_until_an_order_is_completed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_ssl_mode_lets_in_whom_it_should_and_no_other() {
     let files = Certificates::new();
     let server = files.server(&[]).await;
     // The certificate is that of `localhost`, and not that of the server's own address.
-    let (way, _line) = forwarder(TcpListener::bind("127.0.0.1:0").await.unwrap(), server.address());
-    let (named, other) = (format!("localhost:{}", way.port()), server.address().to_string());
+    let proxy = Proxy::start(&server.url).await;
+    let (named, other) = (format!("localhost:{}", proxy.address().port()), server.address().to_string());
     let (ca, unknown_ca) = (files.path("ca.pem"), files.path("unknown-ca.pem"));
     let verifying = |mode, ca: &str| format!("ssl-mode={mode}&ssl-ca={ca}");
 
@@ -46,11 +45,11 @@ async fn each_ssl_mode_lets_in_whom_it_should_and_no_other() {
 async fn orders_are_placed_and_completed_where_both_sides_prove_who_they_are() {
     let files = Certificates::new();
     let server = files.server(&["--require-secure-transport=ON"]).await;
-    let (way, _line) = forwarder(TcpListener::bind("127.0.0.1:0").await.unwrap(), server.address());
+    let proxy = Proxy::start(&server.url).await;
     server.execute("alter user 'orders'@'%' require x509").await;
     let verifying = format!("ssl-mode=VERIFY_IDENTITY&ssl-ca={}", files.path("ca.pem"));
     let both = format!("{verifying}&ssl-cert={}&ssl-key={}", files.path("cert.pem"), files.path("key.pem"));
-    let named = format!("localhost:{}", way.port());
+    let named = format!("localhost:{}", proxy.address().port());
 
     let (code, text) = doctor(&url(&server, &named, &verifying)).await;
     assert_eq!((code, text.lines().count()), (Some(1), 1), "without a certificate: {text}");
@@ -67,14 +66,14 @@ async fn orders_are_placed_and_completed_where_both_sides_prove_who_they_are() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_tls_an_account_that_would_send_its_password_in_clear_gets_a_hint() {
     let server = OwnServer::start(&[]).await;
-    if is_mariadb(&server).await {
+    if server.is_mariadb().await {
         // Its accounts send none; and it has no TLS.
         let (code, text) = doctor(&url(&server, &server.address().to_string(), "ssl-mode=REQUIRED")).await;
         assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
         assert!(text.contains("TLS"), "{text}");
         return;
     }
-    // Whom a server has let in once it knows, until then or until it ends.
+    // A server that has let a user in once remembers it until this statement, or until its end.
     server.execute("flush privileges").await;
     let url = url(&server, &server.address().to_string(), "ssl-mode=DISABLED");
 
@@ -91,7 +90,7 @@ fn url(server: &OwnServer, host: &str, parameters: &str) -> String {
     url.into()
 }
 
-/// What the server and the programs prove with who they are: a folder of files in PEM.
+/// The certificates and keys of the server and the programs: a folder of PEM files.
 struct Certificates {
     folder: Folder,
 }

@@ -1,6 +1,6 @@
 //! What a page costs: the rows and index entries that the server reads for it.
 
-use orders_tests::{Api, OwnServer};
+use orders_tests::{Api, OwnServer, System};
 
 use super::seeds::{Filter, page, read};
 use crate::rows::insert;
@@ -13,18 +13,17 @@ const SLACK: u64 = 100;
 const LIMIT: u16 = 200;
 const PAGE_MAX: u64 = 2 * (LIMIT as u64 + 1) + SLACK;
 
-/// What is looked through at most where no index knows all that is asked for: by counting, by finding the end, and by
-/// reading up to it.
+/// The most that is scanned where no index covers all filters: to count, to find the end, and to read up to it.
 const WALK_MAX: u64 = 4 * 5_000 + PAGE_MAX;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_of_a_list_costs_what_the_first_one_costs() {
-    let server = OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
     // A third of them was imported at one moment.
     let created_at = "timestamp '2026-01-01 00:00:00' + interval if(n between 10000 and 19999, 10000, n) second";
-    insert(&server, 30_000, "if(n % 21 = 20, 'PENDING', 'COMPLETED')", "1 + n % 2", created_at, "concat('e', n)").await;
-    server.execute("analyze table orders.orders").await;
+    let status = "if(n % 21 = 20, 'PENDING', 'COMPLETED')";
+    insert(&system.database, 30_000, status, "1 + n % 2", created_at, "concat('e', n)").await;
+    system.database.execute("analyze table orders.orders").await;
     let time = |text: &str| text.parse().unwrap();
 
     for (filters, cost_max) in [
@@ -37,12 +36,13 @@ async fn every_page_of_a_list_costs_what_the_first_one_costs() {
         (vec![Filter::Status("COMPLETED"), Filter::User(1)], WALK_MAX),
         (vec![Filter::ExternalId("e7".to_owned())], PAGE_MAX),
     ] {
-        let pages = costs(&server, &api, &filters).await;
+        let pages = costs(&system.database, &system, &filters).await;
 
         let (first, most) = (pages[0], pages.iter().copied().max().unwrap());
         assert!(first <= cost_max, "{filters:?}: the first page read {first}");
         assert!(most <= first + SLACK, "{filters:?}: the first page read {first}, the dearest one {most}");
     }
+    system.end_uncounted();
 }
 
 /// What the server reads for each page of a list.

@@ -1,8 +1,7 @@
 //! Lists of orders that are large: where their pages end, and what is read for them.
 
-use orders_tests::{Api, Database, OwnServer, Reply, database};
+use orders_tests::{Database, OwnServer, Reply, System};
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::seeds::{Filter, all, matching, page, read, seed};
@@ -18,11 +17,10 @@ const ITEMS: &str = "item_ids = concat('[', repeat('9223372036854775807, ', 999)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_large_orders_ends_by_its_bytes_and_the_pages_show_each_order_once() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    seed(&database, 300).await;
-    change(&database, &format!("{METADATA}, {ITEMS}")).await;
-    let seeds = all(&database).await;
+    let system = System::start().await;
+    seed(&system.database, 300).await;
+    change(&system.database, &format!("{METADATA}, {ITEMS}")).await;
+    let seeds = all(&system.database).await;
 
     for filters in [
         vec![],
@@ -36,7 +34,7 @@ async fn a_page_of_large_orders_ends_by_its_bytes_and_the_pages_show_each_order_
     ] {
         let (mut visited, mut pages, mut cursor) = (Vec::new(), 0, None);
         loop {
-            let reply = page(&api, &filters, 200, cursor.as_deref()).await;
+            let reply = page(&system, &filters, 200, cursor.as_deref()).await;
             assert!(reply.text.len() < PAGE_MAX, "{filters:?}: {} bytes", reply.text.len());
             let (ids, next) = read(&reply, 200);
             visited.extend(ids);
@@ -52,21 +50,21 @@ async fn a_page_of_large_orders_ends_by_its_bytes_and_the_pages_show_each_order_
         // Each order has some 37 kB.
         assert!((expected.len() / 50..=1 + expected.len() / 10).contains(&pages), "{filters:?}: {pages} pages");
     }
+    system.end_uncounted();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_list_of_large_orders_ends_by_its_bytes_and_links_the_rest() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    seed(&database, 600).await;
-    change(&database, ITEMS).await;
-    let seeds = all(&database).await;
+    let system = System::start().await;
+    seed(&system.database, 600).await;
+    change(&system.database, ITEMS).await;
+    let seeds = all(&system.database).await;
 
     for status in ["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELED"] {
         let (mut visited, mut pages) = (Vec::new(), 0);
         let mut next = Some(format!("/order/status/{status}?limit=1000"));
         while let Some(path) = next {
-            let reply = api.get(&path).await;
+            let reply = system.get(&path).await;
             assert!(reply.status == 200 && reply.text.len() < PAGE_MAX, "{}: {} bytes", reply.status, reply.text.len());
             visited.extend(listed(&reply));
             pages += 1;
@@ -76,52 +74,53 @@ async fn a_short_list_of_large_orders_ends_by_its_bytes_and_links_the_rest() {
         assert_eq!(visited, matching(&seeds, &[Filter::Status(status)]), "{status}");
         assert!((2..=8).contains(&pages), "{status}: {pages} pages");
     }
+    system.end_uncounted();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_is_larger_than_a_page_is_a_page_by_itself() {
-    let database = database().await;
-    let api = Api::start(&database.url, &[]).await;
-    seed(&database, 10).await;
-    // As no release takes them; only that a page always has an order matters.
-    change(&database, "metadata = json_object('a', repeat('x', 2000000))").await;
-    let seeds = all(&database).await;
+    let system = System::start().await;
+    seed(&system.database, 10).await;
+    // No release accepts orders of this size; the test is only about pages never being empty.
+    change(&system.database, "metadata = json_object('a', repeat('x', 2000000))").await;
+    let seeds = all(&system.database).await;
 
     let (mut visited, mut cursor) = (Vec::new(), None);
     for _ in 0..10 {
-        let (ids, next) = read(&page(&api, &[], 50, cursor.as_deref()).await, 1);
+        let (ids, next) = read(&page(&system, &[], 50, cursor.as_deref()).await, 1);
         visited.extend(ids);
         cursor = next;
     }
 
     assert_eq!((visited, cursor), (matching(&seeds, &[]), None));
+    system.end_uncounted();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_short_list_reads_no_metadata() {
     const ORDERS: u32 = 90;
-    let server = OwnServer::start(&[]).await;
-    let api = Api::start(&server.url, &[]).await;
+    let system = System::on(OwnServer::start(&[]).await, &[]).await;
     let created_at = "timestamp '2026-01-01 00:00:00' + interval n second";
-    insert(&server, ORDERS, "'COMPLETED'", "1", created_at, "null").await;
-    change(&server, METADATA).await;
+    insert(&system.database, ORDERS, "'COMPLETED'", "1", created_at, "null").await;
+    change(&system.database, METADATA).await;
 
-    let short = bytes_of(&server, async {
-        assert_eq!(listed(&api.get("/order/status/COMPLETED").await).len(), 90);
+    let short = bytes_of(&system.database, async {
+        assert_eq!(listed(&system.get("/order/status/COMPLETED").await).len(), 90);
     })
     .await;
-    let whole = bytes_of(&server, async {
-        assert_eq!(read(&page(&api, &[], 90, None).await, 90).0.len(), 90);
+    let whole = bytes_of(&system.database, async {
+        assert_eq!(read(&page(&system, &[], 90, None).await, 90).0.len(), 90);
     })
     .await;
 
     assert!(short < u64::from(ORDERS) * 500, "{short} bytes");
     assert!(whole > u64::from(ORDERS) * 16_000, "{whole} bytes");
+    system.end_uncounted();
 }
 
 /// Changes all orders.
 async fn change(database: &Database, to: &str) {
-    sqlx::raw_sql(AssertSqlSafe(format!("update orders set {to}"))).execute(&database.pool).await.unwrap();
+    database.execute(&format!("update orders set {to}")).await;
 }
 
 /// What the server sends during a request.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::rows::insert;
 use crate::sample;
 
-/// What a list can be filtered by, of an order.
+/// The columns of an order that a list can be filtered by.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Seed {
     pub(super) order_id: Uuid,
@@ -31,7 +31,7 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    /// The parameter, which may stand once.
+    /// The name of the parameter, which may occur once.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Status(_) => "status",
@@ -62,8 +62,8 @@ impl Filter {
     }
 }
 
-/// Adds `count` orders of all statuses, of three users, twenty of each moment, with ids in no order; every seventh has an
-/// external id.
+/// Adds `count` orders of all statuses, of three users, twenty of each moment, with ids in no order; every seventh has
+/// an external id.
 pub(super) async fn seed(database: &Database, count: u32) {
     let status = "elt(1 + n % 5, 'PENDING', 'PROCESSING', 'COMPLETED', 'FAILED', 'CANCELED')";
     let created_at = "timestamp '2026-01-01 00:00:00.000001' + interval floor(n / 20) second";
@@ -86,7 +86,7 @@ pub(super) fn matching(seeds: &[Seed], filters: &[Filter]) -> Vec<Uuid> {
     matching.map(|seed| seed.order_id).collect()
 }
 
-/// Each filter that the seeds know, alone, and each two of different kinds; and none.
+/// No filter, each filter alone, and each two filters of different kinds.
 pub(super) fn filters(seeds: &[Seed]) -> Vec<Vec<Filter>> {
     let middle = seeds[seeds.len() / 2].created_at;
     let statuses = ["PENDING", "PROCESSING", "COMPLETED", "FAILED", "CANCELED"].map(Filter::Status);
@@ -117,7 +117,7 @@ pub(super) async fn page(api: &Api, filters: &[Filter], limit: u16, cursor: Opti
     api.send(api.client().get(url)).await
 }
 
-/// The orders of a page, of which there must be `limit` at most, and the way to the next one.
+/// The orders of a page, at most `limit`, and the cursor of the next page.
 pub(super) fn read(page: &Reply, limit: u16) -> (Vec<Uuid>, Option<String>) {
     assert_eq!(page.status, 200, "{page:?}");
     let body = page.json();
@@ -126,7 +126,7 @@ pub(super) fn read(page: &Reply, limit: u16) -> (Vec<Uuid>, Option<String>) {
     (ids, body["next_cursor"].as_str().map(str::to_owned))
 }
 
-/// All orders of a list, in its order, and how many pages it has. None may come twice.
+/// All orders of a list in its order, none of them twice, and the number of its pages.
 pub(super) async fn walk(api: &Api, filters: &[Filter], limit: u16) -> (Vec<Uuid>, usize) {
     let (mut visited, mut pages, mut cursor) = (Vec::new(), 0, None);
     loop {
