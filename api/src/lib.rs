@@ -84,6 +84,7 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let ApiSettings { hosts, budget, grace, version } = settings;
     let capacity = Capacity::of_process(budget.connections_max().min(CONNECTIONS_MAX), database.connections_max())?;
+    tracing::info!(%version, "started");
     let (stop, budget) = (stop.child_token(), Arc::new(budget));
     let store = Store::new(database.with_work_connections(intake::WRITERS));
     let metrics = Arc::new(ApiMetrics::register(&registry)?);

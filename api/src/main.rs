@@ -42,7 +42,7 @@ async fn command() -> anyhow::Result<ExitCode> {
 }
 
 async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
-    let log = telemetry::start(&args.log, VERSION)?;
+    let log = telemetry::start(&args.log)?;
     let registry = metrics::registry(VERSION)?;
     log.register(&registry)?;
     let database = args.database.store()?;
@@ -60,7 +60,7 @@ async fn take_orders(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn migrate(database: &DatabaseArgs, log: &LogArgs) -> anyhow::Result<()> {
-    let _log = telemetry::start(log, VERSION)?;
+    let _log = telemetry::start(log)?;
     let store = Store::new(database.store()?);
     store.migrate().await?;
     tracing::info!("the schema is current");

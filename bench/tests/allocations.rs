@@ -105,7 +105,7 @@ fn place(database_url: &str) -> (Cost, Cost) {
         "orders-api serve --database-url {database_url} --api-listen 127.0.0.1:0 --shutdown-grace-secs 1 --log-filter info"
     );
     let Command::Serve(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
-    let _log = telemetry::start(&args.log, VERSION).expect("the log starts once");
+    let _log = telemetry::start(&args.log).expect("the log starts once");
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
     let listener = runtime.block_on(Listener::bind(args.api_listen)).expect("a free port");
     let mut client = Client::of(&listener);

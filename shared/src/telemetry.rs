@@ -19,7 +19,6 @@ use tracing_subscriber::EnvFilter;
 
 use self::lines::LogLines;
 use crate::config::{InvalidSetting, LogArgs, LogFormat};
-use crate::version::Version;
 
 /// How long a process that ends waits for someone to read its last lines. A shorter wait could lose them on a loaded
 /// machine; a longer one would delay the end if nobody reads.
@@ -46,8 +45,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging for the whole process. The first line tells its version.
-pub fn start(args: &LogArgs, version: Version) -> Result<Log, InvalidSetting> {
+/// Starts logging for the whole process.
+pub fn start(args: &LogArgs) -> Result<Log, InvalidSetting> {
     let failed =
         |error: &dyn std::error::Error| InvalidSetting::new("LOG_FORMAT", format!("cannot take effect: {error}"));
     let filter = EnvFilter::try_new(&args.log_filter)
@@ -67,7 +66,6 @@ pub fn start(args: &LogArgs, version: Version) -> Result<Log, InvalidSetting> {
     };
     started.map_err(|error| failed(&*error))?;
     set_hook(Box::new(log_panic));
-    tracing::info!(%version, "started");
     Ok(Log { lines, dropped })
 }
 

@@ -71,6 +71,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX, database.connections_max())?;
+    tracing::info!(version = %settings.version, "started");
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let wakeup = Wakeup::bind(listener.address(), Arc::clone(&metrics)).await;

@@ -31,7 +31,7 @@ async fn command() -> anyhow::Result<()> {
 }
 
 async fn work(args: RunArgs) -> anyhow::Result<()> {
-    let log = telemetry::start(&args.log, VERSION)?;
+    let log = telemetry::start(&args.log)?;
     let registry = metrics::registry(VERSION)?;
     log.register(&registry)?;
     let database = args.database.store()?;

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Result<ExitCode> {
     provide_sysbench(interrupt)?;
     let source = Source::find(args.database, "", interrupt)?;
-    let binaries = Binaries::build(checkout, interrupt)?;
+    let binaries = Binaries::build_optimised(checkout, interrupt)?;
     let bench = Binaries::build_bench(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
     let database = Database::start(source, Purpose::Bench, run_dir.name_container()?, run_dir.data(), interrupt)?;

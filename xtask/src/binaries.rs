@@ -19,26 +19,25 @@ pub(crate) struct Binaries {
 }
 
 impl Binaries {
-    /// Builds both programs for use, with cargo's own progress shown.
+    /// Builds both programs as the tests build them, with cargo's own progress shown. Whoever runs the system and then the
+    /// tests, or the other way round, builds once. (Packages picked by name would get fewer features of their
+    /// dependencies, and most of those would be built twice.)
     pub(crate) fn build(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
+        say("== building the programs");
+        Self::among(&build(&["--workspace"], checkout, interrupt)?)
+    }
+
+    /// Builds both programs as the images have them, which takes some minutes longer.
+    pub(crate) fn build_optimised(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
         say("== building orders-api and orders-worker (release)");
-        Self::among(&build(
-            &["--release", "--package", "orders-api", "--package", "orders-worker"],
-            checkout,
-            interrupt,
-        )?)
+        let packages = ["--release", "--package", "orders-api", "--package", "orders-worker"];
+        Self::among(&build(&packages, checkout, interrupt)?)
     }
 
     /// Builds the program that measures, apart from those that it measures: built together, they could share features.
     pub(crate) fn build_bench(checkout: &Checkout, interrupt: &Interrupt) -> Result<PathBuf> {
         say("== building orders-bench (release)");
         find(&build(&["--release", "--package", "orders-bench"], checkout, interrupt)?, "orders-bench")
-    }
-
-    /// Builds every program of the workspace as the tests start it.
-    pub(crate) fn build_for_tests(checkout: &Checkout, interrupt: &Interrupt) -> Result<Self> {
-        say("== building the programs that the tests start");
-        Self::among(&build(&["--workspace"], checkout, interrupt)?)
     }
 
     fn among(messages: &str) -> Result<Self> {

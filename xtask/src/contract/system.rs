@@ -32,7 +32,7 @@ pub(super) fn on_a_system(
     interrupt: &Interrupt,
     checks: impl FnOnce(&mut System<'_>) -> Result<()>,
 ) -> Result<()> {
-    let binaries = Binaries::build_for_tests(checkout, interrupt)?;
+    let binaries = Binaries::build(checkout, interrupt)?;
     let run_dir = RunDir::create(checkout, interrupt)?;
     let (api, worker) = (Address::free("API_LISTEN")?, Address::free("WORKER_LISTEN")?);
     // A server of the run's own, because fuzzing may leave it in any state.

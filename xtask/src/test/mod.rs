@@ -91,7 +91,7 @@ fn run_on(
     checkout: &Checkout,
     interrupt: &Interrupt,
 ) -> Result<(bool, Summary)> {
-    Binaries::build_for_tests(checkout, interrupt)?;
+    Binaries::build(checkout, interrupt)?;
     let database = TestDatabase::provide(source, run_dir, run_dir.mark(&mut cargo), interrupt)?;
     let name = database.name();
     say(format_args!("== testing on {name}"));
