@@ -1,23 +1,23 @@
 use std::time::Duration;
 
-/// How much is measured.
+/// How long and how much each shape measures.
 #[derive(Clone, Copy)]
 pub(crate) struct Sizes {
-    /// Of each of the two measurements of R0.
+    /// Duration of each of the two measurements of R0, the database server's own transaction rate.
     pub(crate) r0: Duration,
-    /// Of each load, where nothing else is said.
+    /// Duration of each load without a field of its own.
     pub(crate) load: Duration,
-    /// Of posts with completions, and of the read view that is held open.
+    /// Duration of the shapes `Both` and `View`.
     pub(crate) both: Duration,
-    /// Of the arrivals on a fixed schedule.
+    /// Duration of the shape `Latency`.
     pub(crate) latency: Duration,
-    /// Of the arrivals beside a stranger.
+    /// Duration of the load beside a stranger.
     pub(crate) stranger: Duration,
     /// Orders that wait before a drain.
     pub(crate) drained: u64,
     /// Orders placed one by one on an idle system.
     pub(crate) wakeups: u32,
-    /// How long the questions of an idle worker are counted.
+    /// How long an idle worker's queries are counted.
     pub(crate) idle: Duration,
     /// Orders scheduled for later, placed before those that are drained.
     pub(crate) future: u64,

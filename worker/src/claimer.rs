@@ -36,7 +36,7 @@ pub(crate) struct Claimer {
     identity: watch::Receiver<Option<Identity>>,
     wakeup: Wakeup,
     metrics: Arc<WorkerMetrics>,
-    /// The identity of the orders that are under way.
+    /// The worker id under which the orders under way were claimed.
     known_as: Option<WorkerId>,
     schedule: ClaimSchedule,
     cursor: ClaimCursor,
@@ -74,8 +74,8 @@ impl Claimer {
         Self { store, executor, identity, wakeup, metrics, known_as: None, schedule, cursor, claims }
     }
 
-    /// Claims until the shutdown begins, then lets the orders under way finish until it is over, and hands back the
-    /// rest.
+    /// Claims until the shutdown begins, then lets the orders under way finish within the grace period, and hands
+    /// back the rest.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         loop {
             let situation = self.situation();
@@ -151,7 +151,7 @@ impl Claimer {
 
     fn begin_claim(&mut self, plan: ClaimPlan) {
         let Some(slots) = self.executor.take_slots(plan.slots) else { return };
-        // A suspect comes back to its old place, behind the cursor.
+        // A suspect comes back to its old place, before the cursor, where only a full scan sees it.
         let scan = self.cursor.begin_scan(Instant::now(), plan.is_draining);
         let store = self.store.clone();
         self.claims.push(Box::pin(async move {

@@ -1,6 +1,6 @@
 //! Commits outcomes in batches: each commit takes all that have arrived since the last one.
 //!
-//! An outcome that the database rejects for good is tried apart from then on. Its slot stays taken, and `/readyz` shows
+//! An outcome that the database rejects for good is retried by itself from then on. Its slot stays taken, and `/readyz` shows
 //! the database's reason.
 //!
 //! `Invariant:` a slot becomes free only when the outcome of its order is committed.

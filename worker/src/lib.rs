@@ -102,7 +102,8 @@ pub async fn run(
         clock_is_behind: false,
         metrics: Arc::clone(&metrics),
     };
-    let housekeeping = Housekeeping { store: store.for_watching(), identity: identity.subscribe() };
+    // Nobody calls a worker, so the chores have the connections of callers.
+    let housekeeping = Housekeeping { store: store.for_callers(), identity: identity.subscribe() };
     let executor = Executor::new(processor, results, settings, Arc::clone(&metrics));
     let claimer =
         Claimer::new(store.clone(), executor, identity.subscribe(), wakeup, settings.poll, Arc::clone(&metrics));
@@ -179,7 +180,7 @@ fn registration(settings: WorkerSettings) -> Registration {
         worker_id: WorkerId::fresh(),
         host: rustix::system::uname().nodename().to_string_lossy().chars().take(255).collect(),
         pid: std::process::id(),
-        version: settings.version.to_string(),
+        version: settings.version.to_string().chars().take(64).collect(),
         slots: settings.concurrency,
         wakeup_address: None,
         dead_after: settings.dead_after,

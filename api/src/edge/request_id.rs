@@ -9,7 +9,7 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// Maximum characters of a client's id: room for two UUIDs and a path, but too few to fill a log.
 const LENGTH_MAX: usize = 128;
 
-/// The id of a request.
+/// The id of a request: valid as a header and safe to log, as it may come from the client.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(HeaderValue);
 

@@ -11,7 +11,7 @@ use crate::http::post;
 use crate::report::{Base, Report, Target};
 use crate::{seed, server};
 
-/// Between two orders: prime, so that they fall anywhere between two polls of the worker.
+/// Pause between two orders: a prime number of milliseconds, so that orders fall anywhere between two polls.
 const PAUSE: Duration = Duration::from_millis(83);
 
 /// A worker is not idle in its first second.

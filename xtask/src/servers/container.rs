@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::engine::{Engine, MYSQL_IMAGE, PORT, SERVER};
 use super::greeting::server_version;
@@ -166,7 +166,7 @@ impl Runner for Container {
     fn evidence(&self) -> String {
         match self.volume {
             Volume::Unnamed => format!("the container {}", self.name),
-            _ => format!("its data: the Docker volume {}", self.name),
+            _ => format!("its data: the Docker volume {0}, which `docker volume rm {0}` deletes", self.name),
         }
     }
 
@@ -211,6 +211,9 @@ impl Runner for Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
+        if self.volume == Volume::Named {
+            let _ = self.stop();
+        }
         for name in [Some(&self.name), self.holder.as_ref()].into_iter().flatten() {
             self.engine.remove_container(name);
         }
@@ -230,6 +233,7 @@ fn volume(engine: &Engine, name: &str, interrupt: &Interrupt) -> Result<(String,
     }
     let password = random_password()?;
     let label = format!("{PASSWORD_LABEL}={password}");
-    engine.order(&["volume", "create", "--label", &label, name])?;
+    let created = engine.ask(&["volume", "create", "--label", &label, name], interrupt)?;
+    ensure!(created.ok, "docker volume create: {}", created.last_line());
     Ok((password, Volume::Unfinished))
 }

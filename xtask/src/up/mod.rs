@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Where the database comes from
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     database: Choice,
+    /// Run the programs optimised, as the images have them, which builds for some minutes longer
+    #[arg(long)]
+    release: bool,
 }
 
 /// Starts the system, watches it, and stops it again.
@@ -40,7 +43,8 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     api.check_free()?;
     worker.check_free()?;
     let source = Source::find(args.database, "DATABASE_URL", interrupt)?;
-    let binaries = Binaries::build(checkout, interrupt)?;
+    let build = if args.release { Binaries::build_optimised } else { Binaries::build };
+    let binaries = build(checkout, interrupt)?;
     let container = format!("orders-up-{}", checkout.id());
     let mut database = Database::start(source, Purpose::Use, container, &data, interrupt)?;
     migrate(&binaries, &data, &database, interrupt)?;

@@ -11,11 +11,10 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::{
-    Fingerprint, IdempotencyKey, KeyUse, OneOrMore, OrderId, PlaceConflict, PlaceOutcome, Placed, Placement, WorkerId,
+    Fingerprint, IdempotencyKey, KeyUse, OneOrMore, OrderId, PlaceConflict, PlaceOutcome, Placed, Placement,
 };
 use crate::store::hot::Hot;
 use crate::store::sql::{Value, insert_sorted};
-use crate::store::{Store, StoreError};
 
 /// The most keys that one commit prunes: few enough to hold nobody up.
 pub const PRUNE_MAX: u32 = 500;
@@ -71,15 +70,9 @@ pub(super) enum PlaceResult {
     Known(PlaceOutcome),
 }
 
-impl Store {
-    /// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, oldest first, and returns how many; `None` if
-    /// another worker has this chore.
-    pub async fn prune_idempotency_keys(&self, worker_id: WorkerId) -> Result<Option<u64>, StoreError> {
-        self.under_lease("prune idempotency keys", worker_id, async |connection| {
-            Ok(sqlx::query(PRUNE).bind(PRUNE_MAX).execute(connection).await?.rows_affected())
-        })
-        .await
-    }
+/// Deletes up to [`PRUNE_MAX`] keys that are older than 25 hours, oldest first, and returns how many.
+pub(in crate::store) async fn prune(connection: &mut MySqlConnection) -> Result<u64, sqlx::Error> {
+    Ok(sqlx::query(PRUNE).bind(PRUNE_MAX).execute(connection).await?.rows_affected())
 }
 
 type Hash = [u8; 32];

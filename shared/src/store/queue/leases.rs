@@ -4,7 +4,24 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use crate::domain::WorkerId;
+use crate::store::orders::keys;
 use crate::store::{Store, StoreError};
+
+/// A chore that only one worker does at a time.
+#[derive(Clone, Copy, Debug)]
+enum Chore {
+    /// Deleting idempotency keys that are old.
+    PruneIdempotencyKeys,
+}
+
+impl Chore {
+    /// The name of its lease. Two releases that named it differently would both do it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::PruneIdempotencyKeys => "prune_idempotency_keys",
+        }
+    }
+}
 
 /// Who holds a lease, and whether that worker is alive.
 const HOLDER: &str = r"
@@ -26,16 +43,27 @@ const TAKE: &str = r"
 const TAKE_FIRST: &str = "insert ignore into leases (chore, worker_id) values (?, ?)";
 
 impl Store {
+    /// Deletes up to [`PRUNE_MAX`](keys::PRUNE_MAX) idempotency keys that are older than 25 hours, oldest first, and returns
+    /// how many; `None` if another worker has this chore.
+    pub async fn prune_idempotency_keys(&self, worker_id: WorkerId) -> Result<Option<u64>, StoreError> {
+        self.under_lease("prune idempotency keys", Chore::PruneIdempotencyKeys, worker_id, keys::prune).await
+    }
+
     /// Does one batch of a chore, in a transaction of its own, if `worker_id` holds the lease or no live worker does. Returns
     /// `None` if another worker has it. A worker that was declared dead meanwhile cannot commit beside the next holder.
-    pub(in crate::store) async fn under_lease<T>(
+    async fn under_lease<T>(
         &self,
-        chore: &'static str,
+        doing: &'static str,
+        chore: Chore,
         worker_id: WorkerId,
         batch: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, sqlx::Error>,
     ) -> Result<Option<T>, StoreError> {
-        self.transaction(chore, async |connection| {
-            Ok(if holds(connection, chore, worker_id.uuid()).await? { Some(batch(connection).await?) } else { None })
+        self.transaction(doing, async |connection| {
+            Ok(if holds(connection, chore.name(), worker_id.uuid()).await? {
+                Some(batch(connection).await?)
+            } else {
+                None
+            })
         })
         .await
     }

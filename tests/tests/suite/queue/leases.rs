@@ -65,7 +65,7 @@ async fn a_batch_of_the_last_holder_and_one_of_the_next_are_never_under_way_toge
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_takes_the_lease_of_a_dead_one_when_it_starts() {
     let database = database().await;
-    let insert = "insert into leases (chore, worker_id) values ('prune idempotency keys', repeat('x', 16))";
+    let insert = "insert into leases (chore, worker_id) values ('prune_idempotency_keys', repeat('x', 16))";
     database.execute(insert).await;
 
     let _worker = Worker::start(&database.url, &[]).await;
