@@ -9,9 +9,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::engine::{Engine, MYSQL_IMAGE, PORT, SERVER};
 use super::greeting::server_version;
-use super::program::Maker;
-use super::server::{Runner, Spec};
-use super::settings::{Purpose, options};
+use super::runner::{Runner, Spec};
+use super::settings::{Maker, Purpose, options};
 use crate::addresses::{free_port, loopback};
 use crate::data_dir::{DataDir, random_password};
 use crate::interrupt::Interrupt;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::greeting::server_version;
 use super::program::Program;
-use super::server::{Runner, Spec};
+use super::runner::{Runner, Spec};
 use super::settings::{client_options, options, setup};
 use crate::addresses::free_port;
 use crate::data_dir::DataDir;

@@ -8,22 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::settings::Purpose;
+use super::settings::{Maker, Purpose};
 use crate::ask::ask;
 use crate::data_dir::DataDir;
 use crate::interrupt::Interrupt;
 
 /// Writing the system tables takes seconds, or a minute on a slow disk.
 const INITIALISE_LIMIT: Duration = Duration::from_mins(5);
-
-/// Who makes the server: their options differ a little.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Maker {
-    /// `mariadbd`.
-    MariaDb,
-    /// `mysqld`, or MySQL in a container.
-    MySql,
-}
 
 /// A server program.
 pub struct Program {

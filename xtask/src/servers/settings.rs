@@ -5,10 +5,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::Result;
 
-use super::program::Maker;
 use crate::addresses::own_address;
 use crate::data_dir::random_password;
 use crate::output::say;
+
+/// Who makes the server: their options differ a little.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// `mariadbd`.
+    MariaDb,
+    /// `mysqld`, or MySQL in a container.
+    MySql,
+}
 
 /// What a server is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
