@@ -16,8 +16,9 @@ use crate::sample;
 /// How long the stranger is at it.
 const LASTS: Duration = Duration::from_secs(30);
 
-/// The API may log some twenty lines a second meanwhile.
-const LOG_LINES_MAX: usize = 600;
+/// The API may log ten lines a second of each of three kinds: 500s, other failures and slow requests, and requests turned
+/// away.
+const LOG_LINES_MAX: usize = 3 * 10 * 31;
 
 /// How long after the stranger has gone all must be well.
 const WELL_WITHIN: Duration = Duration::from_secs(10);
