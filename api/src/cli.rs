@@ -2,8 +2,8 @@
 
 use std::net::{AddrParseError, IpAddr, SocketAddr};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use orders_shared::config::{DatabaseArgs, InvalidSetting, LogArgs, ShutdownArgs, command_line};
+use clap::{Args, Parser, Subcommand};
+use orders_shared::config::{DatabaseArgs, InvalidSetting, LogArgs, ShutdownArgs, read_command_line};
 use orders_shared::store::StoreSettings;
 use orders_shared::version::Version;
 
@@ -22,9 +22,7 @@ impl Cli {
     /// Reads this process's command line. If it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
     pub fn read(version: Version) -> Self {
-        let command = Self::command().version(version.to_string());
-        let matches = command.get_matches_from(command_line(std::env::args_os(), "serve"));
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        read_command_line(version, "serve")
     }
 }
 

@@ -5,14 +5,23 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 
 pub use crate::invalid_setting::InvalidSetting;
 use crate::store::StoreSettings;
+use crate::version::Version;
+
+/// Reads this process's command line, with the command `default` if it names none. If it asks for help or the version, or
+/// is wrong, the process ends here.
+#[must_use]
+pub fn read_command_line<C: Parser>(version: Version, default: &str) -> C {
+    let command = C::command().version(version.to_string());
+    let matches = command.get_matches_from(command_line(std::env::args_os(), default));
+    C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
 
 /// The command line, with the command `default` if it names none, so that bare flags belong to that command.
-#[must_use]
-pub fn command_line(args: impl IntoIterator<Item = OsString>, default: &str) -> Vec<OsString> {
+fn command_line(args: impl IntoIterator<Item = OsString>, default: &str) -> Vec<OsString> {
     let mut args: Vec<_> = args.into_iter().collect();
     let is_global = |arg: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|global| arg == global);
     let is_flag = |arg: &OsString| arg.to_string_lossy().starts_with('-') && !is_global(arg);

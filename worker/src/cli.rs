@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, command_line};
+use clap::{Args, Parser, Subcommand};
+use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, read_command_line};
 use orders_shared::domain::RetryPolicy;
 use orders_shared::version::Version;
 
@@ -26,9 +26,7 @@ impl Cli {
     /// The command line of this process. Where it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
     pub fn read(version: Version) -> Self {
-        let command = Self::command().version(version.to_string());
-        let matches = command.get_matches_from(command_line(std::env::args_os(), "run"));
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        read_command_line(version, "run")
     }
 }
 
