@@ -62,6 +62,11 @@ pub fn packages(packages: &[&str], interrupt: &Interrupt) -> Result<()> {
     interrupt.check()
 }
 
+/// As [`provide`], for a program whose package has its name.
+pub fn provide_program(program: &str, interrupt: &Interrupt) -> Result<Option<String>> {
+    provide(program, || is_there(program), interrupt)
+}
+
 /// Installs a package if `is_there` finds nothing of it and the user may; returns the reason if it is still missing.
 pub fn provide(package: &str, is_there: impl Fn() -> bool, interrupt: &Interrupt) -> Result<Option<String>> {
     if is_there() {

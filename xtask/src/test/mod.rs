@@ -1,6 +1,5 @@
 //! `cargo xtask test`: provides what the tests need, runs them, and adds up their results.
 
-mod browser;
 pub(crate) mod chaos;
 mod compose;
 mod faketime;
@@ -8,7 +7,6 @@ mod mariadb_backup;
 mod previous;
 pub(crate) mod run_dir;
 mod summary;
-mod tour;
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
@@ -17,7 +15,7 @@ use anyhow::Result;
 use xtask::interrupt::Interrupt;
 use xtask::output::say;
 use xtask::process::Process;
-use xtask::servers::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source};
+use xtask::servers::{Choice, Engine, MYSQL_IMAGE, Purpose, Server, Source, install};
 
 use self::run_dir::RunDir;
 use self::summary::Summary;
@@ -52,11 +50,11 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let no_previous = previous::obstacle(args.previous, checkout, interrupt)?;
     let obstacles = [
         ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
-        ("chromium::", "a real browser on another origin", browser::obstacle(interrupt)?),
+        ("chromium::", "a real browser on another origin", install::provide_program("chromium", interrupt)?),
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
         ("mariadb_backup::", "the backup of a MariaDB", mariadb_backup::obstacle(&source, interrupt)?),
-        ("tour::", "the tour of the documentation", tour::obstacle(interrupt)?),
+        ("tour::", "the tour of the documentation", install::provide_program("curl", interrupt)?),
         ("versions::", "this release beside the one before", no_previous.clone()),
     ];
     let mut cargo = checkout.cargo();
