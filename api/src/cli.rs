@@ -22,7 +22,7 @@ impl Cli {
     /// Reads this process's command line. If it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
     pub fn read(version: Version) -> Self {
-        read_command_line(version, "serve")
+        read_command_line(None, version, "serve")
     }
 }
 

@@ -6,19 +6,17 @@ use std::alloc::System;
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::Parser;
 use orders_api::{ApiSettings, Hosts, MemoryBudget};
-use orders_shared::domain::Order;
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
 use orders_shared::telemetry;
 use orders_shared::version::Version;
-use orders_worker::{ProcessingError, Processor};
+use orders_worker::{Attempt, Done, Outcome, Processor, Work};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -146,13 +144,14 @@ fn complete(database_url: &str) -> Cost {
         format!("orders-worker run --database-url {database_url} --worker-listen 127.0.0.1:0 --worker-concurrency 500");
     let Command::Run(args) = Cli::parse_from(arguments.split(' ')).command else { panic!("another command") };
     let (runtime, stop) = (Runtime::new().expect("a runtime"), CancellationToken::new());
-    let listener = runtime.block_on(Listener::bind(args.listen.worker_listen)).expect("a free port");
-    let database = args.database.store().expect("the settings are sound");
-    let processor = Arc::new(UntilNoneIsLeft { left: AtomicUsize::new(orders), stop: stop.clone() });
+    let settings = args.worker.settings(VERSION);
+    let listener = runtime.block_on(Listener::bind(args.worker.listen.worker_listen)).expect("a free port");
+    let database = args.worker.database.store().expect("the settings are sound");
+    let work = Work::of(UntilNoneIsLeft { left: AtomicUsize::new(orders), stop: stop.clone() });
 
     Cost::of(orders, || {
         let registry = registry(VERSION).expect("it has figures");
-        let run = orders_worker::run(database, listener, processor, registry, args.worker(VERSION), stop);
+        let run = orders_worker::run(database, listener, work, registry, settings, stop);
         let ended = runtime.block_on(async { tokio::time::timeout(SOON, run).await });
         ended.expect("all orders are completed soon").expect("the worker ends in good order");
     })
@@ -166,11 +165,11 @@ struct UntilNoneIsLeft {
 
 #[async_trait]
 impl Processor for UntilNoneIsLeft {
-    async fn process(&self, _: &Order) -> Result<(), ProcessingError> {
+    async fn process(&self, _: Attempt<'_>) -> Outcome {
         if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.stop.cancel();
         }
-        Ok(())
+        Ok(Done::default())
     }
 }
 

@@ -11,11 +11,12 @@ pub use crate::invalid_setting::InvalidSetting;
 use crate::store::StoreSettings;
 use crate::version::Version;
 
-/// Reads this process's command line, with the command `default` if it names none. If it asks for help or the version, or
-/// is wrong, the process ends here.
+/// Reads this process's command line, with the command `default` if it names none. The program has a name of its own if
+/// one is given. If the line asks for help or the version, or is wrong, the process ends here.
 #[must_use]
-pub fn read_command_line<C: Parser>(version: Version, default: &str) -> C {
+pub fn read_command_line<C: Parser>(name: Option<String>, version: Version, default: &str) -> C {
     let command = C::command().version(version.to_string());
+    let command = if let Some(name) = name { command.name(name) } else { command };
     let matches = command.get_matches_from(command_line(std::env::args_os(), default));
     C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

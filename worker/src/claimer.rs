@@ -189,15 +189,17 @@ impl Claimer {
 
     /// Starts the work on these orders, or hands them back.
     fn dispatch(&mut self, claims: Vec<Claim>, mut slots: OwnedSemaphorePermit, starts: bool) {
+        let mut claimed = Vec::with_capacity(claims.len());
         for claim in claims {
             // A suspect comes alone and takes every slot, so that no other order runs beside it.
             let needed = if claim.order().is_suspect() { slots.num_permits() } else { 1 };
-            let Some(slots) = slots.split(needed) else {
-                tracing::error!(order_id = %claim.order_id(), "more orders were claimed than there are slots");
-                return;
-            };
-            if starts { self.executor.start(claim, slots) } else { self.executor.hand_back(claim, slots) }
+            match slots.split(needed) {
+                Some(slots) if starts => claimed.push((claim, slots)),
+                Some(slots) => self.executor.hand_back(claim, slots),
+                None => tracing::error!(order_id = %claim.order_id(), "more orders were claimed than there are slots"),
+            }
         }
+        self.executor.start(claimed);
     }
 }
 

@@ -4,14 +4,21 @@
 //! heartbeat interval is from `WORKER_DEAD_AFTER_SECS`. A combination that makes no sense is warned of.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, read_command_line};
-use orders_shared::domain::RetryPolicy;
+use orders_shared::domain::{GIVE_UP_AFTER, Pauses, RetryPolicy};
 use orders_shared::version::Version;
 
-use crate::processors::{Faults, Simulated};
+use crate::processors::{Faults, Simulated, Work};
+
+/// Attempts that an order gets by default: with the default pauses they span two minutes.
+const MAX_ATTEMPTS: u16 = 8;
+
+/// The first pause by default, in milliseconds.
+const RETRY_BASE_MS: u64 = 1_000;
 
 /// Claims orders from MySQL and processes them.
 #[derive(Parser)]
@@ -26,7 +33,7 @@ impl Cli {
     /// The command line of this process. Where it asks for help or the version, or is wrong, the process ends here.
     #[must_use]
     pub fn read(version: Version) -> Self {
-        read_command_line(version, "run")
+        read_command_line(None, version, "run")
     }
 }
 
@@ -37,6 +44,34 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Ask the worker on this machine whether it is ready, and exit with 1 if it is not.
     Healthcheck(ListenArgs),
+}
+
+/// Claims orders from MySQL and processes them.
+#[derive(Parser)]
+pub(crate) struct ProgramCli {
+    #[command(subcommand)]
+    pub(crate) command: ProgramCommand,
+}
+
+impl ProgramCli {
+    /// The command line of this process, which has the name of its program's file.
+    pub(crate) fn read(version: Version) -> Self {
+        read_command_line(program_name(), version, "run")
+    }
+}
+
+/// What a program with a processor of its own can do.
+#[derive(Subcommand)]
+pub(crate) enum ProgramCommand {
+    /// Claim and process orders (the default).
+    Run(Box<WorkerArgs>),
+    /// Ask the worker on this machine whether it is ready, and exit with 1 if it is not.
+    Healthcheck(ListenArgs),
+}
+
+fn program_name() -> Option<String> {
+    let file = std::env::args_os().next()?;
+    Some(Path::new(&file).file_stem()?.to_string_lossy().into_owned())
 }
 
 /// Where the worker listens.
@@ -51,6 +86,17 @@ pub struct ListenArgs {
 /// Settings of `run`.
 #[derive(Args)]
 pub struct RunArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where it is defined")]
+    pub worker: WorkerArgs,
+
+    #[command(flatten)]
+    simulated: SimulatedArgs,
+}
+
+/// The settings of every worker, however it processes orders.
+#[derive(Args)]
+pub struct WorkerArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented where it is defined")]
     pub database: DatabaseArgs,
@@ -69,14 +115,15 @@ pub struct RunArgs {
     #[arg(long, env = "WORKER_POLL_MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     worker_poll_ms: u64,
 
-    /// Attempts that an order gets; when the last one fails, the order becomes FAILED.
-    #[arg(long, env = "WORKER_MAX_ATTEMPTS", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    worker_max_attempts: u16,
+    /// Attempts that an order gets; when the last one fails, the order becomes FAILED. [default: 8]
+    #[arg(long, env = "WORKER_MAX_ATTEMPTS", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    worker_max_attempts: Option<u16>,
 
     /// Milliseconds before the second attempt, shortened by up to half at random; each further pause is twice as long,
     /// up to ten minutes. Too low keeps calling a service that is down; too high delays work that would succeed.
-    #[arg(long, env = "WORKER_RETRY_BASE_MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=600_000))]
-    worker_retry_base_ms: u64,
+    /// [default: 1000]
+    #[arg(long, env = "WORKER_RETRY_BASE_MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    worker_retry_base_ms: Option<u64>,
 
     /// Milliseconds that one attempt may take; a longer one is stopped and counts as failed.
     #[arg(long, env = "PROCESSING_TIMEOUT_MS", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..=86_400_000))]
@@ -88,6 +135,17 @@ pub struct RunArgs {
     #[arg(long, env = "WORKER_DEAD_AFTER_SECS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     worker_dead_after_secs: u64,
 
+    #[command(flatten)]
+    shutdown: ShutdownArgs,
+
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "documented where it is defined")]
+    pub log: LogArgs,
+}
+
+/// How work is simulated.
+#[derive(Args)]
+struct SimulatedArgs {
     /// Milliseconds that the simulated work on an order takes; 0 means no time at all.
     #[arg(long, env = "SIMULATED_PROCESSING_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
     simulated_processing_ms: u64,
@@ -101,17 +159,10 @@ pub struct RunArgs {
     /// affect every attempt of a share of the orders. Shares are from 0 to 1.
     #[arg(long, env = "SIMULATED_FAULTS", default_value = "")]
     simulated_faults: Faults,
-
-    #[command(flatten)]
-    shutdown: ShutdownArgs,
-
-    #[command(flatten)]
-    #[expect(missing_docs, reason = "documented where it is defined")]
-    pub log: LogArgs,
 }
 
 /// How one worker process works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WorkerSettings {
     /// Orders to process at once.
     pub concurrency: u32,
@@ -119,7 +170,7 @@ pub struct WorkerSettings {
     pub poll: Duration,
     /// Time that one attempt may take.
     pub timeout: Duration,
-    /// What follows a failed attempt.
+    /// What follows an attempt that did not complete its order.
     pub retries: RetryPolicy,
     /// After this long without a heartbeat, other workers declare this one dead.
     pub dead_after: Duration,
@@ -129,28 +180,29 @@ pub struct WorkerSettings {
     pub version: Version,
 }
 
-impl RunArgs {
+impl WorkerArgs {
     /// How the worker works.
     #[must_use]
-    pub fn worker(&self, version: Version) -> WorkerSettings {
+    pub fn settings(&self, version: Version) -> WorkerSettings {
+        let base = Duration::from_millis(self.worker_retry_base_ms.unwrap_or(RETRY_BASE_MS));
+        let pauses = Pauses::Doubling { max_attempts: self.worker_max_attempts.unwrap_or(MAX_ATTEMPTS), base };
         WorkerSettings {
             concurrency: self.worker_concurrency,
             poll: Duration::from_millis(self.worker_poll_ms),
             timeout: Duration::from_millis(self.processing_timeout_ms),
-            retries: RetryPolicy {
-                max_attempts: self.worker_max_attempts,
-                base: Duration::from_millis(self.worker_retry_base_ms),
-            },
+            retries: RetryPolicy { pauses, give_up_after: GIVE_UP_AFTER },
             dead_after: Duration::from_secs(self.worker_dead_after_secs),
             grace: self.shutdown.grace(),
             version,
         }
     }
+}
 
+impl RunArgs {
     /// A warning for the log about settings that work against each other; `None` if all is well.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let (work, timeout) = (self.simulated_processing_ms, self.processing_timeout_ms);
+        let (work, timeout) = (self.simulated.simulated_processing_ms, self.worker.processing_timeout_ms);
         (work >= timeout).then(|| {
             format!(
                 "every attempt will time out, as SIMULATED_PROCESSING_MS is {work} and PROCESSING_TIMEOUT_MS is {timeout}: \
@@ -159,20 +211,21 @@ impl RunArgs {
         })
     }
 
-    /// The built-in processor.
+    /// What the worker does with orders.
     #[must_use]
-    pub fn simulated(&self) -> Simulated {
-        Simulated {
-            duration: Duration::from_millis(self.simulated_processing_ms),
-            slow: Duration::from_millis(self.simulated_slow_ms),
-            faults: self.simulated_faults.clone(),
-        }
+    pub fn work(&self) -> Work {
+        let SimulatedArgs { simulated_processing_ms, simulated_slow_ms, simulated_faults } = &self.simulated;
+        Work::simulated(Simulated {
+            duration: Duration::from_millis(*simulated_processing_ms),
+            slow: Duration::from_millis(*simulated_slow_ms),
+            faults: simulated_faults.clone(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use orders_shared::domain::NextStep;
+    use orders_shared::domain::{NextStep, NotDone};
 
     use super::*;
     use crate::heartbeat::interval;
@@ -183,6 +236,10 @@ mod tests {
             Command::Run(args) => Ok(*args),
             Command::Healthcheck(_) => unreachable!(),
         }
+    }
+
+    fn settings(args: &[&str]) -> WorkerSettings {
+        self::args(args).unwrap().worker.settings(Version::new("0.0.0", None))
     }
 
     #[test]
@@ -203,8 +260,7 @@ mod tests {
     #[test]
     fn a_worker_sends_five_heartbeats_before_it_counts_as_dead() {
         for secs in ["1", "2", "15", "3600"] {
-            let dead_after =
-                args(&["--worker-dead-after-secs", secs]).unwrap().worker(Version::new("0.0.0", None)).dead_after;
+            let dead_after = settings(&["--worker-dead-after-secs", secs]).dead_after;
 
             assert!(interval(dead_after) * 5 <= dead_after, "{secs} s");
         }
@@ -212,9 +268,10 @@ mod tests {
 
     #[test]
     fn the_longest_first_pause_is_the_longest_of_all() {
-        let retries = args(&["--worker-retry-base-ms", "600000"]).unwrap().worker(Version::new("0.0.0", None)).retries;
+        let retries = settings(&["--worker-retry-base-ms", "600000"]).retries;
+        let base = NextStep::RetryAfter(Duration::from_mins(10));
 
-        assert_eq!([1, 2].map(|attempt| retries.after(attempt, 0.0)), [NextStep::RetryAfter(retries.base); 2]);
+        assert_eq!([1, 2].map(|attempt| retries.after(attempt, &NotDone::retry("busy"), 0.0)), [base; 2]);
         assert!(args(&["--worker-retry-base-ms", "600001"]).is_err());
     }
 }

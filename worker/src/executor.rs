@@ -1,4 +1,5 @@
-//! Works on claimed orders, in a fixed number of slots and with one task for each order.
+//! Works on claimed orders, in a fixed number of slots and with one task for each order, or for each batch where the
+//! processor takes several at once.
 //!
 //! `Invariant:` however an order's task ends, the order has an outcome, and its slots become free once that is
 //! committed.
@@ -8,43 +9,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use orders_shared::domain::{Claim, NextStep, RetryPolicy};
+use orders_shared::domain::{Claim, ErrorClass, NextStep, NotDone, OrderResult, Outcome, RetryPolicy, WorkError};
 use orders_shared::tasks::panic_message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::cli::WorkerSettings;
 use crate::metrics::WorkerMetrics;
-use crate::processors::{ProcessingError, Processor};
-
-/// How the work on a claimed order ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Done,
-    /// It was not begun or not finished, through no fault of the order.
-    HandedBack,
-    Failed {
-        error: String,
-        duration: Duration,
-        next_step: NextStep,
-    },
-}
+use crate::processors::{Attempt, Processor};
 
 /// A claim whose work has ended, with the slots that it holds until its outcome is committed.
 #[derive(Debug)]
 pub(crate) struct WorkResult {
     pub(crate) claim: Claim,
-    pub(crate) outcome: Outcome,
+    pub(crate) end: WorkEnd,
     pub(crate) slots: OwnedSemaphorePermit,
+}
+
+/// How the work on a claimed order ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum WorkEnd {
+    Done(Option<OrderResult>),
+    /// It was not begun or not finished, through no fault of the order.
+    HandedBack,
+    NotDone {
+        error: Option<WorkError>,
+        duration: Duration,
+        next_step: NextStep,
+    },
 }
 
 pub(crate) struct Executor {
     processor: Arc<dyn Processor>,
     results: mpsc::UnboundedSender<WorkResult>,
     slots: Arc<Semaphore>,
-    settings: WorkerSettings,
+    concurrency: u32,
+    timeout: Duration,
+    retries: Arc<RetryPolicy>,
     working: JoinSet<()>,
     give_up: CancellationToken,
     metrics: Arc<WorkerMetrics>,
@@ -54,17 +57,26 @@ impl Executor {
     pub(crate) fn new(
         processor: Arc<dyn Processor>,
         results: mpsc::UnboundedSender<WorkResult>,
-        settings: WorkerSettings,
+        settings: &WorkerSettings,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
-        let slots = Arc::new(Semaphore::new(settings.concurrency as usize));
-        let (working, give_up) = (JoinSet::new(), CancellationToken::new());
-        Self { processor, results, slots, settings, working, give_up, metrics }
+        let WorkerSettings { concurrency, timeout, retries, .. } = settings;
+        Self {
+            processor,
+            results,
+            slots: Arc::new(Semaphore::new(*concurrency as usize)),
+            concurrency: *concurrency,
+            timeout: *timeout,
+            retries: Arc::new(retries.clone()),
+            working: JoinSet::new(),
+            give_up: CancellationToken::new(),
+            metrics,
+        }
     }
 
     /// All slots of this worker.
     pub(crate) fn slots(&self) -> usize {
-        self.settings.concurrency as usize
+        self.concurrency as usize
     }
 
     pub(crate) fn free_slots(&self) -> usize {
@@ -83,36 +95,46 @@ impl Executor {
         Arc::clone(&self.slots).try_acquire_many_owned(u32::try_from(count).ok()?).ok()
     }
 
-    /// Starts the work on a claimed order, which holds these slots until its outcome is committed.
-    pub(crate) fn start(&mut self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let (processor, give_up, settings) = (Arc::clone(&self.processor), self.give_up.clone(), self.settings);
-        let mut attempt = Attempt {
-            claimed: Some((claim, slots)),
+    /// Starts the work on claimed orders, each of which holds its slots until its outcome is committed: in batches where
+    /// the processor takes them.
+    pub(crate) fn start(&mut self, mut claimed: Vec<(Claim, OwnedSemaphorePermit)>) {
+        let batch_max = self.processor.batch_max().max(1);
+        while !claimed.is_empty() {
+            let batch = claimed.drain(..claimed.len().min(batch_max)).collect();
+            self.start_batch(batch);
+        }
+    }
+
+    fn start_batch(&mut self, claimed: Vec<(Claim, OwnedSemaphorePermit)>) {
+        let (processor, give_up, timeout) = (Arc::clone(&self.processor), self.give_up.clone(), self.timeout);
+        let stop = CancellationToken::new();
+        let mut running = Running {
+            claimed,
             results: self.results.clone(),
-            retries: settings.retries,
+            retries: Arc::clone(&self.retries),
             started: Instant::now(),
             metrics: Arc::clone(&self.metrics),
+            _stop: stop.clone().drop_guard(),
         };
-        self.metrics.slots_busy.inc();
+        self.metrics.slots_busy.add(running.claimed.len().try_into().unwrap_or(i64::MAX));
         self.working.spawn(async move {
-            let Some((claim, _)) = &attempt.claimed else { return };
-            let outcome = tokio::select! {
+            let outcomes = tokio::select! {
                 biased;
-                () = give_up.cancelled() => Outcome::HandedBack,
-                outcome = work_on(&*processor, claim, settings) => outcome,
+                () = give_up.cancelled() => None,
+                outcomes = work_on(&*processor, &running.claimed, &stop, timeout) => Some(outcomes),
             };
-            attempt.end(outcome);
+            running.end(outcomes);
         });
     }
 
     /// Hands back a claimed order that was not begun.
     pub(crate) fn hand_back(&self, claim: Claim, slots: OwnedSemaphorePermit) {
-        let _ = self.results.send(WorkResult { claim, outcome: Outcome::HandedBack, slots });
+        let _ = self.results.send(WorkResult { claim, end: WorkEnd::HandedBack, slots });
     }
 
     /// Waits until every outcome is committed.
     pub(crate) async fn drained(&self) {
-        let _ = self.slots.acquire_many(self.settings.concurrency).await;
+        let _ = self.slots.acquire_many(self.concurrency).await;
     }
 
     /// Stops the work on every order that is under way now, and hands the orders back.
@@ -121,58 +143,98 @@ impl Executor {
     }
 }
 
-/// The work on one claimed order, from its start to its outcome.
-struct Attempt {
-    claimed: Option<(Claim, OwnedSemaphorePermit)>,
+/// The work on claimed orders, from its start to its outcomes.
+struct Running {
+    /// Those that have no outcome yet.
+    claimed: Vec<(Claim, OwnedSemaphorePermit)>,
     results: mpsc::UnboundedSender<WorkResult>,
-    retries: RetryPolicy,
+    retries: Arc<RetryPolicy>,
     started: Instant,
     metrics: Arc<WorkerMetrics>,
+    /// Tells threads of the work that nobody waits for them any more.
+    _stop: DropGuard,
 }
 
-impl Attempt {
-    fn end(&mut self, outcome: Outcome) {
-        let Some((claim, slots)) = self.claimed.take() else { return };
-        self.metrics.slots_busy.dec();
-        // This fails only after the finishers have given up, at the end of a shutdown.
-        let _ = self.results.send(WorkResult { claim, outcome, slots });
+impl Running {
+    /// Gives every order its outcome, in their order; without outcomes, hands them back.
+    fn end(&mut self, outcomes: Option<Vec<Outcome>>) {
+        let duration = self.started.elapsed();
+        let is_handed_back = outcomes.is_none();
+        let mut outcomes = outcomes.unwrap_or_default().into_iter();
+        for (claim, slots) in self.claimed.drain(..) {
+            let end = match outcomes.next() {
+                Some(Ok(done)) => WorkEnd::Done(done.result),
+                Some(Err(not_done)) => ended(&claim, not_done, duration, &self.retries),
+                None if is_handed_back => WorkEnd::HandedBack,
+                None => {
+                    let error = "process_many returned fewer outcomes than it was given attempts";
+                    ended(&claim, NotDone::retry(error), duration, &self.retries)
+                }
+            };
+            self.metrics.slots_busy.dec();
+            // This fails only after the finishers have given up, at the end of a shutdown.
+            let _ = self.results.send(WorkResult { claim, end, slots });
+        }
     }
 }
 
-impl Drop for Attempt {
+impl Drop for Running {
     /// The task died: of a panic outside the work itself, such as in its future's destructor, or because the executor
     /// is dropped.
     fn drop(&mut self) {
-        let Some((claim, _)) = &self.claimed else { return };
-        let outcome = if std::thread::panicking() {
-            let error = ProcessingError::Retryable("the task of this attempt died".to_owned());
-            failed(claim, &error, self.started.elapsed(), self.retries)
-        } else {
-            Outcome::HandedBack
-        };
-        self.end(outcome);
+        let died = || Err(panicked("the task of this attempt died"));
+        let outcomes = std::thread::panicking().then(|| self.claimed.iter().map(|_| died()).collect());
+        self.end(outcomes);
     }
 }
 
-async fn work_on(processor: &dyn Processor, claim: &Claim, settings: WorkerSettings) -> Outcome {
-    let started = Instant::now();
+/// Makes an attempt at each of these orders, and returns the outcomes in their order.
+async fn work_on(
+    processor: &dyn Processor,
+    claimed: &[(Claim, OwnedSemaphorePermit)],
+    stop: &CancellationToken,
+    timeout: Duration,
+) -> Vec<Outcome> {
     // A processor may also panic before it returns a future.
-    let work = AssertUnwindSafe(async { processor.process(claim.order()).await }).catch_unwind();
-    let error = match tokio::time::timeout(settings.timeout, work).await {
-        Ok(Ok(Ok(()))) => return Outcome::Done,
-        Ok(Ok(Err(error))) => error,
-        Ok(Err(panic)) => ProcessingError::Retryable(format!("panic: {}", panic_message(panic.as_ref()))),
-        Err(_) => ProcessingError::Retryable(format!("timed out after {} ms", settings.timeout.as_millis())),
+    let work = AssertUnwindSafe(async {
+        match claimed {
+            [(claim, _)] if processor.batch_max() <= 1 => vec![processor.process(attempt(claim, stop)).await],
+            many => {
+                let attempts: Vec<_> = many.iter().map(|(claim, _)| attempt(claim, stop)).collect();
+                processor.process_many(&attempts).await
+            }
+        }
+    });
+    let failed = match tokio::time::timeout(timeout, work.catch_unwind()).await {
+        Ok(Ok(outcomes)) => return outcomes,
+        Ok(Err(panic)) => panicked(&format!("panic: {}", panic_message(panic.as_ref()))),
+        Err(_) => {
+            let message = format!("timed out after {} ms", timeout.as_millis());
+            NotDone::retry(WorkError::new(ErrorClass::TIMEOUT, message))
+        }
     };
-    failed(claim, &error, started.elapsed(), settings.retries)
+    claimed.iter().map(|_| Err(failed.clone())).collect()
 }
 
-fn failed(claim: &Claim, error: &ProcessingError, duration: Duration, retries: RetryPolicy) -> Outcome {
+fn attempt<'a>(claim: &'a Claim, stop: &'a CancellationToken) -> Attempt<'a> {
     let order = claim.order();
-    let next_step = match error {
-        ProcessingError::Retryable(_) => retries.after(order.attempt, fastrand::f64()),
-        ProcessingError::Permanent(_) => NextStep::Fail,
+    Attempt { order, number: order.attempt, stop }
+}
+
+fn panicked(message: &str) -> NotDone {
+    NotDone::retry(WorkError::new(ErrorClass::PANIC, message))
+}
+
+fn ended(claim: &Claim, not_done: NotDone, duration: Duration, retries: &RetryPolicy) -> WorkEnd {
+    let order = claim.order();
+    let next_step = retries.after(order.attempt, &not_done, fastrand::f64());
+    let error = match not_done {
+        NotDone::Retry { error, .. } | NotDone::Unavailable { error, .. } | NotDone::Rejected(error) => Some(error),
+        NotDone::Canceled => None,
     };
-    tracing::warn!(order_id = %order.order_id, attempt = order.attempt, %error, ?next_step, "an attempt failed");
-    Outcome::Failed { error: error.to_string(), duration, next_step }
+    if let Some(WorkError { class, message, .. }) = &error {
+        let (order_id, attempt, class) = (order.order_id, order.attempt, class.name());
+        tracing::warn!(%order_id, attempt, class, error = message, ?next_step, "an attempt failed");
+    }
+    WorkEnd::NotDone { error, duration, next_step }
 }

@@ -9,12 +9,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Claim, FailedAttempt};
+use orders_shared::domain::{Claim, Completion, UnfinishedAttempt};
 use orders_shared::store::{BatchError, Settled, Store};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::executor::{Outcome, WorkResult};
+use crate::executor::{WorkEnd, WorkResult};
 use crate::metrics::WorkerMetrics;
 
 /// The most outcomes that one commit takes.
@@ -39,9 +39,9 @@ pub(crate) struct Finisher {
     results: Results,
     rejection: watch::Sender<Option<String>>,
     metrics: Arc<WorkerMetrics>,
-    done: Outcomes<Claim>,
+    done: Outcomes<Completion>,
     handed_back: Outcomes<Claim>,
-    failed: Outcomes<FailedAttempt>,
+    unfinished: Outcomes<UnfinishedAttempt>,
 }
 
 /// The uncommitted outcomes of one kind, each with the slots that it holds.
@@ -54,8 +54,8 @@ struct Outcomes<T> {
 
 impl Finisher {
     pub(crate) fn new(store: Store, results: Results, metrics: Arc<WorkerMetrics>) -> Self {
-        let (done, handed_back, failed) = (Outcomes::default(), Outcomes::default(), Outcomes::default());
-        Self { store, results, rejection: watch::Sender::new(None), metrics, done, handed_back, failed }
+        let (done, handed_back, unfinished) = (Outcomes::default(), Outcomes::default(), Outcomes::default());
+        Self { store, results, rejection: watch::Sender::new(None), metrics, done, handed_back, unfinished }
     }
 
     /// Why the database rejects an outcome, for as long as it does. It makes the worker unready although the database
@@ -96,19 +96,19 @@ impl Finisher {
     }
 
     fn has_waiting(&self) -> bool {
-        !(self.done.waiting.is_empty() && self.handed_back.waiting.is_empty() && self.failed.waiting.is_empty())
+        !(self.done.waiting.is_empty() && self.handed_back.waiting.is_empty() && self.unfinished.waiting.is_empty())
     }
 
     fn has_rejected(&self) -> bool {
-        !(self.done.rejected.is_empty() && self.handed_back.rejected.is_empty() && self.failed.rejected.is_empty())
+        !(self.done.rejected.is_empty() && self.handed_back.rejected.is_empty() && self.unfinished.rejected.is_empty())
     }
 
-    fn add(&mut self, WorkResult { claim, outcome, slots }: WorkResult) {
-        match outcome {
-            Outcome::Done => self.done.waiting.push((claim, slots)),
-            Outcome::HandedBack => self.handed_back.waiting.push((claim, slots)),
-            Outcome::Failed { error, duration, next_step } => {
-                self.failed.waiting.push((FailedAttempt { claim, error, duration, next_step }, slots));
+    fn add(&mut self, WorkResult { claim, end, slots }: WorkResult) {
+        match end {
+            WorkEnd::Done(result) => self.done.waiting.push((Completion { claim, result }, slots)),
+            WorkEnd::HandedBack => self.handed_back.waiting.push((claim, slots)),
+            WorkEnd::NotDone { error, duration, next_step } => {
+                self.unfinished.waiting.push((UnfinishedAttempt { claim, error, duration, next_step }, slots));
             }
         }
     }
@@ -116,10 +116,12 @@ impl Finisher {
     /// Commits what the database accepts; the rest stays and is tried again.
     async fn commit(&mut self, rejected_too: bool) {
         let (store, metrics) = (&self.store, &self.metrics);
-        self.done.commit(rejected_too, |claims| store.complete(claims), |it| metrics.completed(it)).await;
+        self.done.commit(rejected_too, |completions| store.complete(completions), |it| metrics.completed(it)).await;
         self.handed_back.commit(rejected_too, |claims| store.release(claims), |it| metrics.released(it)).await;
-        self.failed.commit(rejected_too, |attempts| store.fail(attempts), |it| metrics.retried_or_failed(it)).await;
-        let rejections = [&self.done.rejection, &self.handed_back.rejection, &self.failed.rejection];
+        self.unfinished
+            .commit(rejected_too, |attempts| store.end_attempts(attempts), |it| metrics.unfinished(it))
+            .await;
+        let rejections = [&self.done.rejection, &self.handed_back.rejection, &self.unfinished.rejection];
         self.rejection.send_replace(rejections.into_iter().flatten().next().cloned());
     }
 }

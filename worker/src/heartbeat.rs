@@ -114,7 +114,7 @@ impl Heartbeats {
             let slots_busy = u32::try_from(self.metrics.slots_busy.get()).unwrap_or_default();
             // A heartbeat that hangs must not use up the time in which another one could get through.
             match timeout(every, self.heartbeat_store.beat(&self.registration, slots_busy)).await {
-                Ok(Ok(Heartbeat::Alive { eldest })) => {
+                Ok(Ok(Heartbeat::Alive { eldest, .. })) => {
                     let identity = Some(Identity { worker_id: self.registration.worker_id, eldest });
                     self.identity.send_if_modified(|known| std::mem::replace(known, identity) != identity);
                     sleep(every).await;

@@ -1,4 +1,5 @@
-//! The worker: claims due orders in batches, lets a [`Processor`] work on them, and commits the outcomes.
+//! The worker: claims due orders in batches, lets a [`Processor`] work on them, and commits the outcomes. [`main`] is a
+//! whole program around a processor of your own.
 //!
 //! At a signal to stop, the claimer claims no more and the rescuer stops. When the grace period is over, work under way
 //! is given up and handed back. Heartbeats go on until the last outcome is committed, so that nobody rescues what is
@@ -12,17 +13,19 @@ mod claimer;
 pub mod cli;
 mod executor;
 mod finisher;
+mod gate;
 mod heartbeat;
 mod housekeeping;
 mod metrics;
 mod processors;
+pub mod program;
 mod rescuer;
 mod wakeup;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{Registration, WorkerId};
+use orders_shared::domain::{ProcessorKind, Registration, WorkerId};
 use orders_shared::http::{Capacity, Drain, Listener, Readiness, metrics_response, ops_routes, serve};
 use orders_shared::shutdown::Shutdown;
 use orders_shared::store::{Store, StoreSettings};
@@ -39,9 +42,15 @@ use crate::finisher::{FINISHERS, Finisher};
 use crate::heartbeat::Heartbeats;
 use crate::housekeeping::Housekeeping;
 use crate::metrics::WorkerMetrics;
-pub use crate::processors::{Faults, ProcessingError, Processor, Simulated};
+pub use crate::processors::{Attempt, Faults, Processor, Simulated, Work};
+pub use crate::program::main;
 use crate::rescuer::Rescuer;
 use crate::wakeup::Wakeup;
+pub use async_trait::async_trait;
+pub use orders_shared::domain::{
+    Done, ErrorClass, HttpAnswer, NotDone, Order, OrderResult, OrderResultError, Outcome, WorkError,
+};
+pub use orders_shared::version::Version;
 
 /// The most connections to the ops endpoints: far more than probes and scrapers need, and few enough that strangers
 /// cannot take memory that the work needs.
@@ -65,13 +74,19 @@ const LAST_STEP: Duration = Duration::from_millis(300);
 pub async fn run(
     database: StoreSettings,
     listener: Listener,
-    processor: Arc<dyn Processor>,
+    work: Work,
     registry: Registry,
     settings: WorkerSettings,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let capacity = Capacity::of_process(OPS_CONNECTIONS_MAX, database.connections_max())?;
     tracing::info!(version = %settings.version, "started");
+    if work.kind == ProcessorKind::Simulated {
+        tracing::warn!(
+            "this worker only simulates work: orders become COMPLETED although nothing is done for them; see \
+             docs/PROCESSING.md for real work"
+        );
+    }
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
     let wakeup = Wakeup::bind(listener.address(), Arc::clone(&metrics)).await;
@@ -94,7 +109,7 @@ pub async fn run(
     let routes = ops_routes(readiness).at("/metrics/prometheus", get(scrape.data(registry)));
     vital.presence.spawn("readiness", readiness_reader.run(store.for_watching()));
     vital.presence.spawn("ops server", serve(listener, routes, drain, capacity));
-    let (registration, identity) = (registration(settings), watch::Sender::new(None));
+    let (registration, identity) = (registration(&settings, work.kind), watch::Sender::new(None));
     let rescuer = Rescuer {
         store: store.clone(),
         identity: identity.subscribe(),
@@ -104,7 +119,7 @@ pub async fn run(
     };
     // Nobody calls a worker, so the chores have the connections of callers.
     let housekeeping = Housekeeping { store: store.for_callers(), identity: identity.subscribe() };
-    let executor = Executor::new(processor, results, settings, Arc::clone(&metrics));
+    let executor = Executor::new(work.processor, results, &settings, Arc::clone(&metrics));
     let claimer =
         Claimer::new(store.clone(), executor, identity.subscribe(), wakeup, settings.poll, Arc::clone(&metrics));
     let heartbeats = Heartbeats {
@@ -175,12 +190,13 @@ impl Vital {
     }
 }
 
-fn registration(settings: WorkerSettings) -> Registration {
+fn registration(settings: &WorkerSettings, processor: ProcessorKind) -> Registration {
     Registration {
         worker_id: WorkerId::fresh(),
         host: rustix::system::uname().nodename().to_string_lossy().chars().take(255).collect(),
         pid: std::process::id(),
         version: settings.version.to_string().chars().take(64).collect(),
+        processor,
         slots: settings.concurrency,
         wakeup_address: None,
         dead_after: settings.dead_after,

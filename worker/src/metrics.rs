@@ -13,6 +13,8 @@ pub(crate) struct WorkerMetrics {
     released: IntCounter,
     retried: IntCounter,
     failed: IntCounter,
+    unavailable: IntCounter,
+    canceled: IntCounter,
     rescued: IntCounter,
     poisonous: IntCounter,
     stale: IntCounter,
@@ -36,6 +38,12 @@ impl WorkerMetrics {
             released: counter!("orders_released_total", "Orders that this worker handed back to the queue.", r)?,
             retried: counter!("orders_retried_total", "Failed attempts of this worker that will be retried.", r)?,
             failed: counter!("orders_failed_total", "Orders that became FAILED after an attempt by this worker.", r)?,
+            unavailable: counter!(
+                "orders_unavailable_total",
+                "Attempts of this worker that found what they depend on away, and were not used up.",
+                r
+            )?,
+            canceled: counter!("orders_canceled_total", "Orders that this worker canceled.", r)?,
             rescued: counter!("orders_rescued_total", "Orders that this worker took back from dead workers.", r)?,
             poisonous: counter!(
                 "orders_poisonous_total",
@@ -69,8 +77,10 @@ impl WorkerMetrics {
         self.stale.inc_by(settled.stale);
     }
 
-    pub(crate) fn retried_or_failed(&self, settled: Settled) {
-        self.retried.inc_by(settled.pending);
+    pub(crate) fn unfinished(&self, settled: Settled) {
+        self.retried.inc_by(settled.pending - settled.waiting);
+        self.unavailable.inc_by(settled.waiting);
+        self.canceled.inc_by(settled.canceled);
         self.failed.inc_by(settled.failed);
         self.stale.inc_by(settled.stale);
     }

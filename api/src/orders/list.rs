@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderStatus, UserId};
+use orders_shared::domain::{ExternalId, Order, OrderFilter, OrderId, OrderResult, OrderStatus, UserId};
 use orders_shared::http::ClientWatch;
 use orders_shared::store::Store;
 use poem::http::{HeaderMap, header};
@@ -167,10 +167,10 @@ impl ListApi {
         app: Data<&Arc<App>>,
     ) -> Result<Found, Problem> {
         let order_id = OrderId::from(order_id.0);
-        let mut order = read(&app, order_id).await?;
-        if wait.0 > 0 && !order.status.is_end() {
+        let mut found = read(&app, order_id).await?;
+        if wait.0 > 0 && !found.0.status.is_end() {
             // Thousands may wait, and each will read its order again anyway.
-            drop(order);
+            drop(found);
             let limit = Duration::from_secs(wait.0.into());
             let waiter = app.waiters.enter(order_id).ok_or_else(too_many_wait)?;
             let wait = async {
@@ -180,17 +180,18 @@ impl ListApi {
                 }
             };
             limits.wait(limit, wait).await;
-            order = read(&app, order_id).await?;
+            found = read(&app, order_id).await?;
         }
-        let order = Json::new(&FullOrder::from(order));
+        let (order, result) = found;
+        let order = Json::new(&FullOrder::with_result(order, result));
         let etag = order.etag();
         let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
         if names(known, &etag) { Ok(Found::Unchanged(etag)) } else { Ok(Found::Order(order, etag)) }
     }
 }
 
-async fn read(app: &App, order_id: OrderId) -> Result<Order, Problem> {
-    app.ask(async move |store| store.order(order_id).await).await?.ok_or_else(Problem::no_such_order)
+async fn read(app: &App, order_id: OrderId) -> Result<(Order, Option<OrderResult>), Problem> {
+    app.ask(async move |store| store.order_with_result(order_id).await).await?.ok_or_else(Problem::no_such_order)
 }
 
 fn status_limit_default() -> u16 {

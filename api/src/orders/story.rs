@@ -97,6 +97,14 @@ pub struct OrderEvent {
     duration_ms: Option<f64>,
     /// What went wrong; null if nothing did.
     error: Option<String>,
+    /// The kind of error, such as `timeout`, `panic`, `connect` or `http_5xx`; null if nothing went wrong.
+    error_class: Option<String>,
+    /// The status that a service answered with; null if the error is not an answer over HTTP.
+    http_status: Option<u16>,
+    /// The first 1,024 bytes of that answer; null if the error is not an answer over HTTP.
+    http_body: Option<String>,
+    /// How many times in a row what the work depends on had been away; null in other events than `unavailable`.
+    times: Option<u32>,
     /// When the order may be claimed again; null if the event does not set a time.
     available_at: Option<DateTime<Utc>>,
 }
@@ -114,13 +122,16 @@ enum What {
     AttemptFailed,
     /// It failed for good.
     Failed,
+    /// What its work depends on was away, such as a service; the attempt is not used up. Of many times in a row, the
+    /// first and the last have an event.
+    Unavailable,
     /// A worker that was stopping handed it back.
     Released,
     /// It was taken back from a dead worker.
     Rescued,
     /// A person retried it: all its attempts were restored.
     Retried,
-    /// A person canceled it.
+    /// A person canceled it, or its worker found that nobody wants it any more.
     Canceled,
     /// It was completed.
     Completed,
@@ -135,6 +146,10 @@ impl From<Event> for OrderEvent {
             worker_id: event.worker_id.map(WorkerId::uuid),
             duration_ms: event.duration.map(millis),
             error: event.error,
+            error_class: event.error_class,
+            http_status: event.answer.as_ref().map(|answer| answer.status),
+            http_body: event.answer.map(|answer| answer.body().to_owned()),
+            times: event.times,
             available_at: event.available_at,
         }
     }
@@ -196,6 +211,8 @@ enum Code {
     ClockWentBack,
     /// An attempt failed, and the next one is not due yet.
     WaitsForRetry,
+    /// What its work depends on is away, such as a service.
+    ServiceUnavailable,
     /// The queue is paused.
     QueuePaused,
     /// It is due, but no worker is alive.

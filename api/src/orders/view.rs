@@ -1,12 +1,13 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use orders_shared::domain::{self, Order, WorkerId};
+use orders_shared::domain::{self, Order, OrderResult, WorkerId};
 use poem_openapi::Object;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::wire::amount::AmountNumber;
+use crate::wire::result::ResultJson;
 use crate::wire::status::Status;
 
 /// An order in a list.
@@ -82,6 +83,19 @@ pub struct FullOrder {
     created_at: DateTime<Utc>,
     /// When its status last changed.
     updated_at: DateTime<Utc>,
+    /// What the work on the order produced, such as a tracking number. Only `GET /orders/{order_id}` shows it, and only if
+    /// there is something.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ResultJson>,
+}
+
+impl FullOrder {
+    /// The order with what the work on it produced.
+    #[must_use]
+    pub fn with_result(order: Order, result: Option<OrderResult>) -> Self {
+        Self { result: result.map(ResultJson), ..order.into() }
+    }
 }
 
 impl From<Order> for FullOrder {
@@ -105,6 +119,7 @@ impl From<Order> for FullOrder {
             completed_at: order.completed_at,
             created_at: order.created_at,
             updated_at: order.updated_at,
+            result: None,
         }
     }
 }

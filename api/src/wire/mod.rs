@@ -6,6 +6,7 @@ pub(crate) mod amount;
 pub(crate) mod encoding;
 pub(crate) mod fields;
 pub(crate) mod json;
+pub(crate) mod result;
 pub(crate) mod status;
 pub(crate) mod tags;
 pub(crate) mod time;

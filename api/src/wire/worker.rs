@@ -28,7 +28,7 @@ pub(crate) struct WorkerState {
 
 impl From<LiveWorker> for WorkerState {
     fn from(worker: LiveWorker) -> Self {
-        let LiveWorker { worker_id, host, pid, version, slots, busy, started_at, heartbeat_at } = worker;
+        let LiveWorker { worker_id, host, pid, version, slots, busy, started_at, heartbeat_at, .. } = worker;
         Self { worker_id: worker_id.uuid(), host, pid, version, slots, busy, started_at, heartbeat_at }
     }
 }

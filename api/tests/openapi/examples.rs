@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use orders_shared::domain::{
-    self, Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter, OrderId, OrderStatus,
-    PageKey, Queue, Situation, UserId, WorkerId,
+    self, Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter, OrderId, OrderResult,
+    OrderStatus, PageKey, ProcessorKind, Queue, Situation, UserId, WorkerId,
 };
 use orders_shared::version::Version;
 use serde_json::{Value, json};
@@ -49,6 +49,7 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
     };
     let next_cursor = Some(next_cursor(&order));
     let written = |answer: Result<Value, serde_json::Error>| answer.context("an example cannot be written");
+    let result = OrderResult::of(&json!({ "tracking_number": "1Z999AA10123456784" }))?;
     Ok(vec![
         ("create_order", written(serde_json::to_value(OrderCreated::from(&placed)))?),
         ("place_order", written(serde_json::to_value(FullOrder::from(placed.clone())))?),
@@ -58,7 +59,7 @@ pub(super) fn answers() -> anyhow::Result<Vec<(&'static str, Value)>> {
             "list_orders_by_status",
             written(serde_json::to_value([ListedOrder::from(domain::ListedOrder::from(order.clone()))]))?,
         ),
-        ("get_order", written(serde_json::to_value(FullOrder::from(order.clone())))?),
+        ("get_order", written(serde_json::to_value(FullOrder::with_result(order.clone(), Some(result))))?),
         ("cancel_order", written(serde_json::to_value(FullOrder::from(canceled)))?),
         ("retry_order", written(serde_json::to_value(FullOrder::from(retried)))?),
         ("list_order_events", written(serde_json::to_value(story(&order)))?),
@@ -149,6 +150,9 @@ fn story(order: &Order) -> Story {
         worker_id: None,
         duration: None,
         error: None,
+        error_class: None,
+        answer: None,
+        times: None,
         available_at: None,
     };
     let claimed = Event {
@@ -169,6 +173,8 @@ fn worker() -> LiveWorker {
         host: "worker-1".to_owned(),
         pid: 17,
         version: VERSION.to_string(),
+        processor: Some(ProcessorKind::Rust),
+        breaker: None,
         slots: 64,
         busy: 1,
         started_at: at(-3_600_000),
@@ -177,7 +183,15 @@ fn worker() -> LiveWorker {
 }
 
 fn situation() -> Situation {
-    Situation { now: at(3_000), paused_at: None, live_workers: 1, holder: None, ahead: 0, clock_behind: Duration::ZERO }
+    Situation {
+        now: at(3_000),
+        paused_at: None,
+        live_workers: 1,
+        holder: None,
+        ahead: 0,
+        outage: None,
+        clock_behind: Duration::ZERO,
+    }
 }
 
 fn counts() -> OrderCounts {

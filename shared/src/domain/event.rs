@@ -3,7 +3,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{OrderStatus, WorkerId};
+use super::{HttpAnswer, OrderStatus, WorkerId};
 
 /// Something that happened to an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ pub struct Event {
     pub duration: Option<Duration>,
     /// What went wrong.
     pub error: Option<String>,
+    /// The kind of error, for programs.
+    pub error_class: Option<String>,
+    /// The answer of a service over HTTP that says so.
+    pub answer: Option<HttpAnswer>,
+    /// How many times in a row what the work depends on had been away.
+    pub times: Option<u32>,
     /// When the order may be claimed again.
     pub available_at: Option<DateTime<Utc>>,
 }
@@ -35,13 +41,15 @@ pub enum EventKind {
     AttemptFailed,
     /// It failed for good.
     Failed,
+    /// What its work depends on was away.
+    Unavailable,
     /// A worker that stopped handed it back.
     Released,
     /// It was taken back from a dead worker.
     Rescued,
     /// A person gave it all its attempts again.
     Retried,
-    /// A person took it back.
+    /// A person took it back, or its worker found that nobody wants it any more.
     Canceled,
     /// It is done.
     Completed,
@@ -49,8 +57,15 @@ pub enum EventKind {
 
 impl EventKind {
     /// The kinds that are stored. The others the order's own row tells.
-    pub(crate) const STORED: [Self; 6] =
-        [Self::AttemptFailed, Self::Failed, Self::Released, Self::Rescued, Self::Retried, Self::Canceled];
+    pub(crate) const STORED: [Self; 7] = [
+        Self::AttemptFailed,
+        Self::Unavailable,
+        Self::Failed,
+        Self::Released,
+        Self::Rescued,
+        Self::Retried,
+        Self::Canceled,
+    ];
 
     /// The name, as it stands in the database.
     pub(crate) const fn name(self) -> &'static str {
@@ -58,6 +73,7 @@ impl EventKind {
             Self::Placed => "PLACED",
             Self::Claimed => "CLAIMED",
             Self::AttemptFailed => "ATTEMPT_FAILED",
+            Self::Unavailable => "UNAVAILABLE",
             Self::Failed => "FAILED",
             Self::Released => "RELEASED",
             Self::Rescued => "RESCUED",
@@ -216,12 +232,24 @@ impl Story {
             self.has_next = true;
             return;
         }
-        self.bytes += FIXED + event.error.as_ref().map_or(0, String::len);
+        let answer = event.answer.as_ref().map_or(0, |answer| answer.body().len());
+        self.bytes += FIXED + answer + event.error.as_ref().map_or(0, String::len);
         self.events.push(event);
         self.last = Some(key);
     }
 }
 
 fn happened(at: DateTime<Utc>, kind: EventKind) -> Event {
-    Event { at, kind, attempt: None, worker_id: None, duration: None, error: None, available_at: None }
+    Event {
+        at,
+        kind,
+        attempt: None,
+        worker_id: None,
+        duration: None,
+        error: None,
+        error_class: None,
+        answer: None,
+        times: None,
+        available_at: None,
+    }
 }

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,6 +17,8 @@ pub struct Registration {
     pub pid: u32,
     /// The program's version.
     pub version: String,
+    /// How it processes orders.
+    pub processor: ProcessorKind,
     /// Orders that it can work on at once.
     pub slots: u32,
     /// The address at which it hears that there are orders, if it listens.
@@ -33,6 +36,8 @@ pub enum Heartbeat {
     Alive {
         /// No other worker has been alive for longer.
         eldest: bool,
+        /// Live workers that push orders to a service, this one included.
+        pushing: u32,
     },
 }
 
@@ -47,6 +52,10 @@ pub struct LiveWorker {
     pub pid: u32,
     /// The program's version.
     pub version: String,
+    /// How it processes orders; `None` if it comes from a release that did not say.
+    pub processor: Option<ProcessorKind>,
+    /// Whether it sends orders to its service now; `None` unless it pushes them to one.
+    pub breaker: Option<Breaker>,
     /// Orders that it can work on at once.
     pub slots: u32,
     /// Orders that it worked on at its last heartbeat.
@@ -55,6 +64,87 @@ pub struct LiveWorker {
     pub started_at: DateTime<Utc>,
     /// Its last heartbeat.
     pub heartbeat_at: DateTime<Utc>,
+}
+
+/// How a worker processes orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessorKind {
+    /// It only simulates work.
+    Simulated,
+    /// By code of its own program.
+    Rust,
+    /// It pushes them to a service over HTTP.
+    Http,
+}
+
+impl ProcessorKind {
+    /// The name, as it stands in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Simulated => "simulated",
+            Self::Rust => "rust",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A name in the database that this release does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this release does not know the name")]
+pub struct UnknownName;
+
+impl FromStr for ProcessorKind {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        [Self::Simulated, Self::Rust, Self::Http].into_iter().find(|kind| kind.name() == name).ok_or(UnknownName)
+    }
+}
+
+/// What a worker that pushes orders to a service does while that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Whether it sends orders.
+    pub state: BreakerState,
+    /// Since when, by the database's clock.
+    pub since: DateTime<Utc>,
+    /// Why, for people; `None` while it is closed.
+    pub reason: Option<String>,
+}
+
+/// Whether a worker sends orders to its service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BreakerState {
+    /// It sends orders.
+    Closed,
+    /// It sends none, until the next probe.
+    Open,
+    /// It tries a few orders, to see whether the service is back.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// All states.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
+
+    /// The name, as it stands in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl FromStr for BreakerState {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|state| state.name() == name).ok_or(UnknownName)
+    }
 }
 
 /// The queue at one moment.

@@ -17,6 +17,8 @@ pub struct Situation {
     pub holder: Option<LiveWorker>,
     /// Due orders that come before this one, counted up to [`Situation::AHEAD_MAX`].
     pub ahead: u64,
+    /// Since when the order waits for what its work depends on, and how often it was tried in vain; `None` if it does not.
+    pub outage: Option<(DateTime<Utc>, u32)>,
     /// How far the database's clock is behind the newest order, after it went back.
     pub clock_behind: Duration,
 }
@@ -45,6 +47,8 @@ pub enum Why {
     ClockWentBack,
     /// It is not due yet: an attempt failed, and the next one comes later.
     WaitsForRetry,
+    /// What its work depends on is away.
+    ServiceUnavailable,
     /// The queue is paused.
     QueuePaused,
     /// No worker is alive.
@@ -69,6 +73,8 @@ impl Why {
                 let is_wanted_later = order.process_after.is_some_and(|after| after > situation.now);
                 if !situation.clock_behind.is_zero() && !is_wanted_later {
                     Self::ClockWentBack
+                } else if situation.outage.is_some() {
+                    Self::ServiceUnavailable
                 } else if order.attempt > 0 {
                     Self::WaitsForRetry
                 } else {
@@ -110,6 +116,16 @@ impl Why {
                 attempts(order.attempt),
                 time(order.available_at)
             ),
+            Self::ServiceUnavailable => {
+                let (since, times) = situation.outage.map_or((None, 0), |(since, times)| (Some(since), times));
+                let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+                format!(
+                    "What its work depends on has been away since {} (tried {times} in vain); it will be tried again at {}; \
+                     the last error: {last_error}",
+                    time(since),
+                    time(order.available_at)
+                )
+            }
             Self::QueuePaused => format!("The queue has been paused since {}.", time(situation.paused_at)),
             Self::NoLiveWorker => "It is due, but no worker is alive.".to_owned(),
             Self::OthersAhead if situation.ahead >= Situation::AHEAD_MAX => {

@@ -7,5 +7,5 @@
 mod processor;
 mod simulated;
 
-pub use processor::{ProcessingError, Processor};
+pub use processor::{Attempt, Processor, Work};
 pub use simulated::{Faults, Simulated};

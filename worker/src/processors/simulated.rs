@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::ValueEnum;
-use orders_shared::domain::Order;
+use orders_shared::domain::{Done, NotDone, Order, Outcome};
 
-use super::processor::{ProcessingError, Processor};
+use super::processor::{Attempt, Processor};
 
 /// Work that takes a while and succeeds, except for its faults.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ enum Chosen {
 
 #[async_trait]
 impl Processor for Simulated {
-    async fn process(&self, order: &Order) -> Result<(), ProcessingError> {
+    async fn process(&self, Attempt { order, .. }: Attempt<'_>) -> Outcome {
         let has = |fault| self.faults.0.iter().any(|(it, chosen)| *it == fault && chosen.includes(fault, order));
         if has(Fault::Kill) {
             std::process::abort();
@@ -64,12 +64,12 @@ impl Processor for Simulated {
             std::panic::resume_unwind(Box::new("simulated panic"));
         }
         if has(Fault::Reject) {
-            return Err(ProcessingError::Permanent("simulated permanent error".to_owned()));
+            return Err(NotDone::rejected("simulated permanent error"));
         }
         if has(Fault::Fail) {
-            return Err(ProcessingError::Retryable("simulated error".to_owned()));
+            return Err(NotDone::retry("simulated error"));
         }
-        Ok(())
+        Ok(Done::default())
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::iter::successors;
 use std::time::Duration;
 
-use crate::domain::{Registration, WorkerId};
+use crate::domain::{ProcessorKind, Registration, WorkerId};
 use crate::store::orders::counts::CountDelta;
 use crate::store::sql::Script;
 use crate::store::{SchemaState, Store, StoreError};
@@ -91,6 +91,7 @@ impl Store {
             host: "orders-api doctor".to_owned(),
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            processor: ProcessorKind::Rust,
             slots: 0,
             wakeup_address: None,
             dead_after: PROBE_LIFE,

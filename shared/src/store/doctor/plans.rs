@@ -8,7 +8,7 @@ use super::plan::{Reads, Step, compare};
 use super::{Causes, Check, Finding};
 use crate::store::hot::Hot;
 use crate::store::orders::{events, external_ids, keys, list, page_sql, place};
-use crate::store::queue::{claim, claims, complete, locked, look, settle};
+use crate::store::queue::{claim, claims, complete, locked, look, outages, settle};
 use crate::store::sql::Value;
 use crate::store::{Store, StoreError};
 
@@ -26,6 +26,7 @@ fn hot_statements(sample: Uuid) -> Vec<Hot> {
         claim::hot_statements(sample),
         complete::hot_statements(sample),
         locked::hot_statements(),
+        outages::hot_statements(),
         settle::hot_statements(),
         claims::hot_statements(),
         look::hot_statements(),

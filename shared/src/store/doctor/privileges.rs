@@ -25,7 +25,7 @@ const fn table(
     Table { name, columns, values, update, is_deleted_from }
 }
 
-const TABLES: [Table; 9] = [
+const TABLES: [Table; 11] = [
     table(
         "orders",
         ["order_id, user_id, item_ids, total_amount", "'', 1, '[]', 1"],
@@ -40,7 +40,9 @@ const TABLES: [Table; 9] = [
     ),
     table("leases", ["chore, worker_id", "'', ''"], Some("taken_at = now(6)"), false),
     table("claims", ["claim_token, worker_id, order_ids", "'', '', '[]'"], None, true),
-    table("order_events", ["order_id, event_id, event", "'', '', 1"], None, false),
+    table("order_events", ["order_id, event_id, event", "'', '', 1"], None, true),
+    table("order_results", ["order_id, result", "'', ''"], None, false),
+    table("order_outages", ["order_id, since, times, last_at, last_event_id", "'', now(6), 1, now(6), ''"], None, true),
     table("queue_pauses", ["pause_id", "1"], Some("paused_at = now(6)"), true),
     table("idempotency_keys", ["key_hash, fingerprint, order_ids", "'', '', ''"], None, true),
     table(

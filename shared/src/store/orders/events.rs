@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::page::PAGE_BYTES_MAX;
 use super::row::unless_never;
 use crate::domain::{
-    Course, Event, EventKind, OrderId, OrderStatus, StoredEvent, Story, StoryKey, StoryPage, WorkerId,
+    Course, Event, EventKind, HttpAnswer, OrderId, OrderStatus, StoredEvent, Story, StoryKey, StoryPage, WorkerId,
 };
 use crate::store::hot::{Hot, LIMIT};
 use crate::store::sql::Value;
@@ -16,7 +16,8 @@ use crate::store::{Store, StoreError};
 
 /// Events in the order of the primary key, beginning with a given one.
 const EVENTS: &str = r"
-    select at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, available_at
+    select at, event_id, event, attempt, worker_id, claimed_at, duration_us, error, error_class, http_status, http_body,
+        times, available_at
     from order_events
     where order_id = ? and (at > ? or at = ? and event_id >= ?)
     order by at, event_id
@@ -118,6 +119,10 @@ struct EventRow {
     claimed_at: Option<DateTime<Utc>>,
     duration_us: Option<u64>,
     error: Option<String>,
+    error_class: Option<String>,
+    http_status: Option<u16>,
+    http_body: Option<String>,
+    times: Option<u32>,
     available_at: Option<DateTime<Utc>>,
 }
 
@@ -131,6 +136,12 @@ impl EventRow {
             worker_id: self.worker_id.map(WorkerId::from),
             duration: self.duration_us.map(Duration::from_micros),
             error: self.error,
+            error_class: self.error_class,
+            answer: self.http_status.map(|status| {
+                let body = self.http_body.unwrap_or_default();
+                HttpAnswer::new(status, body.as_bytes())
+            }),
+            times: self.times,
             available_at: self.available_at,
         });
         StoredEvent { event, claimed_at: self.claimed_at, at: self.at, event_id: self.event_id }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::list_plan::ListPlan;
 use super::row::{ListedRow, OrderRow, order_columns};
-use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderStatus, Page, PageKey};
+use crate::domain::{ExternalId, ListedOrder, Order, OrderFilter, OrderId, OrderResult, OrderStatus, Page, PageKey};
 use crate::store::hot::Hot;
 use crate::store::sql::{Value, json_of_ids, orders_by_id, status};
 use crate::store::{Store, StoreError};
@@ -37,12 +37,20 @@ const FINAL_AMONG: &str = concat!(
     ")"
 );
 
+const WITH_RESULT: &str = concat!(
+    "select ",
+    order_columns!(),
+    ", (select result from order_results where order_results.order_id = orders.order_id) as result \
+     from orders where order_id = ?"
+);
+
 const ONE: &str = concat!("select ", order_columns!(), " from orders where order_id = ?");
 
 pub(in crate::store) fn hot_statements(sample: Uuid) -> Vec<Hot> {
     vec![
         Hot::of_one("find an external id", WITH_EXTERNAL_ID, Value::Text(""), "external_ids"),
         Hot::of_one("read an order", ONE, Value::Id(sample), "orders"),
+        Hot::of_one("read an order and its result", WITH_RESULT, Value::Id(sample), "orders"),
         Hot::of_batch("see which orders ended", FINAL_AMONG, "orders"),
     ]
 }
@@ -51,6 +59,20 @@ impl Store {
     /// The order with this id, if there is one.
     pub async fn order(&self, order_id: OrderId) -> Result<Option<Order>, StoreError> {
         self.call("read an order", async |connection| read(connection, order_id).await).await
+    }
+
+    /// The order with this id, if there is one, and what the work on it produced, if that was kept.
+    pub async fn order_with_result(
+        &self,
+        order_id: OrderId,
+    ) -> Result<Option<(Order, Option<OrderResult>)>, StoreError> {
+        self.call("read an order and its result", async |connection| {
+            let query = sqlx::query_as(WITH_RESULT).bind(order_id.uuid());
+            let found: Option<RowWithResult> = query.fetch_optional(connection).await?;
+            let Some(RowWithResult { order, result }) = found else { return Ok(None) };
+            Ok(Some((Order::try_from(order)?, result.map(OrderResult::stored))))
+        })
+        .await
     }
 
     /// Those of the orders that only a person can still change: COMPLETED, FAILED or CANCELED.
@@ -87,6 +109,13 @@ impl Store {
         let plan = ListPlan::of(&filter, after);
         self.call("list orders in a status", async |connection| plan.read::<ListedRow>(connection, limit).await).await
     }
+}
+
+#[derive(Debug, sqlx::FromRow)]
+struct RowWithResult {
+    #[sqlx(flatten)]
+    order: OrderRow,
+    result: Option<String>,
 }
 
 /// A page of the order with this external id, if it matches the other filters.

@@ -9,4 +9,5 @@ mod list_plan;
 pub(super) mod page;
 pub(super) mod page_sql;
 pub(super) mod place;
+pub(super) mod results;
 pub(super) mod row;

@@ -13,10 +13,12 @@ use sqlx::MySqlConnection;
 use uuid::Uuid;
 
 use super::locked::{self, ClaimedOrder, claimed_order};
+use super::outages;
 use super::outcome::{BatchError, Settled};
-use crate::domain::{Claim, OrderId};
+use crate::domain::{Completion, OrderId};
 use crate::store::hot::Hot;
 use crate::store::orders::counts::CountDelta;
+use crate::store::orders::results;
 use crate::store::sql::{Id, Script, ids, status};
 use crate::store::{ErrorKind, Store, StoreError};
 
@@ -52,39 +54,43 @@ impl Store {
     /// locked.
     ///
     /// Trying again what is left after an error is safe: an order that was completed after all counts as stale then.
-    pub async fn complete(&self, claims: Vec<Claim>) -> Result<Settled, BatchError<Claim>> {
+    pub async fn complete(&self, orders: Vec<Completion>) -> Result<Settled, BatchError<Completion>> {
+        let bytes_max = self.statement_bytes_max();
         let all = self.call("complete orders", async |connection| {
-            let counts = complete_all(connection, Script::begin(), &claims.iter().collect::<Vec<_>>()).await?;
+            let all: Vec<_> = orders.iter().collect();
+            let counts = complete_all(connection, Script::begin(), &all).await?;
             let end = match &counts {
-                Some(counts) => Script::default().then(counts.statement()).commit(),
+                Some(counts) => note(Script::default().then(counts.statement()), &all).commit().within(bytes_max)?,
                 None => Script::default().rollback(),
             };
             end.run(connection).await?;
             Ok(counts.is_some())
         });
         let outcome = match all.await {
-            Ok(true) => Ok((completed(claims.len()), HashSet::new())),
-            Ok(false) => self.complete_lockable(&claims).await,
-            Err(error) if error.kind() == ErrorKind::Locked => self.complete_lockable(&claims).await,
+            Ok(true) => Ok((completed(orders.len()), HashSet::new())),
+            Ok(false) => self.complete_lockable(&orders).await,
+            Err(error) if error.kind() == ErrorKind::Locked => self.complete_lockable(&orders).await,
             Err(error) => Err(error),
         };
-        self.let_go(claims, |claim| claim, outcome)
+        self.let_go(orders, |order| &order.claim, outcome)
     }
 
     /// Completes the orders whose claims hold and that nobody else has locked. Returns the locked ones too.
-    async fn complete_lockable(&self, claims: &[Claim]) -> Result<(Settled, HashSet<OrderId>), StoreError> {
+    async fn complete_lockable(&self, orders: &[Completion]) -> Result<(Settled, HashSet<OrderId>), StoreError> {
+        let bytes_max = self.statement_bytes_max();
         self.transaction("complete orders", async |connection| {
-            let pairs: Vec<_> = claims.iter().map(claimed_order).collect();
+            let pairs: Vec<_> = orders.iter().map(|order| claimed_order(&order.claim)).collect();
             let (lockable, locked) = locked::lock(connection, &pairs).await?;
             let lockable: HashSet<OrderId> = lockable.into_iter().map(|order| order.order_id.into()).collect();
-            let claimed: Vec<&Claim> = claims.iter().filter(|claim| lockable.contains(&claim.order_id())).collect();
-            if !claimed.is_empty() {
-                let counts = complete_all(connection, Script::default(), &claimed).await?;
+            let held: Vec<_> = orders.iter().filter(|order| lockable.contains(&order.claim.order_id())).collect();
+            if !held.is_empty() {
+                let counts = complete_all(connection, Script::default(), &held).await?;
                 // If not all were completed, the batch has two claims of one order: one by one, each gets its own
                 // answer.
-                counts.ok_or(sqlx::Error::RowNotFound)?.count(connection).await?;
+                let counts = counts.ok_or(sqlx::Error::RowNotFound)?;
+                note(Script::default().then(counts.statement()), &held).within(bytes_max)?.run(connection).await?;
             }
-            Ok((completed(claimed.len()), locked))
+            Ok((completed(held.len()), locked))
         })
         .await
     }
@@ -94,20 +100,27 @@ fn completed(orders: usize) -> Settled {
     Settled { completed: orders as u64, ..Settled::default() }
 }
 
-/// Completes these claims, at least one, and returns what is to be counted; `None` if not all of them hold.
+/// Completes these orders, at least one, and returns what is to be counted; `None` if not all claims hold.
 async fn complete_all(
     connection: &mut MySqlConnection,
     script: Script,
-    claims: &[&Claim],
+    orders: &[&Completion],
 ) -> Result<Option<CountDelta>, sqlx::Error> {
-    let first = Id(claims.first().ok_or(sqlx::Error::RowNotFound)?.order_id().uuid());
+    let first = Id(orders.first().ok_or(sqlx::Error::RowNotFound)?.claim.order_id().uuid());
     let script = script
-        .then(complete(claims.iter().copied().map(claimed_order)))
+        .then(complete(orders.iter().map(|order| claimed_order(&order.claim))))
         .then(format_args!("select updated_at from orders where order_id = {first}"));
     let result = script.run(connection).await?;
-    if result.changed != claims.len() as u64 {
+    if result.changed != orders.len() as u64 {
         return Ok(None);
     }
-    let placed: Vec<_> = claims.iter().map(|claim| claim.order().created_at).collect();
+    let placed: Vec<_> = orders.iter().map(|order| order.claim.order().created_at).collect();
     Ok(Some(CountDelta::completed(&placed, result.time()?)))
+}
+
+/// Adds what few completed orders leave behind: their results, and the end of a wait. An order that waited has an error.
+fn note(script: Script, orders: &[&Completion]) -> Script {
+    let results = orders.iter().filter_map(|order| Some((order.claim.order_id(), order.result.as_ref()?)));
+    let failed_before = orders.iter().filter(|order| order.claim.order().last_error.is_some());
+    outages::end(results::insert(script, results), failed_before.map(|order| order.claim.order_id()))
 }

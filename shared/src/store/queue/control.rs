@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::Executor;
 use uuid::Uuid;
 
+use super::outages;
 use crate::domain::{EventKind, Order, OrderId, OrderStatus, RESCUES_MAX};
 use crate::store::orders::counts::CountDelta;
 use crate::store::orders::list;
-use crate::store::sql::never;
+use crate::store::sql::{Script, never};
 use crate::store::{Store, StoreError};
 
 const LOCK_STATUS: &str = "select status, rescues from orders where order_id = ? for update";
@@ -88,6 +89,9 @@ impl Store {
                 update.execute(&mut *connection).await?;
                 let note = sqlx::query(NOTE).bind(Uuid::now_v7()).bind(event.name()).bind(order_id.uuid());
                 note.execute(&mut *connection).await?;
+                if to == OrderStatus::Canceled {
+                    outages::end(Script::default(), [order_id].into_iter()).run(connection).await?;
+                }
             }
             let order = list::read(connection, order_id).await?;
             if changes {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::claim::is_due;
 use super::clock::earliest;
+use super::outages;
 use crate::domain::{Order, OrderId, OrderStatus, Queue, Situation};
 use crate::store::hot::{Hot, LIMIT};
 use crate::store::orders::list;
@@ -112,10 +113,14 @@ impl Store {
                 Some(order) if order.available_at.is_some_and(|at| at <= now) => ahead(connection, order).await?,
                 _ => 0,
             };
+            let outage = match &order {
+                Some(order) if order.status == OrderStatus::Pending => outages::read_one(connection, order_id).await?,
+                _ => None,
+            };
             Ok(order.map(|order| {
                 let live_workers = workers.len() as u64;
                 let holder = workers.into_iter().find(|worker| Some(worker.worker_id) == order.worker_id);
-                (order, Situation { now, paused_at, live_workers, holder, ahead, clock_behind })
+                (order, Situation { now, paused_at, live_workers, holder, ahead, outage, clock_behind })
             }))
         })
         .await

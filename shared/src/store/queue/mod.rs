@@ -9,6 +9,7 @@ pub(super) mod control;
 pub(super) mod leases;
 pub(super) mod locked;
 pub(super) mod look;
+pub(super) mod outages;
 pub(super) mod outcome;
 pub(super) mod rescue;
 pub(super) mod settle;

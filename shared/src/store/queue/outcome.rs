@@ -13,8 +13,12 @@ pub struct Settled {
     pub completed: u64,
     /// Orders that are back in the queue.
     pub pending: u64,
+    /// Those of them that wait for what their work depends on.
+    pub waiting: u64,
     /// Orders that are FAILED now.
     pub failed: u64,
+    /// Orders that are CANCELED now.
+    pub canceled: u64,
     /// Orders that somebody else holds or has finished by now: nothing was changed.
     pub stale: u64,
 }
@@ -53,7 +57,7 @@ impl Store {
         };
         let (left, gone): (Vec<_>, Vec<_>) = batch.into_iter().partition(|one| locked.contains(&claim(one).order_id()));
         self.batches.let_go(gone.iter().map(|one| claim(one).token()));
-        let changed = settled.completed + settled.pending + settled.failed;
+        let changed = settled.completed + settled.pending + settled.failed + settled.canceled;
         let settled = Settled { stale: (gone.len() as u64).saturating_sub(changed), ..settled };
         if left.is_empty() { Ok(settled) } else { Err(BatchError { error: None, left, settled }) }
     }

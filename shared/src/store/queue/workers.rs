@@ -118,7 +118,7 @@ impl Store {
             // Ids rise with time.
             let eldest: Option<Uuid> = sqlx::query_scalar(ELDEST).fetch_optional(&mut *connection).await?;
             let eldest = eldest == Some(worker.worker_id.uuid());
-            Ok(if alive { Heartbeat::Alive { eldest } } else { Heartbeat::Dead })
+            Ok(if alive { Heartbeat::Alive { eldest, pushing: 1 } } else { Heartbeat::Dead })
         })
         .await
     }
@@ -182,7 +182,19 @@ type WorkerRow = (Uuid, String, u32, String, u32, u32, DateTime<Utc>, DateTime<U
 
 fn live_worker(row: WorkerRow) -> LiveWorker {
     let (worker_id, host, pid, version, slots, busy, started_at, heartbeat_at) = row;
-    LiveWorker { worker_id: worker_id.into(), host, pid, version, slots, busy, started_at, heartbeat_at }
+    let (processor, breaker) = (None, None);
+    LiveWorker {
+        worker_id: worker_id.into(),
+        host,
+        pid,
+        version,
+        processor,
+        breaker,
+        slots,
+        busy,
+        started_at,
+        heartbeat_at,
+    }
 }
 
 /// A heartbeat is late after half of the time that its worker may be silent: by then it has missed two, not just one.

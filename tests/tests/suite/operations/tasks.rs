@@ -3,18 +3,17 @@
 
 use std::net::Ipv4Addr;
 use std::panic::resume_unwind;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use orders_api::{ApiSettings, Hosts, MemoryBudget};
-use orders_shared::domain::{Order, RetryPolicy};
+use orders_shared::domain::{GIVE_UP_AFTER, Pauses, RetryPolicy};
 use orders_shared::http::Listener;
 use orders_shared::metrics::registry;
 use orders_shared::store::StoreSettings;
 use orders_shared::version::Version;
 use orders_tests::{Database, System, database, wait_until};
-use orders_worker::{ProcessingError, Processor, WorkerSettings};
+use orders_worker::{Attempt, Done, Outcome, Processor, Work, WorkerSettings};
 use reqwest::Client;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -141,7 +140,7 @@ struct NeverEnds;
 
 #[async_trait]
 impl Processor for NeverEnds {
-    async fn process(&self, _: &Order) -> Result<(), ProcessingError> {
+    async fn process(&self, _: Attempt<'_>) -> Outcome {
         std::future::pending().await
     }
 }
@@ -151,7 +150,7 @@ struct DiesOfItsDestructor;
 
 #[async_trait]
 impl Processor for DiesOfItsDestructor {
-    async fn process(&self, order: &Order) -> Result<(), ProcessingError> {
+    async fn process(&self, Attempt { order, .. }: Attempt<'_>) -> Outcome {
         struct Bad;
         impl Drop for Bad {
             fn drop(&mut self) {
@@ -162,7 +161,7 @@ impl Processor for DiesOfItsDestructor {
             let _bad = Bad;
             std::future::pending::<()>().await;
         }
-        Ok(())
+        Ok(Done::default())
     }
 }
 
@@ -196,13 +195,16 @@ async fn run(url: String, processor: impl Processor, timeout: Duration, stop: Ca
         concurrency: 1,
         poll: Duration::from_millis(10),
         timeout,
-        retries: RetryPolicy { max_attempts: 2, base: Duration::from_millis(1) },
+        retries: RetryPolicy {
+            pauses: Pauses::Doubling { max_attempts: 2, base: Duration::from_millis(1) },
+            give_up_after: GIVE_UP_AFTER,
+        },
         dead_after: Duration::from_secs(2),
         grace: GRACE,
         version: VERSION,
     };
-    let run =
-        orders_worker::run(settings(&url), listener, Arc::new(processor), registry(VERSION).unwrap(), worker, stop);
+    let work = Work::of(processor);
+    let run = orders_worker::run(settings(&url), listener, work, registry(VERSION).unwrap(), worker, stop);
     run.await.map_err(|error| error.to_string())
 }
 

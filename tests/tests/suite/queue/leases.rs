@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orders_shared::domain::{Registration, WorkerId};
+use orders_shared::domain::{ProcessorKind, Registration, WorkerId};
 use orders_shared::store::{Store, StoreSettings};
 use orders_tests::{Database, Worker, database, wait_until};
 
@@ -88,6 +88,7 @@ async fn register(store: &Store) -> WorkerId {
         host: "here".to_owned(),
         pid: 1,
         version: "0.1.0".to_owned(),
+        processor: ProcessorKind::Rust,
         slots: 1,
         wakeup_address: None,
         dead_after: Duration::from_mins(1),
