@@ -117,9 +117,12 @@ impl Script {
         if bytes > bytes_max { Err(Oversized { bytes, bytes_max }) } else { Ok(self) }
     }
 
-    /// Sends all statements, and reads all answers.
+    /// Sends all statements, if there are any, and reads all answers.
     pub(in crate::store) async fn run(self, connection: &mut MySqlConnection) -> Result<ScriptResult, sqlx::Error> {
         let mut result = ScriptResult::default();
+        if self.0.is_empty() {
+            return Ok(result);
+        }
         let is_large = self.0.len() > LARGE;
         let mut answers = sqlx::raw_sql(AssertSqlSafe(self.0)).fetch_many(&mut *connection);
         while let Some(answer) = answers.try_next().await? {

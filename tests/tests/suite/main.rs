@@ -13,6 +13,7 @@ mod edge;
 mod faults;
 mod operations;
 mod orders;
+mod processing;
 mod queue;
 mod rows;
 mod sample;
