@@ -43,11 +43,22 @@ pub fn head(answer: &[u8]) -> Result<Option<Head>> {
     let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
         return Ok(None);
     };
-    let text = std::str::from_utf8(answer.get(..end).unwrap_or_default()).context("a head is not text")?;
-    let status = text.get(9..12).and_then(|status| status.parse().ok()).context("a head has no status")?;
-    let length = text.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    let length: usize = length.context("an answer does not state its length")?;
-    Ok(Some(Head { status, length: end + 4 + length, body_from: end + 4 }))
+    let status = answer.get(9..12).and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+    let status = status.context("a head has no status")?;
+    Ok(message_length(answer)?.map(|length| Head { status, length, body_from: end + 4 }))
+}
+
+/// Bytes of a request in all, once its head is complete. Clients name each body's length.
+///
+/// # Errors
+/// Where it is no request, or does not tell its length.
+pub fn message_length(message: &[u8]) -> Result<Option<usize>> {
+    let Some(end) = message.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(message.get(..end).unwrap_or_default()).context("a head is not text")?;
+    let length = text.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    Ok(Some(end + 4 + length.context("a message does not state its length")?))
 }
 
 /// A connection that is kept for many requests, one at a time.

@@ -11,6 +11,7 @@ mod programs;
 mod report;
 mod seed;
 mod server;
+mod service;
 mod shapes;
 mod sizes;
 mod sysbench;

@@ -23,6 +23,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// commit can take: here two claims of the largest size, and as many orders that wait for their commits.
 const SLOTS: &str = "2000";
 
+/// The same where each order waits for the answer of a service.
+const PUSHING_SLOTS: &str = "256";
+
 /// How the programs are started, and the most memory that each has had.
 pub(crate) struct Programs {
     api: PathBuf,
@@ -38,21 +41,41 @@ impl Programs {
     }
 
     pub(crate) async fn api(&self) -> Result<Program> {
-        self.start("orders-api", &self.api, "API_LISTEN", &self.api_peak).await
+        self.start("orders-api", &self.api, [("API_LISTEN", "")], &self.api_peak).await
     }
 
     pub(crate) async fn worker(&self) -> Result<Program> {
-        self.start("orders-worker", &self.worker, "WORKER_LISTEN", &self.worker_peak).await
+        let env = [("WORKER_LISTEN", ""), ("WORKER_CONCURRENCY", SLOTS), ("SIMULATED_PROCESSING_MS", "0")];
+        self.start("orders-worker", &self.worker, env, &self.worker_peak).await
     }
 
-    async fn start(&self, name: &'static str, path: &Path, listen: &str, peak: &Rc<Cell<u64>>) -> Result<Program> {
+    /// A worker that pushes orders to a service.
+    pub(crate) async fn pushing_worker(&self, service: SocketAddr) -> Result<Program> {
+        let url = format!("http://{service}/orders");
+        let env = [
+            ("WORKER_LISTEN", ""),
+            ("WORKER_CONCURRENCY", PUSHING_SLOTS),
+            ("FULFILMENT_URL", &url),
+            ("FULFILMENT_SECRET", "whsec_dGhpcyBzZWNyZXQgaXMgb25seSBmb3IgYSBiZW5jaG1hcms="),
+        ];
+        self.start("orders-worker", &self.worker, env, &self.worker_peak).await
+    }
+
+    /// Starts a program with these settings, the first of which is where it listens: the address is found here.
+    async fn start<const N: usize>(
+        &self,
+        name: &'static str,
+        path: &Path,
+        env: [(&str, &str); N],
+        peak: &Rc<Cell<u64>>,
+    ) -> Result<Program> {
         let address = loopback(free_port()?);
         let mut command = Command::new(path);
-        command
-            .env("DATABASE_URL", &self.database_url)
-            .env(listen, address.to_string())
-            .envs([("WORKER_CONCURRENCY", SLOTS), ("SIMULATED_PROCESSING_MS", "0"), ("SHUTDOWN_GRACE_SECS", "2")])
-            .env("RUST_LOG", "error");
+        command.env("DATABASE_URL", &self.database_url).envs(env);
+        if let Some((listen, _)) = env.first() {
+            command.env(listen, address.to_string());
+        }
+        command.env("SHUTDOWN_GRACE_SECS", "2").env("RUST_LOG", "error");
         let process = Process::start_in_our_group(name, &mut command)?;
         let program = Program { name, process, address, peak: Rc::clone(peak) };
         let started = Instant::now();

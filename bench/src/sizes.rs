@@ -19,6 +19,8 @@ pub(crate) struct Sizes {
     pub(crate) wakeups: u32,
     /// How long an idle worker's queries are counted.
     pub(crate) idle: Duration,
+    /// Orders that wait before they are pushed to a service.
+    pub(crate) pushed: u64,
     /// Orders scheduled for later, placed before those that are drained.
     pub(crate) future: u64,
     /// Orders of the large table.
@@ -36,6 +38,7 @@ impl Sizes {
         latency: Duration::from_mins(1),
         stranger: Duration::from_secs(30),
         drained: 300_000,
+        pushed: 100_000,
         wakeups: 500,
         idle: Duration::from_secs(20),
         future: 100_000,
@@ -51,6 +54,7 @@ impl Sizes {
         latency: Duration::from_secs(8),
         stranger: Duration::from_secs(12),
         drained: 20_000,
+        pushed: 20_000,
         wakeups: 50,
         idle: Duration::from_secs(3),
         future: 20_000,

@@ -9,6 +9,7 @@ use crate::programs::{Program, completed};
 use crate::report::{Report, Target};
 use crate::seed;
 use crate::seed::Orders;
+use crate::service;
 
 /// Between two polls of what is completed. Each costs the worker a moment; the drain takes seconds.
 const POLL: Duration = Duration::from_millis(20);
@@ -35,6 +36,17 @@ pub(super) async fn four_workers(bench: &Bench, report: &mut Report) -> Result<(
     Ok(())
 }
 
+pub(super) async fn pushed(bench: &Bench, report: &mut Report) -> Result<()> {
+    seed::clear(&bench.pool).await?;
+    seed::add(&bench.url, Orders::Waiting, bench.sizes.pushed).await?;
+    let service = service::start().await?;
+    let worker = bench.programs.pushing_worker(service).await?;
+    let (rate, cpu) = rate_of(bench, vec![worker], bench.sizes.pushed).await?;
+    report.rate("drain: push to a service and complete", rate, Target::None);
+    report.cpu("push", cpu);
+    Ok(())
+}
+
 async fn drain(bench: &Bench, future: u64, workers: usize) -> Result<(f64, Shares)> {
     seed::clear(&bench.pool).await?;
     seed::add(&bench.url, Orders::Future, future).await?;
@@ -48,6 +60,11 @@ pub(super) async fn rate(bench: &Bench, workers: usize, count: u64) -> Result<(f
     for _ in 0..workers {
         running.push(bench.programs.worker().await?);
     }
+    rate_of(bench, running, count).await
+}
+
+/// Orders a second that these workers complete, and the processor time of each.
+async fn rate_of(bench: &Bench, running: Vec<Program>, count: u64) -> Result<(f64, Shares)> {
     let mut connections = Vec::new();
     for worker in &running {
         connections.push(worker.connect().await?);

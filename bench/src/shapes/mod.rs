@@ -31,6 +31,8 @@ pub(crate) enum Shape {
     Future,
     /// The same with four workers
     Workers,
+    /// Orders that wait, pushed to a service that does nothing
+    Push,
     /// Orders placed and completed at the same time
     Both,
     /// The same while a transaction keeps its read view open
@@ -65,6 +67,7 @@ impl Shape {
             Self::Drain => drain::one_worker(bench, report).await,
             Self::Future => drain::behind_future(bench, report).await,
             Self::Workers => drain::four_workers(bench, report).await,
+            Self::Push => drain::pushed(bench, report).await,
             Self::Both => both::plain(bench, report).await,
             Self::View => both::beside_a_view(bench, report).await,
             Self::Latency => latency::measure(bench, report).await,
