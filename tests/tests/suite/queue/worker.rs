@@ -91,10 +91,11 @@ async fn a_worker_claims_no_more_than_it_has_slots() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_lets_a_worker_finish_what_it_can_within_the_grace_period() {
     let system = System::start().await;
-    let env = [("SIMULATED_PROCESSING_MS", "500"), ("SHUTDOWN_GRACE_SECS", "20")];
+    let env = [("SIMULATED_PROCESSING_MS", "2000"), ("SHUTDOWN_GRACE_SECS", "20")];
     let worker = system.start_worker(&env).await;
     let order_id = system.place(&sample::order()).await;
-    system.database.wait_for_status(order_id, "PROCESSING").await;
+    // A claim whose answer comes after the signal is handed back.
+    wait_until("the work has begun", async || worker.counter("orders_worker_slots_busy").await > 0.0).await;
 
     let status = worker.terminate().await;
 
