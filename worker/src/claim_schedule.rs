@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use orders_shared::domain::{Suspects, WorkerId};
 
+use crate::allowance::Allowance;
 use crate::heartbeat::Identity;
 
 /// The most orders that one claim takes. More would hold row locks for longer than other claimers should skip.
@@ -55,6 +56,8 @@ pub(crate) struct Situation {
     pub(crate) identity: Option<Identity>,
     pub(crate) free_slots: usize,
     pub(crate) claims_under_way: usize,
+    /// How many orders may be claimed for the sake of what the work depends on.
+    pub(crate) allowed: Allowance,
 }
 
 /// Claim now, or the one event to wait for before asking again.
@@ -65,6 +68,11 @@ pub(crate) enum NextClaim {
     /// At this time, or as soon as a wake-up arrives.
     AtOrWhenNotified(Instant),
     WhenSlotIsFree,
+    /// At this time if there is one, when more is allowed, or when more slots than these are free.
+    WhenAllowed {
+        at: Option<Instant>,
+        free_slots: usize,
+    },
     /// When a claim under way has ended.
     AfterAnother,
     OnceRegistered,
@@ -74,8 +82,10 @@ pub(crate) enum NextClaim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimPlan {
     pub(crate) worker_id: WorkerId,
-    /// Free slots to take for it: more than [`Self::limit`] only for the sake of a suspect, which needs them all.
+    /// Free slots to take for it: more than `limit` only for the sake of a suspect, which needs them all.
     pub(crate) slots: usize,
+    /// The most orders that it takes.
+    pub(crate) limit: usize,
     pub(crate) suspects: Suspects,
     /// Ask first whether anything is due, which takes one statement; a claim takes three.
     pub(crate) asks_first: bool,
@@ -93,13 +103,6 @@ pub(crate) enum ClaimResult {
     Failed,
 }
 
-impl ClaimPlan {
-    /// The most orders that this claim takes.
-    pub(crate) fn limit(&self) -> usize {
-        self.slots.min(CLAIM_BATCH_MAX)
-    }
-}
-
 impl ClaimSchedule {
     pub(crate) fn new(now: Instant, slots: usize, poll: Duration) -> Self {
         let (is_idle, is_backlogged) = (false, false);
@@ -107,7 +110,7 @@ impl ClaimSchedule {
     }
 
     pub(crate) fn next(&self, situation: Situation) -> NextClaim {
-        let Situation { now, identity, free_slots, claims_under_way } = situation;
+        let Situation { now, identity, free_slots, claims_under_way, allowed } = situation;
         let Some(identity) = identity else { return NextClaim::OnceRegistered };
         let claims_max = if self.is_backlogged && !self.is_draining() { CLAIMS_MAX } else { 1 };
         if claims_under_way >= claims_max {
@@ -117,11 +120,16 @@ impl ClaimSchedule {
         } else if free_slots == 0 {
             NextClaim::WhenSlotIsFree
         } else {
-            NextClaim::Now(self.plan(now, identity, free_slots))
+            match allowed {
+                Allowance::All => NextClaim::Now(self.plan(now, identity, free_slots, CLAIM_BATCH_MAX)),
+                Allowance::UpTo(limit) => NextClaim::Now(self.plan(now, identity, free_slots, limit)),
+                Allowance::Nothing(at) => NextClaim::WhenAllowed { at, free_slots },
+            }
         }
     }
 
-    fn plan(&self, now: Instant, Identity { worker_id, eldest }: Identity, free_slots: usize) -> ClaimPlan {
+    fn plan(&self, now: Instant, identity: Identity, free_slots: usize, allowed: usize) -> ClaimPlan {
+        let Identity { worker_id, eldest } = identity;
         let suspects = if free_slots >= self.slots {
             Suspects::Take
         } else if eldest && now >= self.drains_again_at {
@@ -130,8 +138,9 @@ impl ClaimSchedule {
         } else {
             Suspects::PassOver
         };
-        let slots = if suspects == Suspects::Take { free_slots } else { free_slots.min(CLAIM_BATCH_MAX) };
-        ClaimPlan { worker_id, slots, suspects, asks_first: self.is_idle, is_draining: self.is_draining() }
+        let limit = free_slots.min(allowed).min(CLAIM_BATCH_MAX);
+        let slots = if suspects == Suspects::Take { free_slots } else { limit };
+        ClaimPlan { worker_id, slots, limit, suspects, asks_first: self.is_idle, is_draining: self.is_draining() }
     }
 
     fn is_draining(&self) -> bool {
@@ -153,7 +162,7 @@ impl ClaimSchedule {
         self.next_at = now
             + match result {
                 ClaimResult::Orders(0) => self.poll,
-                ClaimResult::Orders(count) if count < plan.limit() => GATHER.min(self.poll),
+                ClaimResult::Orders(count) if count < plan.limit => GATHER.min(self.poll),
                 ClaimResult::Orders(_) => Duration::ZERO,
                 ClaimResult::WaitUntilIdle => self.drain(now),
                 ClaimResult::Failed => CLAIM_RETRY_AFTER,
@@ -174,7 +183,7 @@ impl ClaimSchedule {
 #[cfg(test)]
 mod tests {
     use super::ClaimResult::{Failed, Orders, WaitUntilIdle};
-    use super::NextClaim::{AfterAnother, At, AtOrWhenNotified, Now, OnceRegistered, WhenSlotIsFree};
+    use super::NextClaim::{AfterAnother, At, AtOrWhenNotified, Now, OnceRegistered, WhenAllowed, WhenSlotIsFree};
     use super::Suspects::{PassOver, Take, WaitFor};
     use super::*;
 
@@ -186,7 +195,8 @@ mod tests {
     fn schedule() -> (ClaimSchedule, Situation) {
         let now = Instant::now();
         let identity = Some(Identity { worker_id: WorkerId::fresh(), eldest: true });
-        (ClaimSchedule::new(now, SLOTS, POLL), Situation { now, identity, free_slots: 64, claims_under_way: 0 })
+        let situation = Situation { now, identity, free_slots: 64, claims_under_way: 0, allowed: Allowance::All };
+        (ClaimSchedule::new(now, SLOTS, POLL), situation)
     }
 
     fn after(situation: Situation, time: Duration) -> Situation {
@@ -224,15 +234,22 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_waits_for_its_registration_its_turn_its_time_and_a_free_slot() {
+    fn a_claim_waits_for_its_registration_its_turn_its_time_a_free_slot_and_until_it_is_allowed() {
         let (mut schedule, at) = schedule();
         schedule.claimed(at.now, plan(&schedule, at), Failed);
         let due = after(at, CLAIM_RETRY_AFTER);
+        let later = due.now + POLL;
         for (situation, next) in [
             (Situation { identity: None, ..due }, OnceRegistered),
             (Situation { claims_under_way: 1, ..due }, AfterAnother),
             (Situation { free_slots: 0, ..at }, At(due.now)),
             (Situation { free_slots: 0, ..due }, WhenSlotIsFree),
+            (Situation { allowed: Allowance::Nothing(None), ..at }, At(due.now)),
+            (Situation { allowed: Allowance::Nothing(None), ..due }, WhenAllowed { at: None, free_slots: 64 }),
+            (
+                Situation { allowed: Allowance::Nothing(Some(later)), ..due },
+                WhenAllowed { at: Some(later), free_slots: 64 },
+            ),
             (due, Now(plan(&schedule, due))),
         ] {
             assert_eq!(schedule.next(situation), next, "{situation:?}");
@@ -242,18 +259,22 @@ mod tests {
     #[test]
     fn a_claim_takes_the_slots_of_one_batch_and_an_idle_worker_all_for_a_suspect() {
         let (schedule, at) = schedule();
-        for (free_slots, eldest, slots, limit, suspects) in [
-            (SLOTS, false, SLOTS, CLAIM_BATCH_MAX, Take),
-            (SLOTS, true, SLOTS, CLAIM_BATCH_MAX, Take),
-            (SLOTS - 1, false, CLAIM_BATCH_MAX, CLAIM_BATCH_MAX, PassOver),
-            (SLOTS - 1, true, CLAIM_BATCH_MAX, CLAIM_BATCH_MAX, WaitFor),
-            (3, true, 3, 3, WaitFor),
+        let (all, some) = (Allowance::All, Allowance::UpTo(5));
+        for (free_slots, eldest, allowed, slots, limit, suspects) in [
+            (SLOTS, false, all, SLOTS, CLAIM_BATCH_MAX, Take),
+            (SLOTS, true, all, SLOTS, CLAIM_BATCH_MAX, Take),
+            (SLOTS, true, some, SLOTS, 5, Take),
+            (SLOTS - 1, false, all, CLAIM_BATCH_MAX, CLAIM_BATCH_MAX, PassOver),
+            (SLOTS - 1, true, all, CLAIM_BATCH_MAX, CLAIM_BATCH_MAX, WaitFor),
+            (SLOTS - 1, false, some, 5, 5, PassOver),
+            (3, true, all, 3, 3, WaitFor),
+            (3, true, some, 3, 3, WaitFor),
         ] {
             let identity = at.identity.map(|identity| Identity { eldest, ..identity });
 
-            let plan = plan(&schedule, Situation { identity, free_slots, ..at });
+            let plan = plan(&schedule, Situation { identity, free_slots, allowed, ..at });
 
-            assert_eq!((plan.slots, plan.limit(), plan.suspects), (slots, limit, suspects), "{free_slots} {eldest}");
+            assert_eq!((plan.slots, plan.limit, plan.suspects), (slots, limit, suspects), "{free_slots} {allowed:?}");
         }
     }
 

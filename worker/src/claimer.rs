@@ -22,9 +22,11 @@ use orders_shared::store::{BatchError, Claimed, Store};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep_until;
 
+use crate::allowance::Allowance;
 use crate::claim_cursor::{ClaimCursor, Scan};
 use crate::claim_schedule::{ClaimPlan, ClaimResult, ClaimSchedule, NextClaim, Situation};
 use crate::executor::Executor;
+use crate::gate::Gate;
 use crate::heartbeat::Identity;
 use crate::metrics::WorkerMetrics;
 use crate::wakeup::Wakeup;
@@ -35,6 +37,8 @@ pub(crate) struct Claimer {
     /// Who this worker is; `None` until it is registered, and after it was declared dead.
     identity: watch::Receiver<Option<Identity>>,
     wakeup: Wakeup,
+    /// What limits the claims; `None` if nothing does.
+    gate: Option<Arc<Gate>>,
     metrics: Arc<WorkerMetrics>,
     /// The worker id under which the orders under way were claimed.
     known_as: Option<WorkerId>,
@@ -65,13 +69,14 @@ impl Claimer {
         executor: Executor,
         identity: watch::Receiver<Option<Identity>>,
         wakeup: Wakeup,
+        gate: Option<Arc<Gate>>,
         poll: Duration,
         metrics: Arc<WorkerMetrics>,
     ) -> Self {
         let now = Instant::now();
         let (schedule, cursor) = (ClaimSchedule::new(now, executor.slots(), poll), ClaimCursor::new(now));
         let claims = FuturesUnordered::new();
-        Self { store, executor, identity, wakeup, metrics, known_as: None, schedule, cursor, claims }
+        Self { store, executor, identity, wakeup, gate, metrics, known_as: None, schedule, cursor, claims }
     }
 
     /// Claims until the shutdown begins, then lets the orders under way finish within the grace period, and hands
@@ -111,12 +116,11 @@ impl Claimer {
             self.executor.give_up();
             self.known_as = worker_id;
         }
-        Situation {
-            now: Instant::now(),
-            identity,
-            free_slots: self.executor.free_slots(),
-            claims_under_way: self.claims.len(),
-        }
+        let free_slots = self.executor.free_slots();
+        // A claim under way holds slots too.
+        let in_flight = self.executor.slots().saturating_sub(free_slots);
+        let allowed = self.gate.as_ref().map_or(Allowance::All, |gate| gate.allows(in_flight));
+        Situation { now: Instant::now(), identity, free_slots, claims_under_way: self.claims.len(), allowed }
     }
 
     /// Waits for what the schedule asks for, unless something else happens first.
@@ -141,7 +145,12 @@ impl Claimer {
                         () = sleep_until(at.into()) => {}
                         () = self.wakeup.notified() => self.schedule.notified(Instant::now()),
                     },
-                    NextClaim::WhenSlotIsFree => self.executor.wait_for_slot().await,
+                    NextClaim::WhenSlotIsFree => self.executor.wait_for_slots(1).await,
+                    NextClaim::WhenAllowed { at, free_slots } => tokio::select! {
+                        () = until(at) => {}
+                        () = changed(self.gate.as_deref()) => {}
+                        () = self.executor.wait_for_slots(free_slots + 1) => {}
+                    },
                     NextClaim::AfterAnother | NextClaim::OnceRegistered => std::future::pending().await,
                 }
                 Event::Changed
@@ -151,6 +160,9 @@ impl Claimer {
 
     fn begin_claim(&mut self, plan: ClaimPlan) {
         let Some(slots) = self.executor.take_slots(plan.slots) else { return };
+        if let Some(gate) = &self.gate {
+            gate.claim_began(plan.limit);
+        }
         // A suspect comes back to its old place, before the cursor, where only a full scan sees it.
         let scan = self.cursor.begin_scan(Instant::now(), plan.is_draining);
         let store = self.store.clone();
@@ -184,6 +196,9 @@ impl Claimer {
                 ClaimResult::Failed
             }
         };
+        if let Some(gate) = &self.gate {
+            gate.claim_ended(plan.limit, if let ClaimResult::Orders(count) = result { count } else { 0 });
+        }
         self.schedule.claimed(now, plan, result);
     }
 
@@ -203,11 +218,25 @@ impl Claimer {
     }
 }
 
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn changed(gate: Option<&Gate>) {
+    match gate {
+        Some(gate) => gate.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn claim(store: &Store, plan: ClaimPlan, scan: Scan) -> Result<Claimed, BatchError<Claim>> {
     let is_due = if plan.asks_first { store.is_any_due(scan.from).await } else { Ok(true) };
     match is_due {
         Ok(true) => {
-            let limit = u32::try_from(plan.limit()).unwrap_or(u32::MAX);
+            let limit = u32::try_from(plan.limit).unwrap_or(u32::MAX);
             store.claim(plan.worker_id, limit, plan.suspects, scan.from).await
         }
         Ok(false) => Ok(Claimed::NONE),

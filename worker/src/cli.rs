@@ -3,22 +3,41 @@
 //! `Invariant:` all combinations of accepted values work. A time that depends on a setting is derived from it, as the
 //! heartbeat interval is from `WORKER_DEAD_AFTER_SECS`. A combination that makes no sense is warned of.
 
+mod deliver;
+mod fulfilment;
+mod given;
+
 use std::net::SocketAddr;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use orders_shared::config::{DatabaseArgs, LogArgs, ShutdownArgs, read_command_line};
+use clap::{Args, Parser, Subcommand, value_parser};
+use orders_shared::config::{DatabaseArgs, InvalidSetting, LogArgs, ShutdownArgs, read_command_line};
 use orders_shared::domain::{GIVE_UP_AFTER, Pauses, RetryPolicy};
 use orders_shared::version::Version;
+use prometheus::Registry;
 
-use crate::processors::{Faults, Simulated, Work};
+pub use self::deliver::DeliverArgs;
+pub use self::fulfilment::FulfilmentArgs;
+use self::given::{Given, OrEmpty};
+use crate::processors::{Faults, FulfilmentSettings, Simulated, Work};
 
 /// Attempts that an order gets by default: with the default pauses they span two minutes.
 const MAX_ATTEMPTS: u16 = 8;
 
 /// The first pause by default, in milliseconds.
 const RETRY_BASE_MS: u64 = 1_000;
+
+/// The time of a slow attempt by default: longer than anybody waits, and less than an attempt may take.
+const SIMULATED_SLOW_MS: u64 = 10_000;
+
+/// Why settings of retries cannot be combined with a service.
+const USE_SCHEDULE: &str =
+    "cannot be combined with FULFILMENT_URL: FULFILMENT_RETRY_SCHEDULE says when an order is pushed again";
+
+/// Why settings of simulated work cannot be.
+const NOT_SIMULATED: &str = "cannot be combined with FULFILMENT_URL, by which no work is simulated: remove one of them";
 
 /// Claims orders from MySQL and processes them.
 #[derive(Parser)]
@@ -42,6 +61,8 @@ impl Cli {
 pub enum Command {
     /// Claim and process orders (the default).
     Run(Box<RunArgs>),
+    /// Send one order, or a test, to the service that orders are pushed to, and exit with 1 if it would not be done.
+    Deliver(Box<DeliverArgs>),
     /// Ask the worker on this machine whether it is ready, and exit with 1 if it is not.
     Healthcheck(ListenArgs),
 }
@@ -89,6 +110,9 @@ pub struct RunArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "documented where it is defined")]
     pub worker: WorkerArgs,
+
+    #[command(flatten)]
+    fulfilment: FulfilmentArgs,
 
     #[command(flatten)]
     simulated: SimulatedArgs,
@@ -143,22 +167,24 @@ pub struct WorkerArgs {
     pub log: LogArgs,
 }
 
-/// How work is simulated.
+/// How work is simulated, where there is none.
 #[derive(Args)]
+#[command(next_help_heading = "Simulated work")]
+#[expect(clippy::struct_field_names, reason = "the fields have the names of the settings")]
 struct SimulatedArgs {
-    /// Milliseconds that the simulated work on an order takes; 0 means no time at all.
-    #[arg(long, env = "SIMULATED_PROCESSING_MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
-    simulated_processing_ms: u64,
+    /// Milliseconds that the simulated work on an order takes [default: 0, which means no time at all].
+    #[arg(long, env = "SIMULATED_PROCESSING_MS", default_value = "", hide_default_value = true, value_parser = OrEmpty(value_parser!(u64).range(0..=86_400_000)))]
+    simulated_processing_ms: Given<u64>,
 
-    /// Milliseconds that the simulated work takes in an attempt with the fault `slow`.
-    #[arg(long, env = "SIMULATED_SLOW_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(0..=86_400_000))]
-    simulated_slow_ms: u64,
+    /// Milliseconds that the simulated work takes in an attempt with the fault `slow` [default: 10000].
+    #[arg(long, env = "SIMULATED_SLOW_MS", default_value = "", hide_default_value = true, value_parser = OrEmpty(value_parser!(u64).range(0..=86_400_000)))]
+    simulated_slow_ms: Given<u64>,
 
     /// Faults of the simulated work: `kind=share` or `kind=user:ID`, separated by commas. The kinds fail, panic, slow
     /// and hang affect a share of the attempts; reject (a permanent error) and kill (the process ends as in a crash)
     /// affect every attempt of a share of the orders. Shares are from 0 to 1.
-    #[arg(long, env = "SIMULATED_FAULTS", default_value = "")]
-    simulated_faults: Faults,
+    #[arg(long, env = "SIMULATED_FAULTS", default_value = "", hide_default_value = true, value_parser = OrEmpty(Faults::from_str))]
+    simulated_faults: Given<Faults>,
 }
 
 /// How one worker process works.
@@ -199,26 +225,66 @@ impl WorkerArgs {
 }
 
 impl RunArgs {
-    /// A warning for the log about settings that work against each other; `None` if all is well.
+    /// How orders are pushed to a service; `None` if they are not, and the work is simulated.
+    pub fn fulfilment(&self) -> Result<Option<FulfilmentSettings>, InvalidSetting> {
+        let Some(settings) = self.fulfilment.settings()? else { return Ok(None) };
+        for (name, is_given, why) in [
+            ("WORKER_MAX_ATTEMPTS", self.worker.worker_max_attempts.is_some(), USE_SCHEDULE),
+            ("WORKER_RETRY_BASE_MS", self.worker.worker_retry_base_ms.is_some(), USE_SCHEDULE),
+            ("SIMULATED_PROCESSING_MS", self.simulated.simulated_processing_ms.0.is_some(), NOT_SIMULATED),
+            ("SIMULATED_SLOW_MS", self.simulated.simulated_slow_ms.0.is_some(), NOT_SIMULATED),
+            ("SIMULATED_FAULTS", self.simulated.simulated_faults.0.is_some(), NOT_SIMULATED),
+        ] {
+            if is_given {
+                return Err(InvalidSetting::new(name, why));
+            }
+        }
+        if settings.timeout() >= Duration::from_millis(self.worker.processing_timeout_ms) {
+            let why =
+                format!("must be less than PROCESSING_TIMEOUT_MS, which is {}", self.worker.processing_timeout_ms);
+            return Err(InvalidSetting::new("FULFILMENT_TIMEOUT_MS", why));
+        }
+        Ok(Some(settings))
+    }
+
+    /// How the worker works.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
-        let (work, timeout) = (self.simulated.simulated_processing_ms, self.worker.processing_timeout_ms);
-        (work >= timeout).then(|| {
+    pub fn settings(&self, version: Version, fulfilment: Option<&FulfilmentSettings>) -> WorkerSettings {
+        let settings = self.worker.settings(version);
+        match fulfilment {
+            Some(fulfilment) => WorkerSettings { retries: fulfilment.retries(), ..settings },
+            None => settings,
+        }
+    }
+
+    /// What the worker does with orders. Fails if the metrics of that cannot be added to the registry.
+    pub fn work(&self, fulfilment: Option<FulfilmentSettings>, registry: &Registry) -> anyhow::Result<Work> {
+        if let Some(fulfilment) = fulfilment {
+            return Ok(Work::pushed(fulfilment, registry)?);
+        }
+        if let Some(warning) = self.warning() {
+            tracing::warn!("{warning}");
+        }
+        Ok(Work::simulated(self.simulated()))
+    }
+
+    fn simulated(&self) -> Simulated {
+        let SimulatedArgs { simulated_processing_ms, simulated_slow_ms, simulated_faults } = &self.simulated;
+        Simulated {
+            duration: Duration::from_millis(simulated_processing_ms.0.unwrap_or_default()),
+            slow: Duration::from_millis(simulated_slow_ms.0.unwrap_or(SIMULATED_SLOW_MS)),
+            faults: simulated_faults.0.clone().unwrap_or_default(),
+        }
+    }
+
+    /// A warning for the log about settings that work against each other; `None` if all is well.
+    fn warning(&self) -> Option<String> {
+        let (work, timeout) = (self.simulated().duration.as_millis(), self.worker.processing_timeout_ms);
+        (work >= timeout.into()).then(|| {
             format!(
                 "every attempt will time out, as SIMULATED_PROCESSING_MS is {work} and PROCESSING_TIMEOUT_MS is {timeout}: \
                  lower the former or raise the latter"
             )
-        })
-    }
-
-    /// What the worker does with orders.
-    #[must_use]
-    pub fn work(&self) -> Work {
-        let SimulatedArgs { simulated_processing_ms, simulated_slow_ms, simulated_faults } = &self.simulated;
-        Work::simulated(Simulated {
-            duration: Duration::from_millis(*simulated_processing_ms),
-            slow: Duration::from_millis(*simulated_slow_ms),
-            faults: simulated_faults.clone(),
         })
     }
 }
@@ -234,7 +300,7 @@ mod tests {
         let database = ["orders-worker", "run", "--database-url", "mysql://localhost/orders"];
         match Cli::try_parse_from(database.iter().chain(args))?.command {
             Command::Run(args) => Ok(*args),
-            Command::Healthcheck(_) => unreachable!(),
+            _ => unreachable!(),
         }
     }
 
@@ -273,5 +339,31 @@ mod tests {
 
         assert_eq!([1, 2].map(|attempt| retries.after(attempt, &NotDone::retry("busy"), 0.0)), [base; 2]);
         assert!(args(&["--worker-retry-base-ms", "600001"]).is_err());
+    }
+
+    #[test]
+    fn settings_that_a_service_makes_meaningless_are_rejected_beside_it() {
+        let url = "--fulfilment-url=http://localhost";
+        for (args, said) in [
+            (&["--worker-max-attempts=3"][..], "WORKER_MAX_ATTEMPTS cannot be combined with FULFILMENT_URL"),
+            (&["--worker-retry-base-ms=3"], "WORKER_RETRY_BASE_MS cannot be combined with FULFILMENT_URL"),
+            (&["--simulated-processing-ms=0"], "SIMULATED_PROCESSING_MS cannot be combined with FULFILMENT_URL"),
+            (&["--simulated-slow-ms=1"], "SIMULATED_SLOW_MS cannot be combined with FULFILMENT_URL"),
+            (&["--simulated-faults=fail=1"], "SIMULATED_FAULTS cannot be combined with FULFILMENT_URL"),
+            (
+                &["--processing-timeout-ms=15000"],
+                "FULFILMENT_TIMEOUT_MS must be less than PROCESSING_TIMEOUT_MS, which",
+            ),
+        ] {
+            let error = args_with(url, args).fulfilment().err().unwrap().to_string();
+
+            assert!(error.starts_with(said), "{error}");
+        }
+        let settings = args_with(url, &["--simulated-faults="]).fulfilment().unwrap();
+        assert!(settings.is_some());
+    }
+
+    fn args_with(url: &str, args: &[&str]) -> RunArgs {
+        self::args(&[&[url], args].concat()).unwrap()
     }
 }

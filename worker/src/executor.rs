@@ -83,9 +83,9 @@ impl Executor {
         self.slots.available_permits()
     }
 
-    /// Waits until a slot is free.
-    pub(crate) async fn wait_for_slot(&self) {
-        let _ = self.slots.acquire().await;
+    /// Waits until this many slots are free at once.
+    pub(crate) async fn wait_for_slots(&self, count: usize) {
+        let _ = self.slots.acquire_many(u32::try_from(count).unwrap_or(u32::MAX)).await;
     }
 
     /// Takes this many of the free slots; `None` if there are fewer.

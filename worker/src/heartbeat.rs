@@ -20,11 +20,16 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::{Gate, Shown};
 use crate::metrics::WorkerMetrics;
 use crate::wakeup::AdvertisedAddress;
 
 /// The longest time between two heartbeats. A longer one would show the load of each worker later in `GET /queue`.
 const INTERVAL_MAX: Duration = Duration::from_secs(3);
+
+/// The shortest time between two heartbeats, of which the second tells that the service is away or back. A service that
+/// comes and goes must not make the workers write all the time.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The longest wait before a failed heartbeat is tried again.
 const HEARTBEAT_RETRY_MAX: Duration = Duration::from_millis(500);
@@ -53,6 +58,8 @@ pub(crate) struct Heartbeats {
     pub(crate) registration: Registration,
     /// Who this worker is, once it is registered; `None` while it counts as dead.
     pub(crate) identity: watch::Sender<Option<Identity>>,
+    /// Whether the service is well; `None` if orders are not pushed to one.
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) metrics: Arc<WorkerMetrics>,
 }
 
@@ -112,12 +119,19 @@ impl Heartbeats {
         let every = interval(self.registration.dead_after);
         loop {
             let slots_busy = u32::try_from(self.metrics.slots_busy.get()).unwrap_or_default();
+            let breaker = self.gate.as_ref().map(|gate| gate.state());
+            let told = breaker.as_ref().map(|(state, reason)| (*state, reason.as_deref()));
             // A heartbeat that hangs must not use up the time in which another one could get through.
-            match timeout(every, self.heartbeat_store.beat(&self.registration, slots_busy)).await {
-                Ok(Ok(Heartbeat::Alive { eldest, .. })) => {
+            match timeout(every, self.heartbeat_store.beat(&self.registration, slots_busy, told)).await {
+                Ok(Ok(Heartbeat::Alive { eldest, pushing })) => {
                     let identity = Some(Identity { worker_id: self.registration.worker_id, eldest });
                     self.identity.send_if_modified(|known| std::mem::replace(known, identity) != identity);
-                    sleep(every).await;
+                    if let Some((gate, told)) = self.gate.as_deref().zip(breaker) {
+                        gate.set_pushing(pushing);
+                        wait_for_news(gate, &told, every).await;
+                    } else {
+                        sleep(every).await;
+                    }
                 }
                 Ok(Ok(Heartbeat::Dead)) => return,
                 Ok(Err(error)) => self.wait_after(&error).await,
@@ -130,6 +144,16 @@ impl Heartbeats {
         tracing::warn!(error = error as &dyn Error, "could not register or send a heartbeat; trying again");
         sleep(interval(self.registration.dead_after).min(HEARTBEAT_RETRY_MAX)).await;
     }
+}
+
+/// Waits for the time of the next heartbeat, which is sooner if there is more to tell than the last one told.
+async fn wait_for_news(gate: &Gate, told: &Shown, every: Duration) {
+    let news = async {
+        sleep(INTERVAL_MIN).await;
+        gate.state_other_than(told).await;
+    };
+    // Without news the time is up.
+    let _ = timeout(every, news).await;
 }
 
 /// The time between two heartbeats of a worker that counts as dead after `dead_after` without one: a fifth of that, so

@@ -7,6 +7,8 @@
 //!
 //! `Invariant:` no transaction and no connection is held while an order is being processed.
 
+mod allowance;
+mod breaker;
 mod claim_cursor;
 mod claim_schedule;
 mod claimer;
@@ -19,6 +21,7 @@ mod housekeeping;
 mod metrics;
 mod processors;
 pub mod program;
+mod rate;
 mod rescuer;
 mod wakeup;
 
@@ -41,8 +44,10 @@ use crate::executor::Executor;
 use crate::finisher::{FINISHERS, Finisher};
 use crate::heartbeat::Heartbeats;
 use crate::housekeeping::Housekeeping;
-use crate::metrics::WorkerMetrics;
-pub use crate::processors::{Attempt, Faults, Processor, Simulated, Work};
+use crate::metrics::{GateMetrics, WorkerMetrics};
+pub use crate::processors::{
+    Attempt, Delivery, Faults, FulfilmentSettings, Processor, Simulated, Work, deliver, print_curl,
+};
 pub use crate::program::main;
 use crate::rescuer::Rescuer;
 use crate::wakeup::Wakeup;
@@ -89,6 +94,9 @@ pub async fn run(
     }
     let stop = stop.child_token();
     let metrics = Arc::new(WorkerMetrics::register(&registry, settings.concurrency)?);
+    if let Some(gate) = &work.gate {
+        gate.report_to(GateMetrics::register(&registry)?);
+    }
     let wakeup = Wakeup::bind(listener.address(), Arc::clone(&metrics)).await;
     let (host, port) = database.server();
     let advertised_address = wakeup.advertised_address((host.to_owned(), port));
@@ -120,14 +128,22 @@ pub async fn run(
     // Nobody calls a worker, so the chores have the connections of callers.
     let housekeeping = Housekeeping { store: store.for_callers(), identity: identity.subscribe() };
     let executor = Executor::new(work.processor, results, &settings, Arc::clone(&metrics));
-    let claimer =
-        Claimer::new(store.clone(), executor, identity.subscribe(), wakeup, settings.poll, Arc::clone(&metrics));
+    let claimer = Claimer::new(
+        store.clone(),
+        executor,
+        identity.subscribe(),
+        wakeup,
+        work.gate.clone(),
+        settings.poll,
+        Arc::clone(&metrics),
+    );
     let heartbeats = Heartbeats {
         heartbeat_store: heartbeat_store.clone(),
         store: store.clone(),
         advertised_address,
         registration,
         identity,
+        gate: work.gate,
         metrics,
     };
     vital.presence.spawn_fallible("heartbeat", heartbeats.run(vital.drained.clone()));

@@ -1,10 +1,14 @@
 //! The metrics of one worker process.
 
+use orders_shared::domain::BreakerState;
 use orders_shared::store::Settled;
 use prometheus::{
     Histogram, IntCounter, IntGauge, Registry, histogram_opts, register_histogram_with_registry,
-    register_int_counter_with_registry as counter, register_int_gauge_with_registry as gauge,
+    register_int_counter_vec_with_registry as counters, register_int_counter_with_registry as counter,
+    register_int_gauge_vec_with_registry as gauges, register_int_gauge_with_registry as gauge,
 };
+
+use crate::breaker::Cause;
 
 #[derive(Debug)]
 pub(crate) struct WorkerMetrics {
@@ -88,5 +92,50 @@ impl WorkerMetrics {
     pub(crate) fn rescued(&self, settled: Settled) {
         self.rescued.inc_by(settled.pending);
         self.poisonous.inc_by(settled.failed);
+    }
+}
+
+/// What a worker that pushes orders thinks of its service.
+#[derive(Debug)]
+pub(crate) struct GateMetrics {
+    states: Vec<(BreakerState, IntGauge)>,
+    opened: Vec<(Cause, IntCounter)>,
+}
+
+impl GateMetrics {
+    pub(crate) fn register(r: &Registry) -> prometheus::Result<Self> {
+        let states = gauges!(
+            "orders_fulfilment_breaker_state",
+            "1 for the state that the breaker is in. While it is not closed, orders wait for the service.",
+            &["state"],
+            r
+        )?;
+        let opened = counters!(
+            "orders_fulfilment_breaker_opened_total",
+            "Times that the breaker opened because the service was failing, or rejecting most orders.",
+            &["reason"],
+            r
+        )?;
+        let state = |state: BreakerState| Ok((state, states.get_metric_with_label_values(&[state.name()])?));
+        let cause = |cause: Cause| Ok((cause, opened.get_metric_with_label_values(&[cause.name()])?));
+        let metrics = Self {
+            states: BreakerState::ALL.into_iter().map(state).collect::<prometheus::Result<_>>()?,
+            opened: Cause::ALL.into_iter().map(cause).collect::<prometheus::Result<_>>()?,
+        };
+        metrics.is_in(BreakerState::Closed);
+        Ok(metrics)
+    }
+
+    /// The breaker is in this state now.
+    pub(crate) fn is_in(&self, now: BreakerState) {
+        for (state, gauge) in &self.states {
+            gauge.set(i64::from(*state == now));
+        }
+    }
+
+    pub(crate) fn opened(&self, by: Cause) {
+        for (_, counter) in self.opened.iter().filter(|(cause, _)| *cause == by) {
+            counter.inc();
+        }
     }
 }

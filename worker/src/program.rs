@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use orders_shared::http::{Listener, healthcheck};
 use orders_shared::{metrics, shutdown, telemetry};
+use prometheus::Registry;
 
 use crate::cli::{ListenArgs, ProgramCli, ProgramCommand, WorkerArgs, WorkerSettings};
 use crate::processors::{Processor, Work};
@@ -33,38 +34,37 @@ pub fn main(processor: impl Processor) -> ExitCode {
     let version = processor.version();
     block_on(async {
         match ProgramCli::read(version).command {
-            ProgramCommand::Run(args) => {
-                let settings = args.settings(version);
-                run(*args, settings, || Ok(Work::of(processor))).await
-            }
-            ProgramCommand::Healthcheck(ListenArgs { worker_listen }) => Ok(healthcheck(worker_listen).await?),
+            ProgramCommand::Run(args) => run(&args, args.settings(version), |_| Ok(Work::of(processor))).await?,
+            ProgramCommand::Healthcheck(ListenArgs { worker_listen }) => healthcheck(worker_listen).await?,
         }
+        Ok(ExitCode::SUCCESS)
     })
 }
 
 /// Runs a program to its end, and returns its exit code.
-pub fn block_on(program: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+pub fn block_on(program: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let run = || {
         let runtime = tokio::runtime::Runtime::new()?;
         let ended = runtime.block_on(program);
         // A name server that does not answer, or work that blocks its thread, must not delay the exit.
         runtime.shutdown_background();
-        ended.map(|()| ExitCode::SUCCESS)
+        ended
     };
     telemetry::exit_code(run())
 }
 
-/// Runs a worker until this process is told to stop, with the work that `work` makes once the log is there.
+/// Runs a worker until this process is told to stop, with the work that `work` makes once the log and the metrics are
+/// there.
 pub async fn run(
-    args: WorkerArgs,
+    args: &WorkerArgs,
     settings: WorkerSettings,
-    work: impl FnOnce() -> anyhow::Result<Work>,
+    work: impl FnOnce(&Registry) -> anyhow::Result<Work>,
 ) -> anyhow::Result<()> {
     let log = telemetry::start(&args.log)?;
     let registry = metrics::registry(settings.version)?;
     log.register(&registry)?;
     let database = args.database.store()?;
-    let work = work()?;
+    let work = work(&registry)?;
     let address = args.listen.worker_listen;
     let listener = Listener::bind(address)
         .await

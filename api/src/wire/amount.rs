@@ -3,19 +3,12 @@ use std::borrow::Cow;
 use orders_shared::domain::Amount;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseResult, ToJSON, Type};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// An amount as a JSON number, digit for digit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct AmountNumber(pub(crate) Amount);
-
-impl Serialize for AmountNumber {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
-    }
-}
 
 impl Type for AmountNumber {
     const IS_REQUIRED: bool = true;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use orders_shared::domain::{
-    self, Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter, OrderId, OrderResult,
-    OrderStatus, PageKey, ProcessorKind, Queue, Situation, UserId, WorkerId,
+    self, Breaker, BreakerState, Event, EventKind, ItemIds, LiveWorker, Metadata, Order, OrderCounts, OrderFilter,
+    OrderId, OrderResult, OrderStatus, PageKey, ProcessorKind, Queue, Situation, UserId, WorkerId,
 };
 use orders_shared::version::Version;
 use serde_json::{Value, json};
@@ -173,8 +173,8 @@ fn worker() -> LiveWorker {
         host: "worker-1".to_owned(),
         pid: 17,
         version: VERSION.to_string(),
-        processor: Some(ProcessorKind::Rust),
-        breaker: None,
+        processor: Some(ProcessorKind::Http),
+        breaker: Some(Breaker { state: BreakerState::Closed, since: at(-3_600_000), reason: None }),
         slots: 64,
         busy: 1,
         started_at: at(-3_600_000),
@@ -187,6 +187,7 @@ fn situation() -> Situation {
         now: at(3_000),
         paused_at: None,
         live_workers: 1,
+        open_breaker: None,
         holder: None,
         ahead: 0,
         outage: None,

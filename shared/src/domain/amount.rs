@@ -1,6 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
 /// An amount of money, exact to four decimals: from 0 to [`Amount::MAX`].
 ///
 /// It travels between the JSON text and the DECIMAL column as text, and is never a float.
@@ -111,6 +114,13 @@ impl fmt::Display for Amount {
             places -= 1;
         }
         write!(f, "{}.{fraction:0places$}", self.ten_thousandths / unit)
+    }
+}
+
+/// A JSON number, digit for digit.
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RawValue::from_string(self.to_string()).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 

@@ -79,7 +79,7 @@ impl FromStr for OrderId {
 }
 
 /// Who placed an order: 1 to 2^63−1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct UserId(i64);
 
 impl UserId {
@@ -100,7 +100,7 @@ impl UserId {
 }
 
 /// What was ordered: 1 to [`ItemIds::MAX`] item numbers, each 1 to 2^63−1, in the caller's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ItemIds(Vec<i64>);
 
 /// Why a list is no [`ItemIds`].

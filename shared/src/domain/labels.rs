@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize, Serializer};
+
 /// The client's own id of an order: 1 to [`ExternalId::MAX`] characters, without control characters, and without a
 /// space at either end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ExternalId(String);
 
 /// Why a text is not an [`ExternalId`].
@@ -160,6 +162,13 @@ impl Metadata {
     #[must_use]
     pub fn json_bytes(&self) -> usize {
         OBJECT_BYTES + self.pairs_bytes
+    }
+}
+
+/// A JSON object of its pairs.
+impl Serialize for Metadata {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.pairs.serialize(serializer)
     }
 }
 

@@ -107,7 +107,7 @@ impl FromStr for ProcessorKind {
 pub struct Breaker {
     /// Whether it sends orders.
     pub state: BreakerState,
-    /// Since when, by the database's clock.
+    /// Since when it has been closed, or not, by the database's clock.
     pub since: DateTime<Utc>,
     /// Why, for people; `None` while it is closed.
     pub reason: Option<String>,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{LiveWorker, Order, OrderStatus};
+use super::{Breaker, BreakerState, LiveWorker, Order, OrderStatus};
 
 /// The facts around an order that say why it is not done yet.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Situation {
     pub paused_at: Option<DateTime<Utc>>,
     /// Workers that are alive.
     pub live_workers: u64,
+    /// The breaker that opened last, if all live workers push orders to a service and none of their breakers is closed.
+    pub open_breaker: Option<Breaker>,
     /// The worker that works on the order, if it is alive.
     pub holder: Option<LiveWorker>,
     /// Due orders that come before this one, counted up to [`Situation::AHEAD_MAX`].
@@ -26,6 +28,14 @@ pub struct Situation {
 impl Situation {
     /// Orders ahead are counted up to this number, which bounds the cost of the question.
     pub const AHEAD_MAX: u64 = 10_000;
+
+    /// The breaker that opened last, if all these workers push orders to a service and none of their breakers is closed.
+    #[must_use]
+    pub fn open_breaker(live: &[LiveWorker]) -> Option<Breaker> {
+        let open = |worker: &LiveWorker| worker.breaker.clone().filter(|breaker| breaker.state != BreakerState::Closed);
+        let open: Vec<Breaker> = live.iter().map(open).collect::<Option<_>>()?;
+        open.into_iter().max_by_key(|breaker| breaker.since)
+    }
 }
 
 /// Why an order is not done yet.
@@ -69,7 +79,7 @@ impl Why {
             OrderStatus::Failed => Self::Failed,
             OrderStatus::Processing if situation.holder.is_some() => Self::Claimed,
             OrderStatus::Processing => Self::WorkerDied,
-            OrderStatus::Pending if order.available_at.is_some_and(|due| due > situation.now) => {
+            OrderStatus::Pending if !is_due(order, situation) => {
                 let is_wanted_later = order.process_after.is_some_and(|after| after > situation.now);
                 if !situation.clock_behind.is_zero() && !is_wanted_later {
                     Self::ClockWentBack
@@ -83,6 +93,7 @@ impl Why {
             }
             OrderStatus::Pending if situation.paused_at.is_some() => Self::QueuePaused,
             OrderStatus::Pending if situation.live_workers == 0 => Self::NoLiveWorker,
+            OrderStatus::Pending if situation.open_breaker.is_some() => Self::ServiceUnavailable,
             OrderStatus::Pending if situation.ahead > 0 => Self::OthersAhead,
             OrderStatus::Pending => Self::Next,
         }
@@ -116,6 +127,14 @@ impl Why {
                 attempts(order.attempt),
                 time(order.available_at)
             ),
+            Self::ServiceUnavailable if is_due(order, situation) => {
+                let breaker = situation.open_breaker.as_ref();
+                format!(
+                    "It is due, but the service that orders are sent to has been unavailable since {}: {}",
+                    time(breaker.map(|breaker| breaker.since)),
+                    breaker.and_then(|breaker| breaker.reason.as_deref()).unwrap_or("no reason was recorded")
+                )
+            }
             Self::ServiceUnavailable => {
                 let (since, times) = situation.outage.map_or((None, 0), |(since, times)| (Some(since), times));
                 let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
@@ -142,10 +161,60 @@ impl Why {
     }
 }
 
+fn is_due(order: &Order, situation: &Situation) -> bool {
+    order.available_at.is_none_or(|due| due <= situation.now)
+}
+
 fn attempts(attempts: u16) -> String {
     if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") }
 }
 
 fn time(at: Option<DateTime<Utc>>) -> String {
     at.map_or_else(|| "an unknown time".to_owned(), |at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::WorkerId;
+
+    /// A worker whose breaker has been in this state for so many seconds; `None` if it pushes nothing.
+    fn worker(now: DateTime<Utc>, breaker: Option<(BreakerState, u64)>) -> LiveWorker {
+        let breaker =
+            breaker.map(|(state, secs)| Breaker { state, since: now - Duration::from_secs(secs), reason: None });
+        LiveWorker {
+            worker_id: WorkerId::fresh(),
+            host: String::new(),
+            pid: 1,
+            version: String::new(),
+            processor: None,
+            breaker,
+            slots: 1,
+            busy: 0,
+            started_at: now,
+            heartbeat_at: now,
+        }
+    }
+
+    #[test]
+    fn a_service_is_unavailable_since_the_last_of_all_workers_stopped_sending() {
+        let (closed, open, half_open) = (BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen);
+        for (breakers, secs) in [
+            (vec![], None),
+            (vec![Some((closed, 9))], None),
+            (vec![Some((open, 9))], Some(9)),
+            (vec![Some((half_open, 9)), Some((open, 5))], Some(5)),
+            (vec![Some((open, 9)), Some((closed, 5))], None),
+            (vec![Some((open, 9)), None], None),
+        ] {
+            let now = Utc::now();
+            let live: Vec<_> = breakers.iter().map(|breaker| worker(now, *breaker)).collect();
+
+            let since = Situation::open_breaker(&live).map(|breaker| breaker.since);
+
+            assert_eq!(since, secs.map(|secs| now - Duration::from_secs(secs)), "{breakers:?}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod clients;
 mod python;
 mod system;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::Result;
@@ -61,6 +62,7 @@ fn check(passed_on: &[String], checkout: &Checkout, interrupt: &Interrupt) -> Re
         Ok(python) => {
             on_a_system(checkout, interrupt, |system| {
                 let url = system.url.clone();
+                system.check(&mut verify_push(&python, checkout, &system.worker))?;
                 checks(&python, checkout, &url, passed_on).iter_mut().try_for_each(|check| system.check(check))
             })?;
             say("== the API keeps its contract");
@@ -68,6 +70,13 @@ fn check(passed_on: &[String], checkout: &Checkout, interrupt: &Interrupt) -> Re
         Err(obstacle) => say(format_args!("== skipped: contract ({obstacle})")),
     }
     Ok(())
+}
+
+/// Verifies what the worker pushes with the library of Standard Webhooks.
+fn verify_push(python: &Python, checkout: &Checkout, worker: &Path) -> Command {
+    let mut verify = python.tool("python");
+    verify.arg(checkout.root().join("tests/contract/verify_push.py")).arg(worker);
+    verify
 }
 
 /// The checks in their order, cheap ones first.

@@ -1,5 +1,6 @@
 //! The system that is checked: an API and a worker on a database of their own.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -22,6 +23,8 @@ const SETTINGS: [(&str, &str); 2] = [("SIMULATED_FAULTS", "reject=user:2"), ("RU
 pub(super) struct System<'a> {
     /// The API's own address, without a path.
     pub(super) url: String,
+    /// The worker's program.
+    pub(super) worker: PathBuf,
     programs: Programs<'a>,
     interrupt: &'a Interrupt,
 }
@@ -41,7 +44,8 @@ pub(super) fn on_a_system(
     migrate(&binaries, run_dir.data(), &database, interrupt)?;
     let mut programs = Programs::start(&binaries, run_dir.data(), &database, [&api, &worker], &SETTINGS, interrupt)?;
     programs.wait_ready(&mut database)?;
-    checks(&mut System { url: format!("http://{}", api.for_people()), programs, interrupt })
+    let (url, worker) = (format!("http://{}", api.for_people()), binaries.worker.clone());
+    checks(&mut System { url, worker, programs, interrupt })
 }
 
 impl System<'_> {

@@ -118,9 +118,9 @@ impl Store {
                 _ => None,
             };
             Ok(order.map(|order| {
-                let live_workers = workers.len() as u64;
+                let (live_workers, open_breaker) = (workers.len() as u64, Situation::open_breaker(&workers));
                 let holder = workers.into_iter().find(|worker| Some(worker.worker_id) == order.worker_id);
-                (order, Situation { now, paused_at, live_workers, holder, ahead, outage, clock_behind })
+                (order, Situation { now, paused_at, live_workers, open_breaker, holder, ahead, outage, clock_behind })
             }))
         })
         .await

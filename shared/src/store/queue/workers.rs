@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{Heartbeat, LiveWorker, Registration, WorkerId};
+use crate::domain::{Breaker, BreakerState, Heartbeat, LiveWorker, Registration, WorkerId};
 use crate::store::sql::micros;
 use crate::store::{Store, StoreError};
 
@@ -21,12 +21,15 @@ use crate::store::{Store, StoreError};
 const ADDRESSES_MAX: u32 = 1_000;
 
 const REGISTER: &str = r"
-    insert into workers (worker_id, host, pid, version, slots, wakeup_address, expires_at)
-    values (?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
+    insert into workers (worker_id, host, pid, version, processor, slots, wakeup_address, expires_at)
+    values (?, ?, ?, ?, ?, ?, ?, now(6) + interval ? microsecond)
 ";
 
-/// The server assigns columns in this order, so that `steady_since` still sees the previous heartbeat. A heartbeat in
-/// the future comes from before the clock went back, and so does `steady_since`.
+/// The server assigns columns in this order, so that `steady_since` and `breaker_since` still see the previous heartbeat. A
+/// heartbeat in the future comes from before the clock went back, and so does `steady_since`.
+///
+/// A breaker that is not closed is open and half open in turn. Since when the service has been away is what people want to
+/// know, so that counts as one state.
 const BEAT: &str = r"
     update workers
     set steady_since = if(
@@ -36,11 +39,23 @@ const BEAT: &str = r"
         ),
         heartbeat_at = now(6),
         expires_at = now(6) + interval ? microsecond,
-        busy = ?
+        busy = ?,
+        breaker_since = case
+            when ? is null then null
+            when (breaker = 'closed') = (? = 'closed') then breaker_since
+            else now(6)
+        end,
+        breaker = ?,
+        breaker_reason = ?
     where worker_id = ?
 ";
 
-const ELDEST: &str = "select worker_id from workers where expires_at > now(6) order by worker_id limit 1";
+/// Reads the whole table, which has one row per worker. Ids rise with time.
+const ELDEST_AND_PUSHING: &str = r"
+    select min(worker_id), count(case when processor = 'http' then 1 end)
+    from workers
+    where expires_at > now(6)
+";
 
 /// A heartbeat so far in the future comes from before the clock went back. One that was committed while a statement
 /// waited for its lock is not that far ahead.
@@ -72,7 +87,9 @@ const EXPIRE: &str = r"
 ";
 
 const LIVE: &str = r"
-    select worker_id, host, pid, version, slots, busy, started_at, heartbeat_at
+    select
+        worker_id, host, pid, version, processor, slots, busy, started_at, heartbeat_at,
+        breaker, breaker_since, breaker_reason
     from workers
     where expires_at > now(6)
     order by started_at, worker_id
@@ -96,6 +113,7 @@ impl Store {
                 .bind(&worker.host)
                 .bind(worker.pid)
                 .bind(&worker.version)
+                .bind(worker.processor.name())
                 .bind(worker.slots)
                 .bind(worker.wakeup_address.map(|address| address.to_string()))
                 .bind(micros(worker.dead_after))
@@ -106,19 +124,31 @@ impl Store {
         .await
     }
 
-    /// Sends a heartbeat.
-    pub async fn beat(&self, worker: &Registration, busy: u32) -> Result<Heartbeat, StoreError> {
+    /// Sends a heartbeat, with the state of the breaker, and why it is not closed, if the worker has one.
+    pub async fn beat(
+        &self,
+        worker: &Registration,
+        busy: u32,
+        breaker: Option<(BreakerState, Option<&str>)>,
+    ) -> Result<Heartbeat, StoreError> {
+        let state = breaker.map(|(state, _)| state.name());
+        let reason = breaker.and_then(|(_, reason)| reason);
         self.call("send a heartbeat", async |connection| {
             let beat = sqlx::query(BEAT)
                 .bind(micros(late_after(worker)))
                 .bind(micros(worker.dead_after))
                 .bind(busy)
+                .bind(state)
+                .bind(state)
+                .bind(state)
+                .bind(reason)
                 .bind(worker.worker_id.uuid());
             let alive = beat.execute(&mut *connection).await?.rows_affected() > 0;
-            // Ids rise with time.
-            let eldest: Option<Uuid> = sqlx::query_scalar(ELDEST).fetch_optional(&mut *connection).await?;
+            let (eldest, pushing): (Option<Uuid>, i64) =
+                sqlx::query_as(ELDEST_AND_PUSHING).fetch_one(&mut *connection).await?;
             let eldest = eldest == Some(worker.worker_id.uuid());
-            Ok(if alive { Heartbeat::Alive { eldest, pushing: 1 } } else { Heartbeat::Dead })
+            let pushing = u32::try_from(pushing).unwrap_or_default();
+            Ok(if alive { Heartbeat::Alive { eldest, pushing } } else { Heartbeat::Dead })
         })
         .await
     }
@@ -178,22 +208,37 @@ impl Store {
     }
 }
 
-type WorkerRow = (Uuid, String, u32, String, u32, u32, DateTime<Utc>, DateTime<Utc>);
+#[derive(sqlx::FromRow)]
+struct WorkerRow {
+    worker_id: Uuid,
+    host: String,
+    pid: u32,
+    version: String,
+    processor: Option<String>,
+    slots: u32,
+    busy: u32,
+    started_at: DateTime<Utc>,
+    heartbeat_at: DateTime<Utc>,
+    breaker: Option<String>,
+    breaker_since: Option<DateTime<Utc>>,
+    breaker_reason: Option<String>,
+}
 
+/// A name that a later release has written counts as none.
 fn live_worker(row: WorkerRow) -> LiveWorker {
-    let (worker_id, host, pid, version, slots, busy, started_at, heartbeat_at) = row;
-    let (processor, breaker) = (None, None);
+    let state: Option<BreakerState> = row.breaker.and_then(|name| name.parse().ok());
+    let breaker = state.zip(row.breaker_since);
     LiveWorker {
-        worker_id: worker_id.into(),
-        host,
-        pid,
-        version,
-        processor,
-        breaker,
-        slots,
-        busy,
-        started_at,
-        heartbeat_at,
+        worker_id: row.worker_id.into(),
+        host: row.host,
+        pid: row.pid,
+        version: row.version,
+        processor: row.processor.and_then(|name| name.parse().ok()),
+        breaker: breaker.map(|(state, since)| Breaker { state, since, reason: row.breaker_reason }),
+        slots: row.slots,
+        busy: row.busy,
+        started_at: row.started_at,
+        heartbeat_at: row.heartbeat_at,
     }
 }
 
