@@ -1,5 +1,5 @@
 # One image per program, from one build: `docker build --target api .` and `docker build --target worker .`
-# (`docker compose build` makes both).
+# (`docker compose build` makes both). `--target demo` has the programs of the demo.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
@@ -10,12 +10,13 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY api/Cargo.toml api/
 COPY bench/Cargo.toml bench/
+COPY examples/Cargo.toml examples/
 COPY shared/Cargo.toml shared/
 COPY tests/Cargo.toml tests/
 COPY worker/Cargo.toml worker/
 COPY xtask/Cargo.toml xtask/
 RUN set -eu; \
-    for member in api bench shared tests worker xtask; do \
+    for member in api bench examples shared tests worker xtask; do \
         mkdir "$member/src"; \
         echo '//! Empty.' > "$member/src/lib.rs"; \
     done; \
@@ -38,6 +39,12 @@ ARG REVISION=unknown
 RUN ORDERS_REVISION="$REVISION" cargo build --release --frozen --package orders-api --package orders-worker
 
 
+# Behind the programs, which are the same whether the demo is built or not.
+FROM build AS build-demo
+COPY examples examples
+RUN cargo build --release --locked --package orders-examples --bin fulfilment_service --bin trickle
+
+
 FROM debian:bookworm-slim AS runtime
 # A number, as Kubernetes' runAsNonRoot cannot tell whether a name is root. Nothing in the image belongs to it.
 USER 10001:10001
@@ -58,6 +65,12 @@ LABEL org.opencontainers.image.title="orders-worker" \
       org.opencontainers.image.description="Claims orders from MySQL and processes them" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
+
+
+FROM runtime AS demo
+COPY --from=build-demo /src/target/release/fulfilment_service /src/target/release/trickle /usr/local/bin/
+LABEL org.opencontainers.image.title="orders-demo" \
+      org.opencontainers.image.description="Places orders, and fulfils those that a worker pushes to it"
 
 
 # Last, so that it is also what a build without a target makes.

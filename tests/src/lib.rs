@@ -28,7 +28,7 @@ pub use eventually::{SOON, eventually, wait_until};
 pub use folder::Folder;
 pub use history::{Change, History, Rule, Status, Summary, Violation, check};
 pub use own_server::OwnServer;
-pub use program::{Api, Program, Worker, run, run_release};
+pub use program::{Api, Kind, Program, Running, Worker, run, run_release};
 pub use proxy::Proxy;
 pub use release::Release;
 pub use reply::Reply;

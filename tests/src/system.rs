@@ -7,7 +7,7 @@ use crate::counts::assert_counts_are_exact;
 use crate::database::{Database, database};
 use crate::eventually::wait_until;
 use crate::own_server::OwnServer;
-use crate::program::{Api, Program, Worker};
+use crate::program::{Api, Kind, Program, Running, Worker};
 use crate::proxy::Proxy;
 
 /// A running system. To its clients it is its API: `system.get("/orders")` asks that.
@@ -58,16 +58,19 @@ impl<D: AsRef<Database>> System<D> {
 
     /// Starts another API and waits until it is ready.
     pub async fn start_api(&self, env: &[(&str, &str)]) -> Api {
-        let api = Api::start(&self.database.as_ref().url, env).await;
-        self.keep(api.program());
-        api
+        self.start_program(env).await
     }
 
     /// Starts a worker and waits until it is ready.
     pub async fn start_worker(&self, env: &[(&str, &str)]) -> Worker {
-        let worker = Worker::start(&self.database.as_ref().url, env).await;
-        self.keep(worker.program());
-        worker
+        self.start_program(env).await
+    }
+
+    /// Starts a program of any kind and waits until it is ready.
+    pub async fn start_program<K: Kind>(&self, env: &[(&str, &str)]) -> Running<K> {
+        let program = Running::<K>::start(&self.database.as_ref().url, env).await;
+        self.keep(program.program());
+        program
     }
 
     /// Starts a worker that reaches the database by way of the proxy, and waits until it is ready.

@@ -45,6 +45,13 @@ impl Binaries {
     }
 }
 
+/// Builds the service and the customers of the demo.
+pub(crate) fn build_demo(release: bool, checkout: &Checkout, interrupt: &Interrupt) -> Result<[PathBuf; 2]> {
+    let arguments = if release { ["--release", "--package", "orders-examples"].as_slice() } else { &["--workspace"] };
+    let messages = build(arguments, checkout, interrupt)?;
+    Ok([find(&messages, "fulfilment_service")?, find(&messages, "trickle")?])
+}
+
 /// Builds programs and returns cargo's messages about them.
 fn build(arguments: &[&str], checkout: &Checkout, interrupt: &Interrupt) -> Result<String> {
     // Cargo's messages say where the programs are: a target directory or triple

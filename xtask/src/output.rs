@@ -28,6 +28,10 @@ impl Label {
     pub const API: Self = Self { name: "api", colour: 36 };
     /// The label of `orders-worker`.
     pub const WORKER: Self = Self { name: "worker", colour: 33 };
+    /// The label of the demo's service.
+    pub const SERVICE: Self = Self { name: "service", colour: 35 };
+    /// The label of those who place orders in the demo.
+    pub const CUSTOMERS: Self = Self { name: "orders", colour: 34 };
 
     /// Copies every line of `log` to stdout behind this label, until its end.
     pub fn copy(self, log: impl Read + Send + 'static) -> JoinHandle<()> {
@@ -42,7 +46,7 @@ impl Label {
 
     fn prefix(self) -> String {
         let Self { name, colour } = self;
-        if is_coloured() { format!("\u{1b}[{colour}m{name:<6} |\u{1b}[0m ") } else { format!("{name:<6} | ") }
+        if is_coloured() { format!("\u{1b}[{colour}m{name:<7} |\u{1b}[0m ") } else { format!("{name:<7} | ") }
     }
 }
 

@@ -83,8 +83,8 @@ pub struct FullOrder {
     created_at: DateTime<Utc>,
     /// When its status last changed.
     updated_at: DateTime<Utc>,
-    /// What the work on the order produced, such as a tracking number. Only `GET /orders/{order_id}` shows it, and only if
-    /// there is something.
+    /// What the work on the order produced, such as a tracking number: any JSON value of at most 4,096 bytes. Only
+    /// `GET /orders/{order_id}` shows it, and only if there is something.
     #[oai(skip_serializing_if_is_none)]
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<ResultJson>,

@@ -80,18 +80,24 @@ fn close(schema: &mut Map<String, Value>) {
     schema.insert("additionalProperties".to_owned(), false.into());
 }
 
-/// An answer: optional fields may be null, but are always there.
+/// An answer: optional fields may be null, but are always there. One that takes any value is left out instead.
 fn fill(schema: &mut Map<String, Value>) {
     allow_null(schema);
-    let all = schema.get("properties").and_then(Value::as_object).map(|all| all.keys().cloned().collect());
-    schema.insert("required".to_owned(), all.unwrap_or_default());
+    let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let all = properties.filter(|(_, property)| !is_any(property)).map(|(name, _)| name.clone()).collect();
+    schema.insert("required".to_owned(), all);
+}
+
+/// Whether a property may have any value, null included.
+fn is_any(property: &Value) -> bool {
+    property.as_object().is_some_and(|members| members.keys().all(|name| name == "description"))
 }
 
 fn allow_null(schema: &mut Map<String, Value>) {
     let required = schema.get("required").cloned().unwrap_or_default();
     let is_required = |name: &str| required.as_array().is_some_and(|all| all.iter().any(|one| one == name));
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
-    for (_, property) in properties.iter_mut().filter(|(name, _)| !is_required(name)) {
+    for (_, property) in properties.iter_mut().filter(|(name, property)| !is_required(name) && !is_any(property)) {
         let Value::Object(members) = property else { continue };
         if let Some(Value::String(kind)) = members.get("type") {
             let kinds = json!([kind, "null"]);
@@ -157,12 +163,18 @@ mod tests {
     fn an_answer_has_all_its_fields_and_a_body_no_others() {
         let draft = json!({
             "required": ["a"],
-            "properties": {"a": {"type": "string"}, "b": {"type": "string"}, "c": {"$ref": "#/components/schemas/C"}},
+            "properties": {
+                "a": {"type": "string"},
+                "b": {"type": "string"},
+                "c": {"$ref": "#/components/schemas/C"},
+                "d": {"description": "Anything."},
+            },
         });
         let properties = json!({
             "a": {"type": "string"},
             "b": {"type": ["string", "null"]},
             "c": {"anyOf": [{"$ref": "#/components/schemas/C"}, {"type": "null"}]},
+            "d": {"description": "Anything."},
         });
 
         let answer = json!({"required": ["a", "b", "c"], "properties": properties});

@@ -54,6 +54,7 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
         ("mariadb_backup::", "the backup of a MariaDB", mariadb_backup::obstacle(&source, interrupt)?),
+        ("python::", "a service in Python", install::provide_program("python3", interrupt)?),
         ("tour::", "the tour of the documentation", install::provide_program("curl", interrupt)?),
         ("versions::", "this release beside the one before", no_previous.clone()),
     ];

@@ -77,7 +77,7 @@ impl Address {
     }
 
     /// An address to connect to: loopback if the program listens on all addresses.
-    fn reachable(&self) -> SocketAddr {
+    pub(crate) fn reachable(&self) -> SocketAddr {
         let ip = match self.socket.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

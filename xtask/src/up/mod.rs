@@ -1,6 +1,7 @@
 //! `cargo xtask up`: database, migrations, API and worker, until Ctrl-C.
 
 pub(crate) mod address;
+mod demo;
 pub(crate) mod programs;
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use xtask::output::{complain, say};
 use xtask::servers::{Choice, Purpose, Source};
 
 use self::address::Address;
+use self::demo::Demo;
 use self::programs::{Programs, migrate};
 use crate::binaries::Binaries;
 use crate::checkout::Checkout;
@@ -27,6 +29,10 @@ pub(crate) struct Args {
     /// Run the programs optimised, as the images have them, which builds for some minutes longer
     #[arg(long)]
     release: bool,
+    /// Also run customers who place orders, and a service that the worker pushes them to, which fails now and then and is
+    /// away for ten seconds of each minute
+    #[arg(long)]
+    demo: bool,
 }
 
 /// Starts the system, watches it, and stops it again.
@@ -42,15 +48,25 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let worker = Address::of("WORKER_LISTEN", "127.0.0.1:9100")?;
     api.check_free()?;
     worker.check_free()?;
+    let demo = if args.demo { Some(Address::of("DEMO_LISTEN", "127.0.0.1:9200")?) } else { None };
+    demo.iter().try_for_each(Address::check_free)?;
     let source = Source::find(args.database, "DATABASE_URL", interrupt)?;
     let build = if args.release { Binaries::build_optimised } else { Binaries::build };
     let binaries = build(checkout, interrupt)?;
+    let demo = demo.map(|address| Demo::build(address, args.release, checkout, interrupt)).transpose()?;
     let container = format!("orders-up-{}", checkout.id());
     let mut database = Database::start(source, Purpose::Use, container, &data, interrupt)?;
     migrate(&binaries, &data, &database, interrupt)?;
-    let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], &[], interrupt)?;
+    // The service ends after the worker, which then drains, and the customers before the API.
+    let _service = demo.as_ref().map(|demo| demo.start_service(&data)).transpose()?;
+    let settings = demo.as_ref().map(Demo::settings).unwrap_or_default();
+    let mut programs = Programs::start(&binaries, &data, &database, [&api, &worker], &settings, interrupt)?;
     programs.wait_ready(&mut database)?;
     announce(&api, &worker, &database);
+    if demo.is_some() {
+        demo::announce(&api);
+    }
+    let _customers = demo.as_ref().map(|demo| demo.start_customers(&api, &data)).transpose()?;
     if let Some(exit_report) = watch(&mut programs, &mut database, interrupt)? {
         complain(format_args!("error: {exit_report}; stopping everything else"));
         return Ok(ExitCode::FAILURE);

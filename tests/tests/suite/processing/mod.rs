@@ -1,6 +1,7 @@
-//! How orders are processed: by code, or by a service that they are pushed to.
+//! The work on orders: what is done with an order between its claim and its outcome.
 
 mod breaker;
+mod examples;
 mod http;
 mod in_process;
 mod outcomes;

@@ -9,8 +9,15 @@ pub(super) const SLOW_USER: i64 = 13;
 const FAULTS: &str = "slow=user:13";
 
 /// What would make it another deployment than that of a fresh checkout.
-const NOT_INHERITED: [&str; 5] =
-    ["API_BIND", "COMPOSE_PROFILES", "MYSQL_MIGRATE_PASSWORD", "MYSQL_PASSWORD", "MYSQL_ROOT_PASSWORD"];
+const NOT_INHERITED: [&str; 7] = [
+    "API_BIND",
+    "COMPOSE_PROFILES",
+    "FULFILMENT_SECRET",
+    "FULFILMENT_URL",
+    "MYSQL_MIGRATE_PASSWORD",
+    "MYSQL_PASSWORD",
+    "MYSQL_ROOT_PASSWORD",
+];
 
 /// One run of `docker-compose.yml` under a project name of its own, taken down when dropped.
 pub(super) struct Deployment {
