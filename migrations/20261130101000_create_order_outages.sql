@@ -1,5 +1,5 @@
 -- One row is one order that waits since what its work depends on is away. It goes with the next attempt that ends in another
--- way, so a row beside an order that is COMPLETED, FAILED or CANCELED does not exist.
+-- way. Programs of a release before this one leave it behind: beside an order that is not PENDING it means nothing.
 create table order_outages (
     order_id binary(16) not null,
 

@@ -49,6 +49,7 @@ def main(worker: str) -> None:
     assert not is_done(worker, url, OTHER), "the service took the signature of another secret"
     assert not is_done(worker, url, ""), "the service took a message without a signature"
     assert Service.verified == ["order.test"] * 3, Service.verified
+    print("ok the library of Standard Webhooks verifies what is pushed")
 
 
 main(*sys.argv[1:])

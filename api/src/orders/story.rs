@@ -103,7 +103,7 @@ pub struct OrderEvent {
     http_status: Option<u16>,
     /// The first 1,024 bytes of that answer; null if the error is not an answer over HTTP.
     http_body: Option<String>,
-    /// How many times in a row what the work depends on had been away; null in other events than `unavailable`.
+    /// How many tries in a row have found what the work needs unavailable; null in other events than `unavailable`.
     times: Option<u32>,
     /// When the order may be claimed again; null if the event does not set a time.
     available_at: Option<DateTime<Utc>>,
@@ -122,7 +122,7 @@ enum What {
     AttemptFailed,
     /// It failed for good.
     Failed,
-    /// What its work depends on was away, such as a service; the attempt is not used up. Of many times in a row, the
+    /// What its work needs was unavailable, such as a service; the attempt is not used up. Of many times in a row, the
     /// first and the last have an event.
     Unavailable,
     /// A worker that was stopping handed it back.
@@ -211,7 +211,7 @@ enum Code {
     ClockWentBack,
     /// An attempt failed, and the next one is not due yet.
     WaitsForRetry,
-    /// What its work depends on is away, such as a service.
+    /// What its work needs is unavailable, such as a service, or workers send no orders to it now.
     ServiceUnavailable,
     /// The queue is paused.
     QueuePaused,

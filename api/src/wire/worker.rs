@@ -48,7 +48,7 @@ enum Processor {
 struct Breaker {
     /// What it does now.
     state: State,
-    /// Since when the breaker has been closed, or has not been.
+    /// When it last closed, or opened.
     since: DateTime<Utc>,
     /// Why it is not closed: `failing` or `rejecting`, and the last error; null while it is closed.
     reason: Option<String>,

@@ -18,7 +18,7 @@ impl Processor for ShipInBatches {
     }
 
     async fn process_many(&self, attempts: &[Attempt<'_>]) -> Vec<Outcome> {
-        book_pallet(attempts).await.into_iter().map(outcome).collect()
+        book_pallet(attempts).into_iter().map(outcome).collect()
     }
 
     async fn process(&self, attempt: Attempt<'_>) -> Outcome {
@@ -36,7 +36,7 @@ fn outcome(booked: Booked) -> Outcome {
 }
 
 /// Stands for the carrier, which answers for each order of a pallet.
-async fn book_pallet(attempts: &[Attempt<'_>]) -> Vec<Booked> {
+fn book_pallet(attempts: &[Attempt<'_>]) -> Vec<Booked> {
     attempts.iter().map(|attempt| book_parcel(*attempt, attempts.len())).collect()
 }
 

@@ -85,7 +85,8 @@ pub enum NextStep {
 /// How an order waits for what its work depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Wait {
-    /// The pause; `None` leaves it to the number of times that the order has waited.
+    /// The pause that the work names, or a longer one from the second time on; `None` leaves it to the number of times
+    /// that the order has waited.
     after: Option<Duration>,
     give_up_after: Duration,
     /// From 0.0 to 1.0.
@@ -98,13 +99,18 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest pause of such an order.
 const WAIT_MAX: Duration = Duration::from_mins(5);
 
+/// The longest time that work can name for its next attempt: the longest pause of a schedule.
+const AFTER_MAX: Duration = Duration::from_hours(30 * 24);
+
 impl Wait {
     /// The pause after the `times`-th time in a row that what the work depends on was away, for `waited` in all since
     /// the first; `None` if the order has waited long enough and is FAILED.
     #[must_use]
     pub fn pause(self, times: u32, waited: Duration) -> Option<Duration> {
         let doubled = WAIT_MIN.saturating_mul(1 << times.saturating_sub(1).min(31)).min(WAIT_MAX);
-        let pause = self.after.unwrap_or_else(|| by_a_fifth(doubled, self.jitter));
+        let pause = by_a_fifth(doubled, self.jitter);
+        // Named again and again, a short time would wear out a service that is away.
+        let pause = self.after.map_or(pause, |after| if times > 1 { after.max(pause) } else { after });
         (waited < self.give_up_after).then_some(pause)
     }
 }
@@ -121,10 +127,11 @@ impl RetryPolicy {
     pub fn after(&self, attempt: u16, end: &NotDone, jitter: f64) -> NextStep {
         match *end {
             NotDone::Retry { after, .. } => match self.pauses.after(attempt, jitter) {
-                Some(pause) => NextStep::RetryAfter(after.unwrap_or(pause)),
+                Some(pause) => NextStep::RetryAfter(after.map_or(pause, |after| after.min(AFTER_MAX))),
                 None => NextStep::Fail,
             },
             NotDone::Unavailable { after, .. } => {
+                let after = after.map(|after| after.clamp(WAIT_MIN, AFTER_MAX));
                 NextStep::Wait(Wait { after, give_up_after: self.give_up_after, jitter })
             }
             NotDone::Rejected(_) => NextStep::Fail,
@@ -253,6 +260,8 @@ mod tests {
 
         assert_eq!(doubling().after(39, &end, 0.5), NextStep::RetryAfter(Duration::from_secs(7)));
         assert_eq!(doubling().after(40, &end, 0.5), NextStep::Fail);
+        let never = NotDone::Retry { error: "busy".into(), after: Some(Duration::MAX) };
+        assert_eq!(doubling().after(1, &never, 0.5), NextStep::RetryAfter(AFTER_MAX));
     }
 
     #[test]
@@ -285,7 +294,18 @@ mod tests {
 
             assert_eq!(pause, Some(Duration::from_secs_f64(secs)), "{times} {jitter}");
         }
-        assert_eq!(away(1, Some(hour), 0.0).pause(1, hour), Some(hour));
+        let (second, minute) = (Duration::from_secs(1), Duration::from_mins(1));
+        for (after, times, pause) in [
+            (hour, 1, hour),
+            (hour, 900, hour),
+            (second, 1, second),
+            (second, 7, Duration::from_secs(64)),
+            (minute, 2, minute),
+            (Duration::ZERO, 1, second),
+            (Duration::MAX, 1, AFTER_MAX),
+        ] {
+            assert_eq!(away(1, Some(after), 0.5).pause(times, hour), Some(pause), "{after:?} {times}");
+        }
         assert_eq!(away(1, None, 0.5).pause(1_000, GIVE_UP_AFTER), None);
     }
 }

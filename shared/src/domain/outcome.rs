@@ -37,14 +37,15 @@ pub enum NotDone {
     Retry {
         /// What went wrong.
         error: WorkError,
-        /// When to try again; `None` leaves it to the retry policy.
+        /// When to try again, within 30 days; `None` leaves it to the retry policy.
         after: Option<Duration>,
     },
     /// What the work depends on is away. The attempt is not used up.
     Unavailable {
         /// What went wrong.
         error: WorkError,
-        /// When to try again; `None` means 1 s, doubling to 5 min.
+        /// When to try again, from 1 s to 30 days; `None` means 1 s, doubling to 5 min, which is also the least from the
+        /// second time in a row on.
         after: Option<Duration>,
     },
     /// No attempt can succeed: the order is FAILED at once.

@@ -130,17 +130,17 @@ impl Why {
             Self::ServiceUnavailable if is_due(order, situation) => {
                 let breaker = situation.open_breaker.as_ref();
                 format!(
-                    "It is due, but the service that orders are sent to has been unavailable since {}: {}",
+                    "It is due, but workers have been sending no orders to their service since {}: {}",
                     time(breaker.map(|breaker| breaker.since)),
                     breaker.and_then(|breaker| breaker.reason.as_deref()).unwrap_or("no reason was recorded")
                 )
             }
             Self::ServiceUnavailable => {
                 let (since, times) = situation.outage.map_or((None, 0), |(since, times)| (Some(since), times));
-                let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+                let tries = if times == 1 { "1 try".to_owned() } else { format!("{times} tries") };
                 format!(
-                    "What its work depends on has been away since {} (tried {times} in vain); it will be tried again at {}; \
-                     the last error: {last_error}",
+                    "What its work needs has been unavailable since {} ({tries}); it will be tried again at {}; the last \
+                     error: {last_error}",
                     time(since),
                     time(order.available_at)
                 )

@@ -54,7 +54,7 @@ impl DeliverArgs {
     /// How it is sent.
     pub fn fulfilment(&self) -> Result<FulfilmentSettings, InvalidSetting> {
         match &self.to {
-            Some(url) => self.fulfilment.settings_to(url),
+            Some(url) => self.fulfilment.settings_to("--to", url),
             None => self.fulfilment.settings()?.ok_or_else(|| {
                 InvalidSetting::new(
                     "FULFILMENT_URL",

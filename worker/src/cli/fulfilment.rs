@@ -109,15 +109,15 @@ impl FulfilmentArgs {
                 Some(name) => Err(InvalidSetting::new(name, "is set, so FULFILMENT_URL must be set too")),
             };
         };
-        self.settings_to(url).map(Some)
+        self.settings_to("FULFILMENT_URL", url).map(Some)
     }
 
-    /// The same, to another URL than that of the settings.
-    pub fn settings_to(&self, url: &str) -> Result<FulfilmentSettings, InvalidSetting> {
+    /// The same with the URL that another setting names.
+    pub(super) fn settings_to(&self, name: &'static str, url: &str) -> Result<FulfilmentSettings, InvalidSetting> {
         let ca_file = self.fulfilment_ca_file.as_ref();
         let duplicate_status = self.fulfilment_duplicate_status.as_ref();
         Ok(FulfilmentSettings {
-            uri: service_uri(url).map_err(|why| InvalidSetting::new("FULFILMENT_URL", why))?,
+            uri: service_uri(url).map_err(|why| InvalidSetting::new(name, why))?,
             requests: Requests { secrets: self.secrets()?, headers: self.headers()? },
             tls: tls(ca_file.map(PathBuf::as_path)).map_err(|why| InvalidSetting::new("FULFILMENT_CA_FILE", why))?,
             ca_file: ca_file.cloned(),

@@ -2,6 +2,7 @@
 //!
 //! It validates the document and its examples, generates a client, checks the client's types and places orders with it,
 //! and fuzzes the API with Schemathesis: all checks and phases, valid and invalid data, the same requests each time.
+//! It also has the reference library of Standard Webhooks verify what the worker pushes (`verify_push.py`).
 //! `hooks.py` in `tests/contract/` tells it what the document does not say of a request, `requirements.txt` pins its
 //! tools by hash, and `go.yaml` and `java.yaml` say how `--clients` generates.
 

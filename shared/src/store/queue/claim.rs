@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::claims;
 use super::clock::{Scan, earliest};
+use super::outages;
 use super::outcome::BatchError;
 use crate::domain::{
     Claim, ClaimToken, EventKind, Order, OrderStatus, RESCUES_MAX, SUSPECT_FROM, Share, Suspects, WorkerId, share,
@@ -262,5 +263,6 @@ async fn set_aside(connection: &mut MySqlConnection, unreadable: &Unreadable) ->
     let set_aside = sqlx::query(SET_ASIDE).bind(OrderStatus::Failed.name()).bind(why).bind(order_id);
     set_aside.bind(OrderStatus::Pending.name()).execute(&mut *connection).await?;
     let note = sqlx::query(NOTE_SET_ASIDE).bind(Uuid::now_v7()).bind(EventKind::Failed.name()).bind(order_id);
-    note.execute(connection).await.map(drop)
+    note.execute(&mut *connection).await?;
+    outages::end(Script::default(), [unreadable.order_id].into_iter()).run(connection).await.map(drop)
 }

@@ -89,9 +89,8 @@ impl Store {
                 update.execute(&mut *connection).await?;
                 let note = sqlx::query(NOTE).bind(Uuid::now_v7()).bind(event.name()).bind(order_id.uuid());
                 note.execute(&mut *connection).await?;
-                if to == OrderStatus::Canceled {
-                    outages::end(Script::default(), [order_id].into_iter()).run(connection).await?;
-                }
+                // A retried order waits anew: a worker of another release may have left its wait behind.
+                outages::end(Script::default(), [order_id].into_iter()).run(connection).await?;
             }
             let order = list::read(connection, order_id).await?;
             if changes {

@@ -11,6 +11,7 @@ use orders_shared::store::StoreSettings;
 use orders_shared::version::Version;
 use orders_tests::Database;
 use orders_worker::{Attempt, Outcome, Processor, Work, WorkerSettings};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,21 @@ pub(crate) fn does(work: impl Fn(Attempt<'_>) -> Outcome + Send + Sync + 'static
 
 struct Does<F>(F);
 
+/// Work whose attempts end one by one, each as the test says, and wait until it does.
+pub(crate) fn ends_as_told() -> (mpsc::UnboundedSender<Outcome>, impl Processor) {
+    let (tell, told) = mpsc::unbounded_channel();
+    (tell, AsTold(Mutex::new(told)))
+}
+
+struct AsTold(Mutex<mpsc::UnboundedReceiver<Outcome>>);
+
+#[async_trait]
+impl Processor for AsTold {
+    async fn process(&self, _: Attempt<'_>) -> Outcome {
+        self.0.lock().await.recv().await.expect("the test says how the attempt ends")
+    }
+}
+
 #[async_trait]
 impl<F: Fn(Attempt<'_>) -> Outcome + Send + Sync + 'static> Processor for Does<F> {
     async fn process(&self, attempt: Attempt<'_>) -> Outcome {
@@ -45,7 +61,7 @@ impl InProcess {
         let settings = WorkerSettings {
             concurrency: 8,
             poll: Duration::from_millis(10),
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_mins(5),
             retries: RetryPolicy { pauses, give_up_after: GIVE_UP_AFTER },
             dead_after: Duration::from_secs(10),
             grace: Duration::from_millis(100),

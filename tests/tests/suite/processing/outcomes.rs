@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::in_process::{InProcess, does};
+use super::in_process::{InProcess, does, ends_as_told};
 use crate::sample;
 
 /// A result that a number type or a sorted object would change.
@@ -135,33 +135,27 @@ async fn an_order_that_nobody_wants_any_more_is_canceled_by_its_worker() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_waits_for_what_it_depends_on_without_using_an_attempt_up_and_is_told_by_two_events() {
     let system = System::start().await;
-    let (go, is_away) = (AtomicBool::new(false), "the warehouse is away");
-    let go: &'static AtomicBool = Box::leak(Box::new(go));
-    let worker = InProcess::start(
-        &system.database,
-        does(move |_| match go.load(Ordering::Relaxed) {
-            true => Ok(Done::default()),
-            false => Err(NotDone::unavailable(WorkError::new(ErrorClass::CONNECT, is_away))),
-        }),
-    )
-    .await;
+    let is_away = "the warehouse is away";
+    let (end, work) = ends_as_told();
+    let worker = InProcess::start(&system.database, work).await;
 
     let [order_id] = place(&system, [1]).await;
-    for times in 1..=7 {
+    for times in 1..=8 {
+        end.send(Err(NotDone::unavailable(WorkError::new(ErrorClass::CONNECT, is_away)))).unwrap();
         wait_until("it waits", async || outages(&system.database, order_id).await == times).await;
-        assert_eq!(system.database.state(order_id).await, ("PENDING".to_owned(), 0));
-        let micros: i64 = waits_for_micros(&system.database, order_id).await;
-        let pause = 1_000_000 << (times - 1);
-        assert!((pause * 4 / 10..=pause * 12 / 10).contains(&micros), "{times}: {micros}");
-        make_due(&system.database, order_id).await;
+        let pause = "select timestampdiff(microsecond, at, available_at) from order_events order by at desc limit 1";
+        let (micros, doubled) = (system.database.scalar::<i64>(pause).await, 1_000_000 << (times - 1));
+        assert!((doubled * 8 / 10..=doubled * 12 / 10).contains(&micros), "{times}: {micros}");
+        if times < 8 {
+            make_due(&system.database, order_id).await;
+        }
     }
-    wait_until("it waits", async || outages(&system.database, order_id).await == 8).await;
     let why = system.why(order_id).await;
     assert_eq!((&why["code"], &why["attempt"]), (&"service_unavailable".into(), &0.into()), "{why}");
-    for part in [is_away, "(tried 8 times in vain)"] {
+    for part in [is_away, "(8 tries)"] {
         assert!(why["reason"].as_str().unwrap().contains(part), "{why}");
     }
-    go.store(true, Ordering::Relaxed);
+    end.send(Ok(Done::default())).unwrap();
     make_due(&system.database, order_id).await;
     system.wait_for_status(order_id, "COMPLETED").await;
 
@@ -225,15 +219,17 @@ async fn every_other_end_ends_a_wait_and_a_new_one_counts_from_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_has_waited_for_three_days_is_failed() {
     let system = System::start().await;
-    let worker = InProcess::start(&system.database, does(|_| Err(NotDone::unavailable("away for good")))).await;
+    let (end, work) = ends_as_told();
+    let worker = InProcess::start(&system.database, work).await;
 
     let [order_id] = place(&system, [1]).await;
-    wait_until("it waits", async || outages(&system.database, order_id).await == 1).await;
-    system.database.execute("update order_outages set since = now(6) - interval 71 hour").await;
-    make_due(&system.database, order_id).await;
-    wait_until("it waits", async || outages(&system.database, order_id).await == 2).await;
-    system.database.execute("update order_outages set since = now(6) - interval 72 hour").await;
-    make_due(&system.database, order_id).await;
+    for (times, waited) in [(1, "71 hour"), (2, "72 hour")] {
+        end.send(Err(NotDone::unavailable("away for good"))).unwrap();
+        wait_until("it waits", async || outages(&system.database, order_id).await == times).await;
+        system.database.execute(&format!("update order_outages set since = now(6) - interval {waited}")).await;
+        make_due(&system.database, order_id).await;
+    }
+    end.send(Err(NotDone::unavailable("away for good"))).unwrap();
     let order = system.wait_for_status(order_id, "FAILED").await;
 
     assert_eq!(order["last_error"], "away for good");
@@ -384,12 +380,14 @@ impl Processor for OnAThread {
     }
 }
 
+type Outcomes = dyn Fn(&[Attempt<'_>]) -> Vec<Outcome> + Send + Sync;
+
 type Begun = (Vec<Uuid>, tokio::sync::oneshot::Sender<()>);
 
 /// Work on up to four orders at once, which tells of each batch and waits until it may go on.
 struct Together {
     told: mpsc::UnboundedSender<Begun>,
-    outcomes: Box<dyn Fn(&[Attempt<'_>]) -> Vec<Outcome> + Send + Sync>,
+    outcomes: Box<Outcomes>,
 }
 
 #[async_trait]
@@ -448,9 +446,4 @@ async fn make_due(database: &Database, order_id: Uuid) {
 /// Seconds until an order is due.
 async fn waits_for(database: &Database, order_id: Uuid) -> i64 {
     database.column(order_id, "timestampdiff(second, now(6), available_at)").await
-}
-
-/// Microseconds from its last change until an order is due.
-async fn waits_for_micros(database: &Database, order_id: Uuid) -> i64 {
-    database.column(order_id, "timestampdiff(microsecond, updated_at, available_at)").await
 }

@@ -21,6 +21,9 @@ use super::connector::{ConnectError, Connector, WasUsed};
 /// close theirs, in which case a request that is under way then is lost.
 const IDLE_MAX: Duration = Duration::from_secs(3);
 
+/// The longest head of an answer. Each slot may hold one, and no honest service sends half as much.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+
 type Inner = legacy::Client<Connector, Full<Bytes>>;
 
 /// Connections to the service.
@@ -38,6 +41,7 @@ impl Client {
     pub(super) fn new(uri: Uri, timeout: Duration, tls: ClientConfig) -> Self {
         let connector = Connector::new(tls);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.http1_max_buf_size(HEAD_BYTES_MAX);
         // Without a timer, idle connections never expire.
         let pooled = builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_MAX).build(connector.clone());
         let fresh = builder.pool_max_idle_per_host(0).build(connector);

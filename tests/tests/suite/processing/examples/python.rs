@@ -1,7 +1,7 @@
 //! The service in Python.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use orders_tests::System;
 use serde_json::json;
@@ -33,6 +33,6 @@ async fn a_service_of_forty_lines_fulfils_pushed_orders() {
 fn service(port: &str) -> Process {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/fulfilment.py");
     let mut command = Command::new("python3");
-    command.arg(program).arg(port).env(SECRET.0, SECRET.1);
+    command.arg(program).arg(port).env(SECRET.0, SECRET.1).stderr(Stdio::null());
     Process::start_in_our_group("fulfilment.py", &mut command).unwrap()
 }

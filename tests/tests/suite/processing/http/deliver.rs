@@ -46,6 +46,10 @@ async fn an_answer_that_is_none_has_its_outcome() {
             "unavailable: the service answered with something that is not HTTP: ",
         ),
         (Act::Answer(answer(200, "", r#"{"outcome":"rejected","reason":"no stock"}"#)), "rejected: no stock (error)"),
+        (
+            Act::Endless("HTTP/1.1 200 OK\r\nx: ".to_owned()),
+            "unavailable: the service answered with something that is not HTTP: ",
+        ),
         (Act::Answer(answer(200, "", r#"{"outcome":"canceled"}"#)), "canceled"),
         (Act::Answer(answer(409, "", "")), "retry: the service answered 409 Conflict (http_4xx)"),
     ] {

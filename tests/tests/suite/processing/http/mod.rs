@@ -6,7 +6,7 @@ mod service;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;
-use orders_tests::{Folder, SOON, System, eventually, wait_until};
+use orders_tests::{Folder, SOON, System, eventually, run, wait_until};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -239,6 +239,20 @@ async fn a_secret_is_replaced_without_a_restart() {
     .await;
     assert!(!worker.logs().contains("whsec_"), "{}", worker.logs());
     system.end().await;
+}
+
+/// It would take them for orders to simulate, and complete them.
+#[tokio::test]
+async fn a_worker_that_has_lost_the_url_of_its_service_does_not_start() {
+    for (name, value) in [("FULFILMENT_SECRET", SECRET), NO_RETRY] {
+        let env = [("DATABASE_URL", "mysql://localhost/orders"), ("FULFILMENT_URL", ""), (name, value)];
+
+        let ended = run("orders-worker", &["run"], &env).await;
+
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("{name} is set, so FULFILMENT_URL must be set too")), "{said}");
+    }
 }
 
 /// The signature by the specification.
