@@ -210,11 +210,18 @@ async fn a_suspect_that_comes_back_to_its_old_position_is_worked_on_before_a_bac
     assert_comes_back_before_a_backlog(2).await;
 }
 
+/// Waits until the only worker has committed its first chore, which could be taken for the commit of a claim.
+async fn wait_for_first_chore(database: &Database) {
+    let leases = "select count(*) from leases";
+    wait_until("the first chore is done", async || database.scalar::<i64>(leases).await > 0).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_commit_lost_its_answer_is_handed_back_by_the_worker_itself() {
     let system = System::start().await;
     History::record(&system.database.pool).await;
     let worker = system.start_worker_behind_proxy(&[]).await;
+    wait_for_first_chore(&system.database).await;
 
     system.proxy.cut_at_commit();
     let order_id = system.place(&sample::order()).await;
@@ -232,6 +239,7 @@ async fn a_claim_whose_commit_takes_effect_late_is_handed_back_too() {
     let system = System::start().await;
     History::record(&system.database.pool).await;
     let worker = system.start_worker_behind_proxy(&[]).await;
+    wait_for_first_chore(&system.database).await;
 
     system.proxy.hold_back_commit();
     let first = system.place(&sample::order()).await;
