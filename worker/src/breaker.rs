@@ -5,7 +5,9 @@
 //! otherwise fail every order in the queue.
 //!
 //! Answers come late. One to an order that was sent before the breaker opened, or before it closed again, says nothing
-//! about the service as it is now, so each answer comes with the time at which its order was sent.
+//! about the service as it is now, so each answer comes with the time at which its order was sent. Late rejections open
+//! the guard all the same while the breaker is not closed: a service that restarts with a bad release fails first, and
+//! then rejects what was in flight.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,10 @@ const PROBE_PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// The longest pause before a probe, and so the longest that a service which is back waits for its orders.
 const PROBE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a probe may go without an answer before another one follows. One may be lost without a trace, as when its
+/// worker lost its claims. A shorter time than a slow answer takes would send a service that hangs more than one.
+const PROBE_ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// The most orders in flight after the start of the process. Many processes may start together.
 const ALLOWED_AT_START: usize = 16;
@@ -114,9 +120,13 @@ enum Phase {
     HalfOpen {
         cause: Cause,
         pause: Duration,
-        is_probing: bool,
+        under_way: Option<Probe>,
     },
 }
+
+/// A claim that is made for a probe, known by the time at which it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Probe(Instant);
 
 impl Breaker {
     pub(crate) fn new(now: Instant, guards: bool) -> Self {
@@ -153,28 +163,44 @@ impl Breaker {
             Phase::Open { until, .. } if now < until => Allowance::Nothing(Some(until)),
             Phase::Open { cause, pause, .. } => {
                 self.counts_from = now;
-                self.phase = Phase::HalfOpen { cause, pause, is_probing: false };
+                self.phase = Phase::HalfOpen { cause, pause, under_way: None };
                 Allowance::UpTo(1)
             }
-            // If nothing is in flight the probe has ended without an answer, as when its worker lost its claims.
-            Phase::HalfOpen { is_probing, .. } if !is_probing || in_flight == 0 => Allowance::UpTo(1),
-            Phase::Closed { .. } | Phase::HalfOpen { .. } => Allowance::Nothing(None),
+            // If nothing is in flight the probe has ended without an answer.
+            Phase::HalfOpen { under_way: Some(Probe(began)), .. } if in_flight > 0 => {
+                let until = began + PROBE_ANSWER_MAX;
+                if now < until { Allowance::Nothing(Some(until)) } else { Allowance::UpTo(1) }
+            }
+            Phase::HalfOpen { .. } => Allowance::UpTo(1),
+            Phase::Closed { .. } => Allowance::Nothing(None),
         }
     }
 
-    /// Whether a probe is under way: a claim for it has begun, or has ended with this many orders.
-    pub(crate) fn probes(&mut self, orders: usize) {
-        if let Phase::HalfOpen { is_probing, .. } = &mut self.phase {
-            *is_probing = orders > 0;
+    /// A claim has begun. Returns the probe that it is made for, if it is.
+    pub(crate) fn claim_began(&mut self, now: Instant) -> Option<Probe> {
+        let Phase::HalfOpen { under_way, .. } = &mut self.phase else { return None };
+        *under_way = Some(Probe(now));
+        *under_way
+    }
+
+    /// A claim, perhaps for a probe, has ended with this many orders. Returns whether they may be sent: one that began
+    /// before the breaker opened would send many while it is not closed.
+    pub(crate) fn claim_ended(&mut self, probe: Option<Probe>, orders: usize) -> bool {
+        match &mut self.phase {
+            Phase::Closed { .. } => true,
+            Phase::HalfOpen { under_way, .. } if probe.is_some() && *under_way == probe => {
+                *under_way = probe.filter(|_| orders > 0);
+                true
+            }
+            Phase::Open { .. } | Phase::HalfOpen { .. } => false,
         }
     }
 
     /// Takes note of the answer to an order that was sent at `sent_at`. Returns whether it counts.
     pub(crate) fn answered(&mut self, now: Instant, sent_at: Instant, answer: Answer) -> bool {
-        if sent_at < self.counts_from {
-            return false;
-        }
+        let is_late = sent_at < self.counts_from;
         match self.phase {
+            Phase::Closed { .. } if is_late => false,
             Phase::Closed { allowed } => {
                 if self.guards && self.rejections.add(now, answer == Answer::Rejected) {
                     self.open(now, Cause::Rejecting, PROBE_PAUSE_MIN);
@@ -185,8 +211,9 @@ impl Breaker {
                 }
                 true
             }
-            // No order is sent while it is open, and what was sent before does not count.
-            Phase::Open { .. } => false,
+            // No order is sent while it is open.
+            Phase::Open { .. } => self.answered_late(now, answer),
+            Phase::HalfOpen { .. } if is_late => self.answered_late(now, answer),
             Phase::HalfOpen { cause, .. } if cause.is_gone(answer) => {
                 self.close(now, cause, answer);
                 true
@@ -195,6 +222,19 @@ impl Breaker {
                 self.open(now, cause, (pause * 2).min(PROBE_PAUSE_MAX));
                 true
             }
+        }
+    }
+
+    /// Lets the guard take over if too many late answers are rejections. Returns whether it did.
+    fn answered_late(&mut self, now: Instant, answer: Answer) -> bool {
+        if !self.guards || !self.rejections.add(now, answer == Answer::Rejected) {
+            return false;
+        }
+        match &mut self.phase {
+            Phase::Open { cause, .. } | Phase::HalfOpen { cause, .. } => {
+                std::mem::replace(cause, Cause::Rejecting) != Cause::Rejecting
+            }
+            Phase::Closed { .. } => false,
         }
     }
 
@@ -304,7 +344,8 @@ mod tests {
         let pause = until - *now;
         *now = until;
         assert_eq!(breaker.allows(*now, 0), Allowance::UpTo(1));
-        breaker.probes(1);
+        assert_eq!(breaker.claim_began(*now), Some(Probe(*now)));
+        assert!(breaker.claim_ended(Some(Probe(*now)), 1));
         breaker.answered(*now, *now, answer);
         pause
     }
@@ -381,13 +422,67 @@ mod tests {
         assert_eq!(breaker.allows(now, 7), Allowance::UpTo(1), "late answers do not delay it");
         assert_eq!(breaker.state(), HalfOpen);
 
-        breaker.probes(1);
+        let probe = breaker.claim_began(now);
 
-        assert_eq!(breaker.allows(now, 8), Allowance::Nothing(None));
-        breaker.probes(0);
+        let until = now + PROBE_ANSWER_MAX;
+        assert_eq!(breaker.allows(now, 8), Allowance::Nothing(Some(until)));
+        breaker.claim_ended(probe, 0);
         assert_eq!(breaker.allows(now, 7), Allowance::UpTo(1), "nothing was due");
-        breaker.probes(1);
-        assert_eq!(breaker.allows(now, 0), Allowance::UpTo(1), "the probe was lost");
+        let probe = breaker.claim_began(now);
+        assert!(breaker.claim_ended(probe, 1));
+        for (time, in_flight, allowed) in [
+            (now + 59 * SECOND, 1, Allowance::Nothing(Some(until))),
+            (now + 59 * SECOND, 0, Allowance::UpTo(1)),
+            (until, 1, Allowance::UpTo(1)),
+        ] {
+            assert_eq!(breaker.allows(time, in_flight), allowed, "a lost probe, {in_flight} in flight");
+        }
+    }
+
+    #[test]
+    fn while_it_is_not_closed_only_the_claim_for_the_probe_sends_its_orders() {
+        let (mut breaker, now) = running(true);
+        let before = breaker.claim_began(now);
+        assert_eq!(before, None);
+        (0..5).for_each(|_| assert!(breaker.answered(now, now, Failed)));
+        assert!(!breaker.claim_ended(before, 500), "it is open");
+        let now = now + SECOND;
+        breaker.allows(now, 1);
+        let lost = breaker.claim_began(now);
+        let probe = breaker.claim_began(now + PROBE_ANSWER_MAX);
+
+        for (claim, orders, may_send) in [(before, 0, false), (before, 500, false), (lost, 0, false), (lost, 1, false)]
+        {
+            assert_eq!(breaker.claim_ended(claim, orders), may_send, "{claim:?} {orders}");
+            assert!(matches!(breaker.allows(now, 1), Allowance::Nothing(_)), "the probe is still under way");
+        }
+        assert!(breaker.claim_ended(probe, 1));
+        breaker.answered(now, now, DoneAnswer);
+        assert!(breaker.claim_ended(before, 500), "it has closed");
+    }
+
+    #[test]
+    fn late_rejections_let_the_guard_take_over_while_it_is_not_closed() {
+        for (guards, late, half_open, cause) in [
+            (true, [Rejected; 20].to_vec(), false, Cause::Rejecting),
+            (true, [Rejected; 20].to_vec(), true, Cause::Rejecting),
+            (true, [Rejected; 14].to_vec(), false, Cause::Failing),
+            (true, [Rejected, DoneAnswer, DoneAnswer].repeat(100), false, Cause::Failing),
+            (false, [Rejected; 200].to_vec(), false, Cause::Failing),
+        ] {
+            let (mut breaker, opened) = running(guards);
+            (0..5).for_each(|_| assert!(breaker.answered(opened, opened, Failed)));
+            let now = opened + SECOND;
+            if half_open {
+                breaker.allows(now, 1);
+            }
+            let state = breaker.state();
+
+            let counted = late.iter().filter(|answer| breaker.answered(now, opened, **answer)).count();
+
+            assert_eq!((breaker.state(), breaker.cause()), (state, Some(cause)), "{guards} {}", late.len());
+            assert_eq!(counted, usize::from(cause == Cause::Rejecting), "only the one that shows it");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::sleep_until;
 
 use crate::allowance::Allowance;
+use crate::breaker::Probe;
 use crate::claim_cursor::{ClaimCursor, Scan};
 use crate::claim_schedule::{ClaimPlan, ClaimResult, ClaimSchedule, NextClaim, Situation};
 use crate::executor::Executor;
@@ -50,6 +51,8 @@ pub(crate) struct Claimer {
 /// A claim that has ended, with the slots that were taken for it.
 struct EndedClaim {
     plan: ClaimPlan,
+    /// The probe that it was made for, if it was.
+    probe: Option<Probe>,
     slots: OwnedSemaphorePermit,
     scan: Scan,
     claimed: Result<Claimed, BatchError<Claim>>,
@@ -160,32 +163,33 @@ impl Claimer {
 
     fn begin_claim(&mut self, plan: ClaimPlan) {
         let Some(slots) = self.executor.take_slots(plan.slots) else { return };
-        if let Some(gate) = &self.gate {
-            gate.claim_began(plan.limit);
-        }
+        let probe = self.gate.as_ref().and_then(|gate| gate.claim_began(plan.limit));
         // A suspect comes back to its old place, before the cursor, where only a full scan sees it.
         let scan = self.cursor.begin_scan(Instant::now(), plan.is_draining);
         let store = self.store.clone();
         self.claims.push(Box::pin(async move {
             let claimed = claim(&store, plan, scan).await;
-            EndedClaim { plan, slots, scan, claimed }
+            EndedClaim { plan, probe, slots, scan, claimed }
         }));
     }
 
     /// Starts the work on the claimed orders, or hands them back, and tells the schedule.
     fn end_claim(&mut self, ended: EndedClaim, may_start: bool) {
-        let EndedClaim { plan, slots, scan, claimed } = ended;
+        let EndedClaim { plan, probe, slots, scan, claimed } = ended;
         let now = Instant::now();
         let due_since = if let Ok(Claimed::Orders { since, .. }) = &claimed { *since } else { None };
         self.cursor.end_scan(now, scan, due_since);
+        let is_still_known = self.identity.borrow().is_some_and(|known| known.worker_id == plan.worker_id);
+        let may_start = may_start && is_still_known;
+        let count = if let Ok(Claimed::Orders { claims, .. }) = &claimed { claims.len() } else { 0 };
+        let to_start = if may_start { count } else { 0 };
+        let may_send = self.gate.as_ref().is_none_or(|gate| gate.claim_ended(probe, plan.limit, to_start));
         let result = match claimed {
             Ok(Claimed::Orders { claims, .. }) => {
-                let count = claims.len();
                 if count > 0 {
                     self.metrics.claimed(count);
                 }
-                let is_still_known = self.identity.borrow().is_some_and(|known| known.worker_id == plan.worker_id);
-                self.dispatch(claims, slots, may_start && is_still_known);
+                self.dispatch(claims, slots, may_start && may_send);
                 ClaimResult::Orders(count)
             }
             Ok(Claimed::WaitUntilIdle) => ClaimResult::WaitUntilIdle,
@@ -196,9 +200,6 @@ impl Claimer {
                 ClaimResult::Failed
             }
         };
-        if let Some(gate) = &self.gate {
-            gate.claim_ended(plan.limit, if let ClaimResult::Orders(count) = result { count } else { 0 });
-        }
         self.schedule.claimed(now, plan, result);
     }
 

@@ -1,7 +1,8 @@
 //! Limits how many orders are claimed for a service that fails, rejects everything, asks for a pause, or may be sent
 //! only so many a second.
 //!
-//! The processor shows the gate every outcome, and the claim schedule asks the gate before every claim.
+//! The processor shows the gate every outcome. The claimer asks the gate before every claim, and tells the claim
+//! schedule.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,12 +11,12 @@ use orders_shared::domain::{BreakerState, ErrorClass, NotDone, Outcome, WorkErro
 use tokio::sync::{Notify, watch};
 
 use crate::allowance::Allowance;
-use crate::breaker::{Answer, Breaker, Cause};
+use crate::breaker::{Answer, Breaker, Cause, Probe};
 use crate::metrics::GateMetrics;
 use crate::rate::Rate;
 
-/// The longest pause of a process for the sake of one order's answer. The order itself waits for as long as the answer
-/// says.
+/// The longest pause of a process that an answer of the unavailable service asks for. The order itself waits for as long
+/// as the answer says.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Characters of a reason that are kept, as many as its column takes.
@@ -55,19 +56,21 @@ impl Gate {
         let _ = self.metrics.set(metrics);
     }
 
-    /// Takes note of how an order ended that was sent to the service at `sent_at`. Returns the outcome that stands: while
-    /// the service rejects most orders, none is FAILED for it.
+    /// Takes note of how an order ended that was sent to the service at `sent_at`. Returns the outcome that stands: with
+    /// the guard on, no order is FAILED by the answer of a service that is not well.
     pub(crate) fn judge(&self, sent_at: Instant, outcome: Outcome) -> Outcome {
         let mut state = self.lock();
-        let was_closed = state.breaker.cause().is_none();
+        let cause_before = state.breaker.cause();
         let outcome = state.judge(Instant::now(), sent_at, outcome);
-        if let (Some(cause), true) = (state.breaker.cause(), was_closed) {
-            tracing::warn!(reason = state.reason, "the service is not well: orders wait");
-            if let Some(metrics) = self.metrics.get() {
-                metrics.opened(cause);
+        match state.breaker.cause() {
+            cause if cause == cause_before => {}
+            Some(cause) => {
+                tracing::warn!(reason = state.reason, "the breaker opened: orders wait for the service");
+                if let Some(metrics) = self.metrics.get() {
+                    metrics.opened(cause);
+                }
             }
-        } else if state.breaker.cause().is_none() && !was_closed {
-            tracing::info!("the service is back");
+            None => tracing::info!("the service is back"),
         }
         self.show(&state);
         drop(state);
@@ -83,14 +86,15 @@ impl Gate {
         allowed
     }
 
-    /// A claim of at most this many orders has begun.
-    pub(crate) fn claim_began(&self, limit: usize) {
-        self.lock().claim_began(limit);
+    /// A claim of at most this many orders has begun. Returns the probe that it is made for, if it is.
+    pub(crate) fn claim_began(&self, limit: usize) -> Option<Probe> {
+        self.lock().claim_began(Instant::now(), limit)
     }
 
-    /// A claim of at most `limit` orders has ended, and brought this many.
-    pub(crate) fn claim_ended(&self, limit: usize, orders: usize) {
-        self.lock().claim_ended(limit, orders);
+    /// A claim of at most `limit` orders, perhaps for a probe, has ended, and brought this many. Returns whether they may
+    /// be sent.
+    pub(crate) fn claim_ended(&self, probe: Option<Probe>, limit: usize, orders: usize) -> bool {
+        self.lock().claim_ended(probe, limit, orders)
     }
 
     /// Waits until what is allowed may have changed. Only one task waits at a time.
@@ -137,6 +141,7 @@ impl Gate {
 /// All that a gate decides by. It is told the time.
 #[derive(Debug)]
 struct State {
+    guard: bool,
     breaker: Breaker,
     /// Why the breaker is not closed.
     reason: Option<String>,
@@ -148,6 +153,7 @@ struct State {
 impl State {
     fn new(now: Instant, settings: GateSettings) -> Self {
         Self {
+            guard: settings.guard,
             breaker: Breaker::new(now, settings.guard),
             reason: None,
             rate: settings.rate.map(|rate| Rate::new(now, rate)),
@@ -156,9 +162,8 @@ impl State {
     }
 
     fn judge(&mut self, now: Instant, sent_at: Instant, outcome: Outcome) -> Outcome {
-        if let Err(NotDone::Retry { after: Some(after), .. } | NotDone::Unavailable { after: Some(after), .. }) =
-            outcome
-        {
+        // A retry may be the order's own fault, and no reason to stop the others.
+        if let Err(NotDone::Unavailable { after: Some(after), .. }) = outcome {
             self.paused_until = self.paused_until.max(Some(now + after.min(PAUSE_MAX)));
         }
         let counts = self.breaker.answered(now, sent_at, Answer::of(&outcome));
@@ -171,7 +176,9 @@ impl State {
             Some(_) => {}
         }
         match outcome {
-            Err(NotDone::Rejected(error)) if self.breaker.cause() == Some(Cause::Rejecting) => Err(put_back(error)),
+            Err(NotDone::Rejected(error)) if self.guard && (!counts || self.breaker.cause().is_some()) => {
+                Err(put_back(self.breaker.cause(), error))
+            }
             outcome => outcome,
         }
     }
@@ -190,18 +197,19 @@ impl State {
         }
     }
 
-    fn claim_began(&mut self, limit: usize) {
-        self.breaker.probes(limit);
+    fn claim_began(&mut self, now: Instant, limit: usize) -> Option<Probe> {
         if let Some(rate) = &mut self.rate {
             rate.claim_began(limit);
         }
+        self.breaker.claim_began(now)
     }
 
-    fn claim_ended(&mut self, limit: usize, orders: usize) {
-        self.breaker.probes(orders);
+    fn claim_ended(&mut self, probe: Option<Probe>, limit: usize, orders: usize) -> bool {
+        let may_send = self.breaker.claim_ended(probe, orders);
         if let Some(rate) = &mut self.rate {
-            rate.claim_ended(limit, orders);
+            rate.claim_ended(limit, if may_send { orders } else { 0 });
         }
+        may_send
     }
 
     fn set_pushing(&mut self, now: Instant, workers: u32) -> bool {
@@ -209,9 +217,14 @@ impl State {
     }
 }
 
-/// What becomes of an order that the service rejects, as it does most others.
-fn put_back(error: WorkError) -> NotDone {
-    let message = format!("put back, since the service rejects most orders: {}", error.message);
+/// The outcome of an order that was rejected while the breaker was not closed, or else was sent before it closed again.
+fn put_back(cause: Option<Cause>, error: WorkError) -> NotDone {
+    let why = match cause {
+        Some(Cause::Rejecting) => "the service rejects most orders",
+        Some(Cause::Failing) => "the service is failing",
+        None => "it was sent before the service was well again",
+    };
+    let message = format!("put back, since {why}: {}", error.message);
     NotDone::Unavailable { error: WorkError { class: ErrorClass::REJECTING, message, ..error }, after: None }
 }
 
@@ -234,16 +247,16 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_asks_for_a_pause_pauses_the_process_for_half_a_minute_at_most() {
+    fn an_unavailable_service_that_asks_for_a_pause_pauses_the_process_for_half_a_minute_at_most() {
         let retry = |after| Err(NotDone::Retry { error: "busy".into(), after });
         let unavailable = |after| Err(NotDone::Unavailable { error: "busy".into(), after });
         let secs = |secs| Some(Duration::from_secs(secs));
         for (outcomes, pause) in [
             (vec![Ok(Done::default()), retry(None), unavailable(None)], None),
-            (vec![retry(secs(7))], Some(7)),
+            (vec![retry(secs(7))], None),
             (vec![unavailable(secs(7))], Some(7)),
             (vec![unavailable(secs(3_600))], Some(30)),
-            (vec![retry(secs(7)), retry(secs(3))], Some(7)),
+            (vec![unavailable(secs(7)), unavailable(secs(3)), retry(secs(20))], Some(7)),
         ] {
             let (mut state, now) = state(true, None);
 
@@ -291,6 +304,33 @@ mod tests {
             );
         }
         assert_eq!(state.reason.as_deref(), Some("rejecting: the service answered 422"));
+    }
+
+    #[test]
+    fn no_order_is_failed_that_was_sent_before_the_breaker_opened_or_closed() {
+        let failed = || Err(NotDone::unavailable(WorkError::new(ErrorClass::CONNECT, "refused")));
+        for (guard, closes_first, stand, reason) in [
+            (true, false, 0, Some("rejecting: the service answered 422")),
+            (true, true, 0, None),
+            (false, false, 200, Some("failing: refused")),
+            (false, true, 200, None),
+        ] {
+            let (mut state, sent_at) = state(guard, None);
+            let mut now = sent_at;
+            for _ in 0..5 {
+                assert_eq!(state.judge(now, sent_at, failed()), failed());
+            }
+            if closes_first {
+                now += SECOND;
+                state.allows(now, 200);
+                assert_eq!(state.judge(now, now, Ok(Done::default())), Ok(Done::default()));
+            }
+
+            let late: Vec<_> = (0..200).map(|_| state.judge(now, sent_at, rejected())).collect();
+
+            let stood = late.iter().filter(|outcome| **outcome == rejected()).count();
+            assert_eq!((stood, state.reason.as_deref()), (stand, reason), "{guard} {closes_first}");
+        }
     }
 
     #[test]

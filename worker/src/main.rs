@@ -32,7 +32,7 @@ async fn deliver_one(args: &DeliverArgs) -> anyhow::Result<ExitCode> {
     let (delivery, fulfilment) = (args.delivery().await?, args.fulfilment()?);
     let mut output = std::io::stdout();
     if args.print {
-        print_curl(&delivery, &fulfilment, &mut output).await?;
+        print_curl(&delivery, &fulfilment, &mut output)?;
         return Ok(ExitCode::SUCCESS);
     }
     let is_done = deliver(&delivery, fulfilment, &mut output).await?;

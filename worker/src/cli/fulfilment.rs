@@ -61,9 +61,9 @@ pub struct FulfilmentArgs {
     fulfilment_give_up_after: Given<Duration>,
 
     /// A status from 400 to 499 by which the service says that it has the order already, mostly 409. The order is then
-    /// done.
-    #[arg(long, env = "FULFILMENT_DUPLICATE_STATUS", default_value = "", hide_default_value = true, value_parser = OrEmpty(value_parser!(u16).range(400..=499)))]
-    fulfilment_duplicate_status: Given<u16>,
+    /// done. Not 401, 403, 404, 405, 408, 425 or 429, which proxies and gateways answer too.
+    #[arg(long, env = "FULFILMENT_DUPLICATE_STATUS", default_value = "", hide_default_value = true, value_parser = OrEmpty(duplicate_status))]
+    fulfilment_duplicate_status: Given<StatusCode>,
 
     /// Whether to stop when the service rejects half of a minute's orders, in case the fault is its own [default: on].
     #[arg(long, env = "FULFILMENT_REJECT_GUARD", default_value = "", hide_default_value = true, value_parser = OrEmpty(value_parser!(Switch)))]
@@ -115,14 +115,13 @@ impl FulfilmentArgs {
     /// The same with the URL that another setting names.
     pub(super) fn settings_to(&self, name: &'static str, url: &str) -> Result<FulfilmentSettings, InvalidSetting> {
         let ca_file = self.fulfilment_ca_file.as_ref();
-        let duplicate_status = self.fulfilment_duplicate_status.as_ref();
         Ok(FulfilmentSettings {
             uri: service_uri(url).map_err(|why| InvalidSetting::new(name, why))?,
             requests: Requests { secrets: self.secrets()?, headers: self.headers()? },
             tls: tls(ca_file.map(PathBuf::as_path)).map_err(|why| InvalidSetting::new("FULFILMENT_CA_FILE", why))?,
             ca_file: ca_file.cloned(),
             timeout: self.fulfilment_timeout_ms.as_ref().map_or(TIMEOUT, |ms| Duration::from_millis(*ms)),
-            duplicate_status: duplicate_status.and_then(|status| StatusCode::from_u16(*status).ok()),
+            duplicate_status: self.fulfilment_duplicate_status.0,
             retries: self.retries()?,
             gate: GateSettings {
                 guard: self.fulfilment_reject_guard.as_ref() != Some(&Switch::Off),
@@ -215,6 +214,19 @@ fn pause(text: &str) -> Result<Duration, String> {
     let pause = humantime::parse_duration(text.trim()).map_err(|error| format!("`{text}`: {error}"))?;
     let is_within = (Duration::from_millis(1)..=PAUSE_MAX).contains(&pause);
     is_within.then_some(pause).ok_or_else(|| format!("`{text}` is not from 1 ms to 30 days"))
+}
+
+/// Reads the status of a duplicate. A wrong address, an expired token or a busy gateway must not complete orders that
+/// nobody has.
+fn duplicate_status(text: &str) -> Result<StatusCode, String> {
+    match text.parse() {
+        Ok(status @ (401 | 403 | 404 | 405 | 408 | 425 | 429)) => Err(format!(
+            "{status} also means that the order did not reach the service, and such an order would be completed; choose \
+             another, such as 409"
+        )),
+        Ok(status @ 400..=499) => StatusCode::from_u16(status).map_err(|error| error.to_string()),
+        _ => Err("it is not a status from 400 to 499".to_owned()),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -325,7 +337,16 @@ mod tests {
             ("retry-schedule", "0s", "is not from 1 ms to 30 days"),
             ("retry-schedule", "5", "--fulfilment-retry-schedule"),
             ("give-up-after", "31d", "is not from 1 ms to 30 days"),
-            ("duplicate-status", "200", "--fulfilment-duplicate-status"),
+            ("duplicate-status", "200", "it is not a status from 400 to 499"),
+            ("duplicate-status", "500", "it is not a status from 400 to 499"),
+            ("duplicate-status", "conflict", "--fulfilment-duplicate-status"),
+            ("duplicate-status", "401", "401 also means that the order did not reach the service"),
+            ("duplicate-status", "403", "403 also means"),
+            ("duplicate-status", "404", "404 also means"),
+            ("duplicate-status", "405", "405 also means"),
+            ("duplicate-status", "408", "408 also means"),
+            ("duplicate-status", "425", "425 also means"),
+            ("duplicate-status", "429", "429 also means"),
             ("reject-guard", "maybe", "[possible values: on, off]"),
             ("rate", "0", "--fulfilment-rate"),
             ("rate", "NaN", "--fulfilment-rate"),

@@ -48,14 +48,16 @@ pub(crate) fn run(args: &Args, checkout: &Checkout, interrupt: &Interrupt) -> Re
     let run_dir = RunDir::create(checkout, interrupt)?;
     let source = Source::find(args.database, URL_VARIABLE, interrupt)?;
     let no_previous = previous::obstacle(args.previous, checkout, interrupt)?;
+    let no_curl = install::provide_program("curl", interrupt)?;
     let obstacles = [
         ("compose::", "compose deployment", compose::obstacle(&source, interrupt)?),
         ("chromium::", "a real browser on another origin", install::provide_program("chromium", interrupt)?),
         ("clock::", "workers with a wrong clock", faketime::obstacle(interrupt)?),
         ("server_clock::", "servers whose clock is set", faketime::server_obstacle(&source)),
+        ("curl::", "the curl line of `orders-worker deliver`", no_curl.clone()),
         ("mariadb_backup::", "the backup of a MariaDB", mariadb_backup::obstacle(&source, interrupt)?),
         ("python::", "a service in Python", install::provide_program("python3", interrupt)?),
-        ("tour::", "the tour of the documentation", install::provide_program("curl", interrupt)?),
+        ("tour::", "the tour of the documentation", no_curl),
         ("versions::", "this release beside the one before", no_previous.clone()),
     ];
     let mut cargo = checkout.cargo();

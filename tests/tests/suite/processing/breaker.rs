@@ -149,8 +149,8 @@ async fn an_outage_of_an_hour_uses_up_no_attempt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rate_is_that_of_three_workers_together() {
     const RATE: usize = 90;
-    const SECONDS: usize = 6;
-    const ORDERS: usize = 2 * SECONDS * RATE;
+    const SECONDS: usize = 12;
+    const ORDERS: usize = 3 * SECONDS * RATE / 2;
     let service = Service::start(Status(200)).await;
     let system = System::start().await;
     assert_eq!(system.post("/queue/pause", "").await.status, 200);
@@ -168,7 +168,8 @@ async fn the_rate_is_that_of_three_workers_together() {
     assert_eq!(system.post("/queue/resume", "").await.status, 200);
     wait_until_completed(&system, i64::try_from(ORDERS).unwrap()).await;
 
-    // A machine that stands still for a moment makes some stretches longer, but none shorter.
+    // A machine that stands still for a moment makes some stretches longer. Workers then catch up on half a second at
+    // most, which makes others shorter by less than a twentieth.
     let calls = service.calls();
     let stretches = calls.iter().zip(&calls[SECONDS * RATE..]).map(|(first, last)| *last - *first);
     let (is, should) = (stretches.min().unwrap().as_secs_f64(), Duration::from_secs(SECONDS as u64).as_secs_f64());

@@ -41,18 +41,17 @@ fn may_reach_v4(address: Ipv4Addr) -> Result<(), Forbidden> {
     }
 }
 
-/// Unique local addresses that AWS, Google and Oracle use.
-const METADATA_V6: [Ipv6Addr; 3] = [
-    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
-    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
-];
+/// Unique local addresses that Google and Oracle use.
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)];
 
 fn may_reach_v6(address: Ipv6Addr) -> Result<(), Forbidden> {
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Err(Forbidden::Unspecified),
         [0xff00..=0xffff, ..] => Err(Forbidden::ManyReceivers),
         [0xfe80..=0xfebf, ..] => Err(Forbidden::LinkLocal),
+        // Of AWS: EC2's metadata (`::254`), the credentials of EKS pods (`::23`), and what may be added beside them.
+        [0xfd00, 0xec2, ..] => Err(Forbidden::Metadata),
         _ if METADATA_V6.contains(&address) => Err(Forbidden::Metadata),
         _ => Ok(()),
     }
@@ -132,6 +131,10 @@ mod tests {
             ("febf::1", Err(LinkLocal)),
             ("ff02::1", Err(ManyReceivers)),
             ("fd00:ec2::254", Err(Metadata)),
+            ("fd00:ec2::23", Err(Metadata)),
+            ("fd00:ec2:ffff:ffff:ffff:ffff:ffff:ffff", Err(Metadata)),
+            ("fd00:ec1::254", Ok(())),
+            ("fd00:ec3::254", Ok(())),
             ("fd20:ce::254", Err(Metadata)),
             ("fd00:c1::a9fe:a9fe", Err(Metadata)),
             // IPv4-compatible, IPv4-mapped and IPv4-translated.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 use orders_shared::domain::{Done, ErrorClass, HttpAnswer, NotDone, OrderResult, Outcome, WorkError};
-use serde::Deserialize;
-use serde_json::Value;
+
+use super::instead::{Instead, Word};
 
 /// An answer of the service.
 #[derive(Clone, Debug)]
@@ -32,23 +32,6 @@ enum Meaning {
     Nonsense,
 }
 
-/// What a successful answer says instead of being a result.
-#[derive(Deserialize)]
-struct Instead {
-    outcome: Word,
-    #[serde(default)]
-    reason: Value,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Word {
-    Retry,
-    Unavailable,
-    Rejected,
-    Canceled,
-}
-
 impl Answer {
     /// Bytes of a body that are read.
     pub(crate) const BODY_BYTES_MAX: usize = OrderResult::BYTES_MAX;
@@ -71,28 +54,21 @@ impl Answer {
         })
     }
 
-    /// Whether this is a success with something in its body that is too large to be kept.
+    /// Whether this is a success with a body that is too large to be kept as a result.
     pub(crate) fn loses_its_result(&self) -> bool {
         self.status.is_success() && self.is_cut
     }
 
     fn success(&self, now: SystemTime) -> Outcome {
-        let text = std::str::from_utf8(&self.body).ok().filter(|_| !self.is_cut);
-        let Some(result) = text.and_then(|text| OrderResult::from_json(text).ok()) else {
-            return Ok(Done::default());
-        };
-        // An outcome of another word is part of a result.
-        let Ok(Instead { outcome, reason }) = serde_json::from_str(result.json()) else {
-            return Ok(Done { result: Some(result) });
-        };
-        let reason = match reason {
-            Value::String(reason) => reason,
-            Value::Null => "the service gave no reason".to_owned(),
-            other => other.to_string(),
+        // Some libraries begin JSON with a byte order mark, which a parser may ignore (RFC 8259, section 8.1).
+        let body = self.body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&self.body);
+        let Some(Instead { word, reason }) = Instead::read(&String::from_utf8_lossy(body)) else {
+            let text = std::str::from_utf8(body).ok().filter(|_| !self.is_cut);
+            return Ok(Done { result: text.and_then(|text| OrderResult::from_json(text).ok()) });
         };
         let error = self.error(ErrorClass::ERROR, reason);
         let after = self.retry_after(now);
-        Err(match outcome {
+        Err(match word {
             Word::Retry => NotDone::Retry { error, after },
             Word::Unavailable => NotDone::Unavailable { error, after },
             Word::Rejected => NotDone::Rejected(error),
@@ -200,8 +176,17 @@ mod tests {
         let result = |body: &str| answer(200, body).outcome(None, NOW).unwrap().result;
         let json = |result: Option<OrderResult>| result.map(|result| result.json().to_owned());
 
-        for body in [r#"{"tracking":"A-1","price":1.10}"#, "[1]", "17", "null", r#"{"outcome":"shipped"}"#] {
+        for body in [
+            r#"{"tracking":"A-1","price":1.10}"#,
+            "[1]",
+            "17",
+            "null",
+            r#"{"outcome":"shipped"}"#,
+            r#"{"outcome":{"retry":null}}"#,
+            r#"["canceled"]"#,
+        ] {
             assert_eq!(json(result(body)).as_deref(), Some(body));
+            assert_eq!(json(result(&format!("\u{feff}{body}"))).as_deref(), Some(body));
         }
         for body in ["", "ok", "<html>", r#"{"tracking""#] {
             assert_eq!(json(result(body)), None, "{body}");
@@ -234,6 +219,27 @@ mod tests {
         }
         let failure = answer(500, r#"{"outcome":"rejected"}"#).outcome(None, NOW);
         assert_eq!(in_a_word(&failure), ("retry", "http_5xx"));
+    }
+
+    /// Their service said that the order is not done.
+    #[test]
+    fn a_success_may_say_otherwise_in_a_body_that_is_no_result() {
+        let long = format!(r#"{{"outcome":"rejected","reason":"no stock","trace":"{}"#, "x".repeat(4_000));
+        for (body, is_cut) in [
+            (long.as_bytes(), true),
+            (b"\xef\xbb\xbf{\"outcome\":\"rejected\",\"reason\":\"no stock\"}", false),
+            (b"{\"sku\":\"M\xfctze\",\"outcome\":\"rejected\",\"reason\":\"no stock\"}", false),
+            (b"{\"outcome\":\"rejected\",\"reason\":\"no stock\",\"sku\":\"M\xc3", true),
+        ] {
+            let answer = Answer { body: body.to_vec().into(), is_cut, ..answer(200, "") };
+
+            let outcome = answer.outcome(None, NOW);
+
+            assert_eq!(in_a_word(&outcome), ("rejected", "error"));
+            assert_eq!(outcome.unwrap_err().error().unwrap().message, "no stock");
+        }
+        let not_text = Answer { body: vec![b'"', 0xfc, b'"'].into(), ..answer(200, "") };
+        assert_eq!(not_text.outcome(None, NOW), Ok(Done::default()));
     }
 
     #[test]

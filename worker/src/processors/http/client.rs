@@ -39,7 +39,7 @@ pub(super) struct Client {
 impl Client {
     /// Sends to this URI. An answer takes `timeout` at most, with everything that comes before it.
     pub(super) fn new(uri: Uri, timeout: Duration, tls: ClientConfig) -> Self {
-        let connector = Connector::new(tls);
+        let connector = Connector::new(tls, timeout);
         let mut builder = legacy::Client::builder(TokioExecutor::new());
         builder.http1_max_buf_size(HEAD_BYTES_MAX);
         // Without a timer, idle connections never expire.
@@ -132,4 +132,25 @@ fn broken(cause: &(dyn Error + 'static)) -> WorkError {
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::processors::http::tls;
+
+    /// Its system accepts the connection, and nobody speaks TLS over it.
+    #[tokio::test]
+    async fn a_host_that_lets_a_connection_hang_is_unavailable_however_short_the_timeout() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("https://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let client = Client::new(uri, Duration::from_millis(400), tls(None).unwrap());
+
+        let failed = client.send(&HeaderMap::new(), &Bytes::new()).await.unwrap_err();
+
+        let error = WorkError::new(ErrorClass::CONNECT, "no connection within 200 ms");
+        assert_eq!(failed, NotDone::unavailable(error));
+    }
 }

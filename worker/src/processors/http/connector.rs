@@ -27,11 +27,14 @@ use super::address::{Forbidden, may_reach};
 
 /// How long a connection may take to be made, TLS included. Any healthy service takes a fraction of it; a longer wait
 /// would hold a slot for a host that is not there.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// Makes connections to one service.
 #[derive(Clone)]
-pub(super) struct Connector(HttpsConnector<TcpConnector>);
+pub(super) struct Connector {
+    https: HttpsConnector<TcpConnector>,
+    limit: Duration,
+}
 
 /// Why no connection was made.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +47,8 @@ pub(super) enum ConnectError {
     Tcp { address: SocketAddr, source: io::Error },
     #[error("no secure connection")]
     Tls(#[source] Box<dyn Error + Send + Sync>),
-    #[error("no connection within {} s", CONNECT_LIMIT.as_secs())]
-    Late,
+    #[error("no connection within {} ms", .0.as_millis())]
+    Late(Duration),
 }
 
 impl ConnectError {
@@ -53,15 +56,18 @@ impl ConnectError {
         match self {
             Self::Dns { .. } => ErrorClass::DNS,
             Self::Forbidden { .. } => ErrorClass::MISCONFIGURED,
-            Self::Tcp { .. } | Self::Late => ErrorClass::CONNECT,
+            Self::Tcp { .. } | Self::Late(_) => ErrorClass::CONNECT,
             Self::Tls(_) => ErrorClass::TLS,
         }
     }
 }
 
 impl Connector {
-    pub(super) fn new(tls: ClientConfig) -> Self {
-        Self(HttpsConnector::from((TcpConnector, tls)))
+    /// Makes connections for exchanges that may take `timeout`. Half of it is left for the answer, so that a host that
+    /// cannot be reached is told from a service that does not answer.
+    pub(super) fn new(tls: ClientConfig, timeout: Duration) -> Self {
+        let limit = CONNECT_MAX.min(timeout / 2);
+        Self { https: HttpsConnector::from((TcpConnector { limit }, tls)), limit }
     }
 }
 
@@ -75,9 +81,10 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
+        let connecting = self.https.call(uri);
+        let limit = self.limit;
         Box::pin(async move {
-            let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await.map_err(|_| ConnectError::Late)?;
+            let connected = tokio::time::timeout(limit, connecting).await.map_err(|_| ConnectError::Late(limit))?;
             connected.map_err(|error| match error.downcast::<ConnectError>() {
                 Ok(error) => *error,
                 Err(error) => ConnectError::Tls(error),
@@ -87,7 +94,9 @@ impl Service<Uri> for Connector {
 }
 
 #[derive(Clone)]
-struct TcpConnector;
+struct TcpConnector {
+    limit: Duration,
+}
 
 impl Service<Uri> for TcpConnector {
     type Response = TcpConnection;
@@ -99,31 +108,32 @@ impl Service<Uri> for TcpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
+        let limit = self.limit;
         Box::pin(async move {
             let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
             let host = uri.host().unwrap_or_default();
             // The brackets of an IPv6 address.
-            connect(host.trim_start_matches('[').trim_end_matches(']'), port).await
+            connect(host.trim_start_matches('[').trim_end_matches(']'), port, limit).await
         })
     }
 }
 
-/// Connects to the first address of the host that answers, of those that may be reached.
-async fn connect(host: &str, port: u16) -> Result<TcpConnection, ConnectError> {
+/// Connects to the first address of the host that answers, of those that may be reached. `limit` is for all of them.
+async fn connect(host: &str, port: u16, limit: Duration) -> Result<TcpConnection, ConnectError> {
     let unresolved = |source| ConnectError::Dns { host: host.to_owned(), source };
     let addresses: Vec<_> = lookup_host((host, port)).await.map_err(unresolved)?.collect();
     // An address where nobody answers must not use up the time of the others.
-    let limit = CONNECT_LIMIT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+    let limit_each = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let mut failed = None;
     for address in addresses {
         if let Err(why) = may_reach(address.ip()) {
             failed = Some(ConnectError::Forbidden { address: address.ip(), why });
             continue;
         }
-        match tokio::time::timeout(limit, connect_to(address)).await {
+        match tokio::time::timeout(limit_each, connect_to(address)).await {
             Ok(Ok(stream)) => return Ok(TcpConnection { stream: TokioIo::new(stream), was_used: WasUsed::default() }),
             Ok(Err(source)) => failed = Some(ConnectError::Tcp { address, source }),
-            Err(_) => failed = Some(ConnectError::Late),
+            Err(_) => failed = Some(ConnectError::Late(limit_each)),
         }
     }
     Err(failed.unwrap_or_else(|| unresolved(io::Error::other("it has no address"))))

@@ -55,13 +55,9 @@ pub async fn deliver(
 }
 
 /// Writes the message as a command line of curl. Services accept its signature for some minutes: five by most libraries.
-pub async fn print_curl(
-    delivery: &Delivery,
-    settings: &FulfilmentSettings,
-    output: &mut impl Write,
-) -> anyhow::Result<()> {
+pub fn print_curl(delivery: &Delivery, settings: &FulfilmentSettings, output: &mut impl Write) -> anyhow::Result<()> {
     let message = delivery.message()?;
-    let headers = settings.requests.headers(&message, SystemTime::now()).await;
+    let headers = settings.requests.headers(&message, SystemTime::now());
     writeln!(output, "{}", curl(settings, &headers, &message.body)?)?;
     Ok(())
 }

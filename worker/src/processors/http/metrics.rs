@@ -28,10 +28,7 @@ impl FulfilmentMetrics {
             "Time from sending an order to the service until its answer was read, or there was none.",
             SECONDS.to_vec()
         );
-        let answers = opts!(
-            "orders_fulfilment_answers_total",
-            "Orders that were sent to the service, by what its answer, or the lack of one, means for them."
-        );
+        let answers = opts!("orders_fulfilment_answers_total", "Orders pushed, by outcome.");
         let answers = register_int_counter_vec_with_registry!(answers, &["outcome"], r)?;
         let counter = |outcome| answers.get_metric_with_label_values(&[outcome]);
         Ok(Self {

@@ -10,6 +10,7 @@ mod client;
 mod connector;
 mod deliver;
 mod headers;
+mod instead;
 mod metrics;
 mod request;
 mod settings;
@@ -82,17 +83,18 @@ impl Service {
 
     /// Sends a message.
     async fn send(&self, message: &Message) -> Result<Answer, NotDone> {
-        let headers = self.requests.headers(message, SystemTime::now()).await;
+        let headers = self.requests.headers(message, SystemTime::now());
         self.client.send(&headers, &message.body).await
     }
 
     async fn push(&self, order: &Order, attempt: u16) -> Outcome {
         let message = Message::order_placed(order, attempt)?;
         let answer = self.send(&message).await?;
-        if answer.loses_its_result() {
+        let outcome = answer.outcome(self.duplicate_status, SystemTime::now());
+        if outcome.is_ok() && answer.loses_its_result() {
             let most = Answer::BODY_BYTES_MAX;
             tracing::warn!(order_id = %order.order_id, "the answer is larger than {most} bytes and not kept as a result");
         }
-        answer.outcome(self.duplicate_status, SystemTime::now())
+        outcome
     }
 }

@@ -63,9 +63,9 @@ impl Message {
 
 impl Requests {
     /// The headers of a request that is sent now.
-    pub(crate) async fn headers(&self, message: &Message, now: SystemTime) -> HeaderMap {
+    pub(crate) fn headers(&self, message: &Message, now: SystemTime) -> HeaderMap {
         let mut headers = match &self.headers {
-            Some(extra) => HeaderMap::clone(&*extra.get().await),
+            Some(extra) => HeaderMap::clone(&*extra.get()),
             None => HeaderMap::new(),
         };
         let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -86,7 +86,7 @@ impl Requests {
             insert(name.clone(), value);
         }
         if let Some(secrets) = &self.secrets {
-            let signature = secrets.get().await.sign(&message.id, timestamp, &message.body);
+            let signature = secrets.get().sign(&message.id, timestamp, &message.body);
             insert(HeaderName::from_static("webhook-signature"), &signature);
         }
         headers

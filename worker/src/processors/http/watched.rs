@@ -21,7 +21,7 @@ pub(crate) enum Watched<T> {
     File(Arc<WatchedFile<T>>),
 }
 
-/// A file that is read again when its value is used and old.
+/// A file that is read again, in the background, when its value is used and old.
 pub(crate) struct WatchedFile<T> {
     path: PathBuf,
     parse: fn(&str) -> Result<T, String>,
@@ -34,6 +34,8 @@ struct Last<T> {
     text: String,
     value: Arc<T>,
     read_at: Instant,
+    /// Whether the file is being read. It stays so while a mount hangs, and no second reader joins the first.
+    is_being_read: bool,
     /// What was wrong at the last reading.
     problem: Option<String>,
 }
@@ -47,44 +49,43 @@ impl<T: Send + Sync + 'static> Watched<T> {
     pub(crate) fn file(path: &Path, parse: fn(&str) -> Result<T, String>) -> Result<Self, String> {
         let text = read(path)?;
         let value = Arc::new(parse(&text)?);
-        let last = Mutex::new(Last { text, value, read_at: Instant::now(), problem: None });
+        let last = Mutex::new(Last { text, value, read_at: Instant::now(), is_being_read: false, problem: None });
         Ok(Self::File(Arc::new(WatchedFile { path: path.to_owned(), parse, last })))
     }
 
-    /// The value, at most [`REREAD_AFTER`] old if its file can be read.
-    pub(crate) async fn get(&self) -> Arc<T> {
+    /// The last value. If it is older than [`REREAD_AFTER`], its file is read again for those who ask later: a disk, or
+    /// a network behind it, may hang, and no order waits for it. Must be called in a Tokio runtime.
+    pub(crate) fn get(&self) -> Arc<T> {
         match self {
             Self::Fixed(value) => Arc::clone(value),
-            Self::File(file) => WatchedFile::get(file, Instant::now()).await,
+            Self::File(file) => {
+                if file.is_due(Instant::now()) {
+                    let file = Arc::clone(file);
+                    tokio::task::spawn_blocking(move || file.read_again());
+                }
+                Arc::clone(&file.last().value)
+            }
         }
     }
 }
 
 impl<T: Send + Sync + 'static> WatchedFile<T> {
-    async fn get(this: &Arc<Self>, now: Instant) -> Arc<T> {
-        if let Some(value) = this.fresh_value(now) {
-            return value;
-        }
-        let file = Arc::clone(this);
-        // A disk, or a network behind it, may be slow.
-        let _ = tokio::task::spawn_blocking(move || file.read_again()).await;
-        Arc::clone(&this.last().value)
-    }
-
-    /// The value, unless the caller has to read the file. Everybody else goes on with the last value until it has.
-    fn fresh_value(&self, now: Instant) -> Option<Arc<T>> {
+    /// Whether the caller has to have the file read again.
+    fn is_due(&self, now: Instant) -> bool {
         let mut last = self.last();
-        let is_fresh = now.saturating_duration_since(last.read_at) < REREAD_AFTER;
-        if !is_fresh {
+        let is_due = !last.is_being_read && now.saturating_duration_since(last.read_at) >= REREAD_AFTER;
+        if is_due {
             last.read_at = now;
+            last.is_being_read = true;
         }
-        is_fresh.then(|| Arc::clone(&last.value))
+        is_due
     }
 
     /// Reads the file, and keeps the last good value if it is unreadable or wrong.
     fn read_again(&self) {
         let text = read(&self.path);
         let mut last = self.last();
+        last.is_being_read = false;
         let file = self.path.display();
         if text.as_ref() == Ok(&last.text) {
             last.problem = None;
@@ -93,7 +94,7 @@ impl<T: Send + Sync + 'static> WatchedFile<T> {
         match text.and_then(|text| Ok((Arc::new((self.parse)(&text)?), text))) {
             Ok((value, text)) => {
                 tracing::info!(%file, "the file has changed, and what it says now is in use");
-                *last = Last { text, value, read_at: last.read_at, problem: None };
+                *last = Last { text, value, read_at: last.read_at, is_being_read: false, problem: None };
             }
             Err(problem) => {
                 if last.problem.as_ref() != Some(&problem) {
@@ -140,8 +141,12 @@ mod tests {
             Self { path, file }
         }
 
-        async fn after(&self, secs: u64) -> u32 {
-            *WatchedFile::get(&self.file, Instant::now() + Duration::from_secs(secs)).await
+        /// What is in use after this time, once the file was read if it was due.
+        fn after(&self, secs: u64) -> u32 {
+            if self.file.is_due(Instant::now() + Duration::from_secs(secs)) {
+                self.file.read_again();
+            }
+            *self.file.last().value
         }
     }
 
@@ -151,25 +156,50 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_file_is_read_again_when_its_value_is_half_a_minute_old() {
+    #[test]
+    fn a_file_is_read_again_when_its_value_is_half_a_minute_old() {
         let number = Number::new("reread");
         std::fs::write(&number.path, "2").unwrap();
 
-        assert_eq!(number.after(29).await, 1);
-        assert_eq!(number.after(31).await, 2);
+        assert_eq!(number.after(29), 1);
+        assert_eq!(number.after(31), 2);
     }
 
-    #[tokio::test]
-    async fn a_file_that_cannot_be_used_leaves_the_last_good_value() {
+    #[test]
+    fn a_file_that_cannot_be_used_leaves_the_last_good_value() {
         let number = Number::new("kept");
 
         std::fs::write(&number.path, "two").unwrap();
-        assert_eq!(number.after(31).await, 1);
+        assert_eq!(number.after(31), 1);
         std::fs::remove_file(&number.path).unwrap();
-        assert_eq!(number.after(62).await, 1);
+        assert_eq!(number.after(62), 1);
         std::fs::write(&number.path, "3").unwrap();
-        assert_eq!(number.after(93).await, 3);
+        assert_eq!(number.after(93), 3);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_the_file() {
+        let number = Number::new("background");
+        std::fs::write(&number.path, "2").unwrap();
+        let watched = Watched::File(Arc::clone(&number.file));
+        number.file.last().read_at -= REREAD_AFTER;
+
+        while *watched.get() == 1 {
+            tokio::task::yield_now().await;
+        }
+
+        assert_eq!(*watched.get(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_being_read_is_not_read_a_second_time() {
+        let number = Number::new("once");
+        let now = Instant::now();
+        assert!(number.file.is_due(now + Duration::from_secs(31)));
+
+        assert!(!number.file.is_due(now + Duration::from_hours(1)));
+        number.file.read_again();
+        assert!(number.file.is_due(now + Duration::from_hours(1)));
     }
 
     #[test]

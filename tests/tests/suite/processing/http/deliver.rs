@@ -1,5 +1,7 @@
 //! `orders-worker deliver`, and by it what each way to miss a service comes to.
 
+mod curl;
+
 use std::process::Output;
 
 use orders_tests::{Folder, System, run};
@@ -53,9 +55,11 @@ async fn an_answer_that_is_none_has_its_outcome() {
         (Act::Answer(answer(200, "", r#"{"outcome":"canceled"}"#)), "canceled"),
         (Act::Answer(answer(409, "", "")), "retry: the service answered 409 Conflict (http_4xx)"),
     ] {
+        // Only an answer that never comes has to be short of time; the others are what they are on a slow machine too.
+        let timeout_ms = if matches!(act, Act::Hang(_)) { "300" } else { "60000" };
         let service = Service::start(move |_| act.clone()).await;
 
-        let (code, text) = deliver_test(&service.url("/"), &[("FULFILMENT_TIMEOUT_MS", "300")]).await;
+        let (code, text) = deliver_test(&service.url("/"), &[("FULFILMENT_TIMEOUT_MS", timeout_ms)]).await;
 
         assert!(code == 1 && text.contains(&format!("outcome: {outcome}")), "{outcome}: {text}");
         // No connection was used before, so there is none that an idle server could have closed.
@@ -133,7 +137,7 @@ async fn a_certificate_must_be_of_the_host_and_of_a_trusted_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_order_is_delivered_by_hand_or_by_the_curl_line_and_does_not_change() {
+async fn an_order_is_delivered_by_hand_and_does_not_change() {
     let system = System::start().await;
     let order_id = system.place(&sample::order()).await;
     let before = system.order(order_id).await;
@@ -142,22 +146,13 @@ async fn an_order_is_delivered_by_hand_or_by_the_curl_line_and_does_not_change()
     let env = [("DATABASE_URL", system.database.url.as_str()), ("FULFILMENT_SECRET", SECRET)];
 
     let sent = run("orders-worker", &["deliver", "--order", &id, "--to", &url], &env).await;
-    let printed = run("orders-worker", &["deliver", "--order", &id, "--to", &url, "--print"], &env).await;
-    let line = shown(&printed).1;
-    let curl = tokio::task::spawn_blocking(move || std::process::Command::new("sh").arg("-c").arg(line).output());
-    let curl = curl.await.unwrap().unwrap();
 
     assert_eq!(shown(&sent).0, 0, "{}", shown(&sent).1);
-    assert!(curl.status.success(), "{curl:?}");
     let seen = service.seen();
-    assert_eq!(seen.len(), 2);
-    for request in &seen {
-        assert_eq!(request.line, "POST /it's HTTP/1.1");
-        assert_eq!(request.header("webhook-id"), id);
-        assert_eq!(request.header("webhook-signature"), signature(SECRET, request));
-        assert_eq!(request.body, seen[0].body);
-        assert_eq!(request.headers.keys().max(), seen[0].headers.keys().max());
-    }
+    let [request] = &seen[..] else { panic!("not one request: {seen:?}") };
+    assert_eq!(request.line, "POST /it's HTTP/1.1");
+    assert_eq!(request.header("webhook-id"), id);
+    assert_eq!(request.header("webhook-signature"), signature(SECRET, request));
     assert_eq!(system.order(order_id).await, before);
     let absent =
         run("orders-worker", &["deliver", "--order", &uuid::Uuid::nil().to_string(), "--to", &url], &env).await;
