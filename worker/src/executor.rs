@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use orders_shared::domain::{Claim, ErrorClass, NextStep, NotDone, OrderResult, Outcome, RetryPolicy, WorkError};
+use orders_shared::domain::{
+    Claim, ErrorClass, NextStep, NotDone, OneOrMore, OrderResult, Outcome, RetryPolicy, WorkError,
+};
 use orders_shared::tasks::panic_message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -19,6 +21,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::cli::WorkerSettings;
 use crate::metrics::WorkerMetrics;
 use crate::processors::{Attempt, Processor};
+
+/// The error of an order that a batch has no outcome for.
+const TOO_FEW_OUTCOMES: &str = "process_many returned fewer outcomes than it was given attempts";
+
+/// A claim, with the slots that it holds until its outcome is committed.
+pub(crate) type ClaimedOrder = (Claim, OwnedSemaphorePermit);
 
 /// A claim whose work has ended, with the slots that it holds until its outcome is committed.
 #[derive(Debug)]
@@ -97,31 +105,37 @@ impl Executor {
 
     /// Starts the work on claimed orders, each of which holds its slots until its outcome is committed: in batches where
     /// the processor takes them.
-    pub(crate) fn start(&mut self, mut claimed: Vec<(Claim, OwnedSemaphorePermit)>) {
-        let batch_max = self.processor.batch_max().max(1);
-        while !claimed.is_empty() {
-            let batch = claimed.drain(..claimed.len().min(batch_max)).collect();
+    pub(crate) fn start(&mut self, mut claimed: Vec<ClaimedOrder>) {
+        let batch_max = self.processor.batch_max();
+        if batch_max <= 1 {
+            for one in claimed {
+                self.start_batch(OneOrMore::one(one));
+            }
+            return;
+        }
+        while let Some(batch) = OneOrMore::of(claimed.drain(..claimed.len().min(batch_max)).collect()) {
             self.start_batch(batch);
         }
     }
 
-    fn start_batch(&mut self, claimed: Vec<(Claim, OwnedSemaphorePermit)>) {
+    fn start_batch(&mut self, claimed: OneOrMore<ClaimedOrder>) {
         let (processor, give_up, timeout) = (Arc::clone(&self.processor), self.give_up.clone(), self.timeout);
         let stop = CancellationToken::new();
+        self.metrics.slots_busy.add(claimed.count().try_into().unwrap_or(i64::MAX));
         let mut running = Running {
-            claimed,
+            claimed: Some(claimed),
             results: self.results.clone(),
             retries: Arc::clone(&self.retries),
             started: Instant::now(),
             metrics: Arc::clone(&self.metrics),
             _stop: stop.clone().drop_guard(),
         };
-        self.metrics.slots_busy.add(running.claimed.len().try_into().unwrap_or(i64::MAX));
         self.working.spawn(async move {
+            let Some(claimed) = &running.claimed else { return };
             let outcomes = tokio::select! {
                 biased;
                 () = give_up.cancelled() => None,
-                outcomes = work_on(&*processor, &running.claimed, &stop, timeout) => Some(outcomes),
+                outcomes = work_on(&*processor, claimed, &stop, timeout) => Some(outcomes),
             };
             running.end(outcomes);
         });
@@ -145,8 +159,8 @@ impl Executor {
 
 /// The work on claimed orders, from its start to its outcomes.
 struct Running {
-    /// Those that have no outcome yet.
-    claimed: Vec<(Claim, OwnedSemaphorePermit)>,
+    /// `None` once they have their outcomes.
+    claimed: Option<OneOrMore<ClaimedOrder>>,
     results: mpsc::UnboundedSender<WorkResult>,
     retries: Arc<RetryPolicy>,
     started: Instant,
@@ -157,19 +171,17 @@ struct Running {
 
 impl Running {
     /// Gives every order its outcome, in their order; without outcomes, hands them back.
-    fn end(&mut self, outcomes: Option<Vec<Outcome>>) {
+    fn end(&mut self, outcomes: Option<OneOrMore<Outcome>>) {
+        let Some(claimed) = self.claimed.take() else { return };
         let duration = self.started.elapsed();
         let is_handed_back = outcomes.is_none();
-        let mut outcomes = outcomes.unwrap_or_default().into_iter();
-        for (claim, slots) in self.claimed.drain(..) {
+        let mut outcomes = outcomes.into_iter().flatten();
+        for (claim, slots) in claimed {
             let end = match outcomes.next() {
+                _ if is_handed_back => WorkEnd::HandedBack,
                 Some(Ok(done)) => WorkEnd::Done(done.result),
                 Some(Err(not_done)) => ended(&claim, not_done, duration, &self.retries),
-                None if is_handed_back => WorkEnd::HandedBack,
-                None => {
-                    let error = "process_many returned fewer outcomes than it was given attempts";
-                    ended(&claim, NotDone::retry(error), duration, &self.retries)
-                }
+                None => ended(&claim, NotDone::retry(TOO_FEW_OUTCOMES), duration, &self.retries),
             };
             self.metrics.slots_busy.dec();
             // This fails only after the finishers have given up, at the end of a shutdown.
@@ -182,8 +194,9 @@ impl Drop for Running {
     /// The task died: of a panic outside the work itself, such as in its future's destructor, or because the executor
     /// is dropped.
     fn drop(&mut self) {
+        let Some(claimed) = &self.claimed else { return };
         let died = || Err(panicked("the task of this attempt died"));
-        let outcomes = std::thread::panicking().then(|| self.claimed.iter().map(|_| died()).collect());
+        let outcomes = std::thread::panicking().then(|| claimed.each(|_| died()));
         self.end(outcomes);
     }
 }
@@ -191,19 +204,19 @@ impl Drop for Running {
 /// Makes an attempt at each of these orders, and returns the outcomes in their order.
 async fn work_on(
     processor: &dyn Processor,
-    claimed: &[(Claim, OwnedSemaphorePermit)],
+    claimed: &OneOrMore<ClaimedOrder>,
     stop: &CancellationToken,
     timeout: Duration,
-) -> Vec<Outcome> {
+) -> OneOrMore<Outcome> {
     // A processor may also panic before it returns a future.
     let work = AssertUnwindSafe(async {
-        match claimed {
-            [(claim, _)] if processor.batch_max() <= 1 => vec![processor.process(attempt(claim, stop)).await],
-            many => {
-                let attempts: Vec<_> = many.iter().map(|(claim, _)| attempt(claim, stop)).collect();
-                processor.process_many(&attempts).await
-            }
+        if processor.batch_max() <= 1 {
+            let (claim, _) = claimed.first();
+            return OneOrMore::one(processor.process(attempt(claim, stop)).await);
         }
+        let attempts: Vec<_> = claimed.iter().map(|(claim, _)| attempt(claim, stop)).collect();
+        let outcomes = OneOrMore::of(processor.process_many(&attempts).await);
+        outcomes.unwrap_or_else(|| OneOrMore::one(Err(NotDone::retry(TOO_FEW_OUTCOMES))))
     });
     let failed = match tokio::time::timeout(timeout, work.catch_unwind()).await {
         Ok(Ok(outcomes)) => return outcomes,
@@ -213,7 +226,7 @@ async fn work_on(
             NotDone::retry(WorkError::new(ErrorClass::TIMEOUT, message))
         }
     };
-    claimed.iter().map(|_| Err(failed.clone())).collect()
+    claimed.each(|_| Err(failed.clone()))
 }
 
 fn attempt<'a>(claim: &'a Claim, stop: &'a CancellationToken) -> Attempt<'a> {
