@@ -143,18 +143,7 @@ fn waiting(order: &Order) -> Order {
 }
 
 fn story(order: &Order) -> Story {
-    let placed = Event {
-        at: at(0),
-        kind: EventKind::Placed,
-        attempt: None,
-        worker_id: None,
-        duration: None,
-        error: None,
-        error_class: None,
-        answer: None,
-        times: None,
-        available_at: None,
-    };
+    let placed = Event::new(at(0), EventKind::Placed);
     let claimed = Event {
         at: at(120),
         kind: EventKind::Claimed,

@@ -99,8 +99,8 @@ const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest pause of such an order.
 const WAIT_MAX: Duration = Duration::from_mins(5);
 
-/// The longest time that work can name for its next attempt: the longest pause of a schedule.
-const AFTER_MAX: Duration = Duration::from_hours(30 * 24);
+/// The longest pause of a schedule, the longest that work can name, and the longest wait.
+pub const PAUSE_MAX: Duration = Duration::from_hours(30 * 24);
 
 impl Wait {
     /// The pause after the `times`-th time in a row that what the work depends on was away, for `waited` in all since
@@ -127,11 +127,11 @@ impl RetryPolicy {
     pub fn after(&self, attempt: u16, end: &NotDone, jitter: f64) -> NextStep {
         match *end {
             NotDone::Retry { after, .. } => match self.pauses.after(attempt, jitter) {
-                Some(pause) => NextStep::RetryAfter(after.map_or(pause, |after| after.min(AFTER_MAX))),
+                Some(pause) => NextStep::RetryAfter(after.map_or(pause, |after| after.min(PAUSE_MAX))),
                 None => NextStep::Fail,
             },
             NotDone::Unavailable { after, .. } => {
-                let after = after.map(|after| after.clamp(WAIT_MIN, AFTER_MAX));
+                let after = after.map(|after| after.clamp(WAIT_MIN, PAUSE_MAX));
                 NextStep::Wait(Wait { after, give_up_after: self.give_up_after, jitter })
             }
             NotDone::Rejected(_) => NextStep::Fail,
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(doubling().after(39, &end, 0.5), NextStep::RetryAfter(Duration::from_secs(7)));
         assert_eq!(doubling().after(40, &end, 0.5), NextStep::Fail);
         let never = NotDone::Retry { error: "busy".into(), after: Some(Duration::MAX) };
-        assert_eq!(doubling().after(1, &never, 0.5), NextStep::RetryAfter(AFTER_MAX));
+        assert_eq!(doubling().after(1, &never, 0.5), NextStep::RetryAfter(PAUSE_MAX));
     }
 
     #[test]
@@ -302,7 +302,7 @@ mod tests {
             (second, 7, Duration::from_secs(64)),
             (minute, 2, minute),
             (Duration::ZERO, 1, second),
-            (Duration::MAX, 1, AFTER_MAX),
+            (Duration::MAX, 1, PAUSE_MAX),
         ] {
             assert_eq!(away(1, Some(after), 0.5).pause(times, hour), Some(pause), "{after:?} {times}");
         }

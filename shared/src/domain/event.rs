@@ -30,6 +30,25 @@ pub struct Event {
     pub available_at: Option<DateTime<Utc>>,
 }
 
+impl Event {
+    /// An event of which no more is known.
+    #[must_use]
+    pub fn new(at: DateTime<Utc>, kind: EventKind) -> Self {
+        Self {
+            at,
+            kind,
+            attempt: None,
+            worker_id: None,
+            duration: None,
+            error: None,
+            error_class: None,
+            answer: None,
+            times: None,
+            available_at: None,
+        }
+    }
+}
+
 /// What can happen to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
@@ -149,9 +168,9 @@ impl Course {
         let by = |event: Event| Event { attempt: Some(attempt), worker_id, ..event };
         let completed = completed_at.map(|done| {
             let duration = (done - at).to_std().ok();
-            by(Event { duration, ..happened(done, EventKind::Completed) })
+            by(Event { duration, ..Event::new(done, EventKind::Completed) })
         });
-        [Some(by(happened(at, EventKind::Claimed))), completed]
+        [Some(by(Event::new(at, EventKind::Claimed))), completed]
     }
 }
 
@@ -173,8 +192,10 @@ impl Story {
         let mut story = Self { after, events, bytes: 0, limit, bytes_max, last: after, has_next: false };
         if after.is_none() {
             let at = course.created_at;
-            story
-                .tell(happened(at, EventKind::Placed), StoryKey { at, event_id: Uuid::nil(), part: StoryPart::Placed });
+            story.tell(
+                Event::new(at, EventKind::Placed),
+                StoryKey { at, event_id: Uuid::nil(), part: StoryPart::Placed },
+            );
         }
         story
     }
@@ -207,7 +228,7 @@ impl Story {
             let claimed = Event {
                 attempt: event.attempt,
                 worker_id: event.worker_id,
-                ..happened(claimed_at, EventKind::Claimed)
+                ..Event::new(claimed_at, EventKind::Claimed)
             };
             self.tell(claimed, StoryKey { at, event_id, part: StoryPart::Claim });
         }
@@ -236,20 +257,5 @@ impl Story {
         self.bytes += FIXED + answer + event.error.as_ref().map_or(0, String::len);
         self.events.push(event);
         self.last = Some(key);
-    }
-}
-
-fn happened(at: DateTime<Utc>, kind: EventKind) -> Event {
-    Event {
-        at,
-        kind,
-        attempt: None,
-        worker_id: None,
-        duration: None,
-        error: None,
-        error_class: None,
-        answer: None,
-        times: None,
-        available_at: None,
     }
 }

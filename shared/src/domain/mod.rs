@@ -18,7 +18,9 @@ mod why;
 
 pub use amount::{Amount, AmountError};
 pub(crate) use claim::SUSPECT_FROM;
-pub use claim::{Claim, GIVE_UP_AFTER, NextStep, Pauses, RESCUES_MAX, RetryPolicy, Share, Suspects, Wait, share};
+pub use claim::{
+    Claim, GIVE_UP_AFTER, NextStep, PAUSE_MAX, Pauses, RESCUES_MAX, RetryPolicy, Share, Suspects, Wait, share,
+};
 pub use currency::{Currency, NotACurrency};
 pub(crate) use event::{Course, StoredEvent, Story};
 pub use event::{Event, EventKind, StoryKey, StoryPage, StoryPart};
@@ -29,7 +31,7 @@ pub use one_or_more::OneOrMore;
 pub use order::{NewOrder, Order};
 pub use outcome::{
     Completion, Done, ErrorClass, HttpAnswer, NotDone, OrderResult, OrderResultError, Outcome, UnfinishedAttempt,
-    WorkError,
+    WorkError, with_causes,
 };
 pub use page::{ListedOrder, OrderFilter, Page, PageKey};
 pub use placement::{Fingerprint, KeyUse, PlaceConflict, PlaceOutcome, Placed, Placement};

@@ -86,14 +86,20 @@ impl NotDone {
 impl<E: Error> From<E> for NotDone {
     /// Another attempt may succeed. The text is that of the error and of its sources.
     fn from(error: E) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        Self::retry(message)
+        Self::retry(with_causes(&error))
     }
+}
+
+/// The text of an error and of its causes.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    message
 }
 
 /// What went wrong in an attempt. It is stored with the order, and shown to people.

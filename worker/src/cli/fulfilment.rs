@@ -9,7 +9,7 @@ use clap::builder::{PathBufValueParser, StringValueParser};
 use clap::{Args, ValueEnum, value_parser};
 use hyper::StatusCode;
 use orders_shared::config::InvalidSetting;
-use orders_shared::domain::{GIVE_UP_AFTER, Pauses, RetryPolicy};
+use orders_shared::domain::{GIVE_UP_AFTER, PAUSE_MAX, Pauses, RetryPolicy};
 
 use super::given::{Given, OrEmpty};
 use crate::gate::GateSettings;
@@ -95,9 +95,6 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest list of pauses.
 const PAUSES_MAX: usize = 100;
-
-/// The longest pause, and the longest wait.
-const PAUSE_MAX: Duration = Duration::from_hours(30 * 24);
 
 impl FulfilmentArgs {
     /// Checks the settings and reads the files that they name. `None` if no service is named, in which case nothing else

@@ -5,7 +5,6 @@ use orders_shared::domain::{Order, Outcome, ProcessorKind};
 use orders_shared::version::Version;
 use tokio_util::sync::CancellationToken;
 
-use super::simulated::Simulated;
 use crate::gate::Gate;
 
 /// The work on an order: the part that a team writes itself.
@@ -67,11 +66,5 @@ impl Work {
     #[must_use]
     pub fn of(processor: impl Processor) -> Self {
         Self { processor: Arc::new(processor), kind: ProcessorKind::Rust, gate: None }
-    }
-
-    /// Work that is only simulated.
-    #[must_use]
-    pub fn simulated(simulated: Simulated) -> Self {
-        Self { kind: ProcessorKind::Simulated, ..Self::of(simulated) }
     }
 }

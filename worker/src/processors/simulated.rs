@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::ValueEnum;
-use orders_shared::domain::{Done, NotDone, Order, Outcome};
+use orders_shared::domain::{Done, NotDone, Order, Outcome, ProcessorKind};
 
-use super::processor::{Attempt, Processor};
+use super::processor::{Attempt, Processor, Work};
 
 /// Work that takes a while and succeeds, except for its faults.
 #[derive(Clone, Debug)]
@@ -44,6 +44,14 @@ enum Chosen {
     Share(f64),
     /// The orders of one user.
     User(i64),
+}
+
+impl Work {
+    /// Work that is only simulated.
+    #[must_use]
+    pub fn simulated(simulated: Simulated) -> Self {
+        Self { kind: ProcessorKind::Simulated, ..Self::of(simulated) }
+    }
 }
 
 #[async_trait]

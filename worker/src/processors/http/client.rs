@@ -11,7 +11,7 @@ use hyper::http::Extensions;
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use orders_shared::domain::{ErrorClass, NotDone, WorkError};
+use orders_shared::domain::{ErrorClass, NotDone, WorkError, with_causes};
 use rustls::ClientConfig;
 
 use super::answer::Answer;
@@ -126,12 +126,6 @@ impl From<legacy::Error> for Failed {
 
 fn broken(cause: &(dyn Error + 'static)) -> WorkError {
     WorkError::new(ErrorClass::CONNECT, format!("the connection broke: {}", with_causes(cause)))
-}
-
-/// The text of an error and of its causes.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
